@@ -1,0 +1,49 @@
+# Harvest: every target sets up what it needs. `make help` lists them.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format lock bench faults clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## build .venv from the lock file (needs Python 3.11 to 3.13)
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "harvest: $(PYTHON) is not Python 3.11 to 3.13: run make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: setup ## real prices through real workers, in under a minute
+	@$(BIN)/harvest demo $(ARGS)
+
+test: setup ## all tests (a given server: REDIS_SERVER=/usr/bin/redis-server)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: setup ## lint, format, types, import contracts
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: setup ## rewrite the code in the project's format
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+lock: setup ## pin all dependencies again, with hashes
+	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras \
+	  --generate-hashes --no-emit-index-url --upgrade -o requirements.lock pyproject.toml
+
+bench: setup ## fills per second through process_fills, and fill to intent
+	@$(BIN)/python -m bench.fills
+
+faults: ## the fault harness
+	@echo "harvest: make faults is not here yet; make test kills workers and watchers" >&2; exit 1
+
+clean: ## remove what make built
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
