@@ -1,0 +1,44 @@
+"""What other programs say about a market: its state, and how far away a stop should be."""
+
+from dataclasses import dataclass
+
+from kernel import bounds
+
+_PROBABILITIES = ("p_trend", "p_mr", "p_chop")
+
+
+@dataclass(frozen=True, slots=True)
+class MarketState:
+    """`sigma` is volatility (a ratio, >= 0), `ts` trend strength; the rest are regime probabilities.
+
+    Raises `InvalidNumber`.
+    """
+
+    sigma: float
+    ts: float
+    p_trend: float
+    p_mr: float
+    p_chop: float
+
+    def __post_init__(self) -> None:
+        bounds.NON_NEGATIVE.check(self, ("sigma",))
+        bounds.FINITE.check(self, ("ts",))
+        bounds.PROBABILITY.check(self, _PROBABILITIES)
+
+
+@dataclass(frozen=True, slots=True)
+class P1Proposal:
+    """The risk stage's proposal: `stop_dist_pct` is a share of the entry, the others are prices.
+
+    A `stop_dist_pct` of 0 or less counts as not given. Raises `InvalidNumber`.
+    """
+
+    stop_dist_pct: float | None = None
+    proposed_sl: float | None = None
+    proposed_tp: float | None = None
+
+    def __post_init__(self) -> None:
+        bounds.FINITE.check_given(self, ("stop_dist_pct",))
+        bounds.PRICE.check_given(self, ("proposed_sl", "proposed_tp"))
+        if self.stop_dist_pct is not None and self.stop_dist_pct > 0:
+            bounds.FRACTION.check(self, ("stop_dist_pct",))
