@@ -1,0 +1,92 @@
+"""What can reach a book: fills, marks, outcomes of intents, freezes and releases.
+
+An entry is one immutable fact. `source_id` is the Redis stream id of the fact (`<unix ms>-<seq>`), which orders
+the entries of a book; `time_ms` is the event's own time in unix milliseconds.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+
+class Side(StrEnum):
+    """The side of an order or a fill."""
+
+    BUY = "BUY"
+    SELL = "SELL"
+
+    @property
+    def sign(self) -> int:
+        """+1 for BUY, -1 for SELL."""
+        return 1 if self is Side.BUY else -1
+
+    @property
+    def opposite(self) -> "Side":
+        return Side.SELL if self is Side.BUY else Side.BUY
+
+
+class OutcomeStatus(StrEnum):
+    """How an intent ended without (or before) being filled in full."""
+
+    REJECTED = "REJECTED"
+    CANCELED = "CANCELED"
+    EXPIRED = "EXPIRED"
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """One execution: `qty` of this fill alone (base currency, > 0) at `price` (quote currency, > 0).
+
+    `trade_id` identifies it within its book; without one, `source_id` does. `intent_id` names the intent it
+    executes. `stop_loss` and `atr` are prices, `fee` is in quote currency and may be negative (a rebate).
+    """
+
+    source_id: str
+    time_ms: int
+    side: Side
+    qty: Decimal
+    price: Decimal
+    trade_id: str | None = None
+    intent_id: str | None = None
+    stop_loss: Decimal | None = None
+    atr: Decimal | None = None
+    fee: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A mark price (quote currency, > 0)."""
+
+    source_id: str
+    time_ms: int
+    price: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The intent `intent_id` will not be filled any further."""
+
+    source_id: str
+    time_ms: int
+    status: OutcomeStatus
+    intent_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """From here on the position may be wrong: track it, publish nothing."""
+
+    source_id: str
+    time_ms: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """An operator vouches for the position: publish again."""
+
+    source_id: str
+    time_ms: int
+
+
+Entry = Fill | Mark | Outcome | Freeze | Release

@@ -1,0 +1,48 @@
+"""Exact decimal arithmetic for quantities and prices.
+
+Every quantity and price is a `Decimal` on a grid of 12 decimals. Sums and products of such values are exact in
+`EXACT`; the only rounded values are quotients, and each says so where it is computed.
+"""
+
+from collections.abc import Callable
+from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+ZERO = Decimal(0)
+GRID = Decimal("1e-12")
+
+# 1e15 on the grid has 27 digits; a product of two such values, summed a million times, has 60.
+EXACT = Context(prec=80, rounding=ROUND_HALF_EVEN)
+
+
+def exact(function: Callable[P, T]) -> Callable[P, T]:
+    """Run `function` in the `EXACT` context, whatever the caller's is."""
+
+    @wraps(function)
+    def in_exact_context(*args: P.args, **kwargs: P.kwargs) -> T:
+        with localcontext(EXACT):
+            return function(*args, **kwargs)
+
+    return in_exact_context
+
+
+def on_grid(value: Decimal) -> Decimal:
+    """`value` rounded half-even to 12 decimals."""
+    return value.quantize(GRID, context=EXACT)
+
+
+def floor_to_step(value: Decimal, step: Decimal) -> Decimal:
+    """The largest multiple of `step` that is not above `value` (`value` >= 0, `step` > 0)."""
+    return EXACT.multiply(EXACT.divide_int(value, step), step)
+
+
+def plain(value: Decimal) -> str:
+    """`value` as plain decimal text: no exponent, no trailing zeros, `0` for any zero."""
+    text = format(value, "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text in ("", "-0") else text

@@ -1,0 +1,97 @@
+"""Entries and positions for tests, with a clock that counts entries."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from itertools import count
+from typing import Any
+
+from kernel.decision import Decision, decide
+from kernel.entry import Entry, Fill, Mark, Outcome, OutcomeStatus, Side
+from kernel.guards import Guards
+from kernel.holding import RiskTerms
+from kernel.intent import Intent
+from kernel.ladder import Basis, Ladder, Rung
+from kernel.position import Position, apply
+from kernel.quantities import exact
+from kernel.rules import Rules
+
+START_MS = 1_700_000_000_000
+TERMS = RiskTerms()
+_clock = count(1)
+
+
+def ladder(text: str = "0.5:0.25,1.0:0.25,1.5:0.25", basis: Basis = Basis.ORIGINAL) -> Ladder:
+    pairs = [item.split(":") for item in text.split(",")]
+    return Ladder(tuple(Rung(Decimal(r), Decimal(fraction)) for r, fraction in pairs), basis)
+
+
+def rules(**values: Any) -> Rules:
+    """The default ladder without stops, unless told otherwise."""
+    return Rules(**{"ladder": ladder(), "set_be_at_r": Decimal(1000), **values})
+
+
+def guards(now_ms: int = START_MS, **values: Any) -> Guards:
+    return Guards(**{"now_ms": now_ms, "fresh_ms": 10**15, "killed": False, "budget": 1000, **values})
+
+
+def next_id() -> str:
+    return f"{START_MS + next(_clock)}-0"
+
+
+def fill(side: str, qty: str, price: str, **values: Any) -> Fill:
+    source_id = values.pop("source_id", None) or next_id()
+    time_ms = values.pop("time_ms", int(source_id.partition("-")[0]))
+    return Fill(source_id, time_ms, Side(side), Decimal(qty), Decimal(price), **values)
+
+
+def mark(price: str, **values: Any) -> Mark:
+    source_id = values.pop("source_id", None) or next_id()
+    return Mark(source_id, values.pop("time_ms", int(source_id.partition("-")[0])), Decimal(price))
+
+
+def outcome(intent_id: str, status: str = "REJECTED") -> Outcome:
+    source_id = next_id()
+    return Outcome(source_id, int(source_id.partition("-")[0]), OutcomeStatus(status), intent_id)
+
+
+def long_100(**values: Any) -> Fill:
+    """Buys 1 at 100 with a stop at 90: R is a tenth of the move."""
+    return fill("BUY", "1", "100", **{"stop_loss": Decimal(90), **values})
+
+
+def short_100(**values: Any) -> Fill:
+    """Sells 1 at 100 with a stop at 110."""
+    return fill("SELL", "1", "100", **{"stop_loss": Decimal(110), **values})
+
+
+@exact
+def look(position: Position, the_rules: Rules, the_guards: Guards) -> tuple[Position, list[Decision]]:
+    """Decide once."""
+    position, _, decisions = decide(position, the_rules, the_guards)
+    return position, decisions
+
+
+def run(
+    entries: Sequence[Entry],
+    the_rules: Rules | None = None,
+    the_guards: Guards | None = None,
+    position: Position | None = None,
+) -> tuple[Position, list[Decision]]:
+    """Fold `entries` one by one, deciding after each; all recorded decisions."""
+    position = position or Position("BTCUSDT")
+    made: list[Decision] = []
+    for entry in entries:
+        position = apply(position, entry, TERMS)
+        position, decisions = look(position, the_rules or rules(), the_guards or guards())
+        made += decisions
+    return position, made
+
+
+def intents(decisions: Sequence[Decision]) -> list[Intent]:
+    """What was published."""
+    return [d.intent for d in decisions if d.refusal is None and d.intent is not None]
+
+
+def refusals(decisions: Sequence[Decision]) -> list[tuple[str, str]]:
+    """What was held back: action and reason."""
+    return [(d.action, d.refusal.value) for d in decisions if d.refusal is not None]
