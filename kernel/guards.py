@@ -1,0 +1,62 @@
+"""What stands between a due intent and its publication: every guard, and the reason it gives.
+
+What always holds of the guards:
+1. They fail closed: anything but a clear yes is a refusal.
+2. A refusal leaves the rung armed; nothing else about the position changes.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from kernel.intent import Intent
+from kernel.position import Position
+from kernel.quote import FUTURE_TOLERANCE_MS
+
+
+class Refusal(StrEnum):
+    """Why a due intent is held back."""
+
+    KILLED = "killed"
+    STALE = "stale"
+    FROZEN = "frozen"
+    NOTHING_LEFT = "nothing_left"
+    BELOW_MINIMUM = "below_minimum"
+    RATE_LIMITED = "rate_limited"
+    DUPLICATE = "duplicate"
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """What the guards know at one moment.
+
+    `now_ms` is the server's clock, `fresh_ms` the oldest usable price age, `budget` how many more intents the sliding
+    minute allows, `published` the ids of intents known to be out.
+    """
+
+    now_ms: int
+    fresh_ms: int
+    killed: bool
+    budget: int
+    published: frozenset[str] = frozenset()
+
+    def refusal(self, intent: Intent, position: Position) -> Refusal | None:
+        """The first guard that holds `intent` back, or None."""
+        if self.killed:
+            return Refusal.KILLED
+        if position.frozen:
+            return Refusal.FROZEN
+        if not self.is_fresh(intent.time_ms):
+            return Refusal.STALE
+        if intent.intent_id in self.published:
+            return Refusal.DUPLICATE
+        if self.budget < 1:
+            return Refusal.RATE_LIMITED
+        return None
+
+    def is_fresh(self, time_ms: int) -> bool:
+        """Whether a price of `time_ms` is neither too old nor from the future."""
+        return -FUTURE_TOLERANCE_MS <= self.now_ms - time_ms <= self.fresh_ms
+
+    def spent(self) -> "Guards":
+        """After one more publication."""
+        return replace(self, budget=self.budget - 1)

@@ -1,0 +1,89 @@
+"""An intent: one reduce-only wish of a book, with an identity that is a function of its cause.
+
+What always holds of an intent:
+1. Its side opposes the position, its quantity is positive and at most the position's.
+2. The same lifecycle, rungs (or stop) and attempt give the same id; anything else gives another.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import ROUND_DOWN, Decimal
+from enum import StrEnum
+from hashlib import sha256
+
+from kernel.entry import Side
+from kernel.position import Position
+from kernel.quantities import EXACT, ZERO, plain
+
+
+class IntentKind(StrEnum):
+    """What an intent asks for."""
+
+    HARVEST = "HARVEST"
+    """Close `qty`, reduce-only."""
+    MOVE_SL_BE = "MOVE_SL_BE"
+    """Move the protective stop to break-even."""
+    TRAIL_UPDATE = "TRAIL_UPDATE"
+    """Move the protective stop after the peak."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """`mark`, `entry_price`, `stop_price` and `unrealized_pnl` are in quote currency, `qty` in base currency.
+
+    `action` names the rungs (or the stop) and the attempt: with the lifecycle it is the intent's identity.
+    `time_ms` is the event time of the mark that made the intent due.
+    """
+
+    intent_id: str
+    position_id: str
+    kind: IntentKind
+    action: str
+    book: str
+    side: Side
+    qty: Decimal
+    rungs: tuple[str, ...]
+    reason: str
+    mark: Decimal
+    time_ms: int
+    entry_price: Decimal
+    unrealized_pnl: Decimal
+    stop_price: Decimal | None = None
+    carried: Decimal = ZERO
+
+    @property
+    def symbol(self) -> str:
+        return self.book.partition(":")[0]
+
+    @property
+    def position_side(self) -> str:
+        """LONG or SHORT for a hedge-mode book, else BOTH."""
+        return self.book.partition(":")[2] or "BOTH"
+
+
+def intent_id(position_id: str, action: str) -> str:
+    """35 characters of `[a-z0-9-]`, usable as an exchange's client order id."""
+    return "hv-" + sha256(f"{position_id}|{action}".encode()).hexdigest()[:32]
+
+
+def harvest_action(rungs: Sequence[str], attempt: int) -> str:
+    return f"partial:{'+'.join(rungs)}:{attempt}"
+
+
+def stop_action(kind: IntentKind, stop_price: Decimal) -> str:
+    return "sl_be" if kind is IntentKind.MOVE_SL_BE else f"trail:{plain(stop_price)}"
+
+
+def r_multiple(position: Position) -> Decimal:
+    """Signed move from the mean entry to the mark over the risk per unit; 0 when flat or without a mark."""
+    holding, quote = position.holding, position.quote
+    if quote is None or not holding.qty:
+        return ZERO
+    move = (quote.mark - holding.avg_entry) * holding.sign
+    return EXACT.divide(move, holding.risk_per_unit)
+
+
+def reason_text(r: Decimal, level: str) -> str:
+    """`R=0.52 >= 0.5`: R cut (never rounded up) to two decimals, or to as many as the level has."""
+    decimals = max(2, len(level.partition(".")[2]))
+    return f"R={r.quantize(Decimal(1).scaleb(-decimals), rounding=ROUND_DOWN, context=EXACT)} >= {level}"
