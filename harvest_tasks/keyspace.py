@@ -1,0 +1,36 @@
+"""Which configurable key names may not meet: each other, or the names that are fixed."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from harvest_tasks import keys
+
+FIXED_KEYS: Final = frozenset(
+    value for name, value in vars(keys).items() if name.isupper() and isinstance(value, str) and ":" in value
+)
+FIXED_FAMILIES: Final = (
+    keys.position(""),
+    keys.inbox(""),
+    keys.lock(""),
+    keys.trades("", 0).removesuffix(":0"),
+    keys.dedup("", "").removesuffix(":"),
+    keys.position_state(""),
+    keys.ticker(""),
+    keys.market(""),
+)
+"""What the keys of one kind begin with."""
+
+
+def clashes(names: Mapping[str, str], prefixes: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """(setting, what is wrong) for each of the settings `names` and `prefixes` whose keys would be another's too."""
+    taken: dict[str, str] = dict.fromkeys(FIXED_KEYS, "a key of Harvest's own")
+    for setting, key in names.items():
+        if key in taken:
+            yield setting, f"is already {taken[key]}"
+        taken[key] = setting.upper()
+    families: dict[str, str] = dict.fromkeys(FIXED_FAMILIES, "a family of keys with a fixed name")
+    for setting, prefix in prefixes.items():
+        overlapped = [other for other in families if prefix.startswith(other) or other.startswith(prefix)]
+        if overlapped:
+            yield setting, f"overlaps {overlapped[0]!r}, {families[overlapped[0]]}"
+        families[prefix] = setting.upper()

@@ -1,0 +1,114 @@
+"""How each kind of setting is read from text: strictly, refusing with one sentence that says what is allowed."""
+
+import re
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Final
+
+from pydantic import BeforeValidator
+
+from harvest_tasks.symbols import InvalidSymbol, valid
+from kernel.ladder import Ladder, Rung
+
+_WHOLE: Final = re.compile(r"\A(0|[1-9][0-9]{0,14})\Z")
+_NUMBER: Final = re.compile(r"\A(0|[1-9][0-9]{0,14})(\.[0-9]{1,20})?\Z")
+_HOST: Final = re.compile(r"\A([A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]+\])\Z")
+_KEY: Final = re.compile(r"\A[A-Za-z0-9_.{}-]+(:[A-Za-z0-9_.{}-]+)*\Z")
+_RATE: Final = re.compile(r"\A([1-9][0-9]{0,5})/([smh])\Z")
+_PER_MINUTE: Final = {"s": Decimal(60), "m": Decimal(1), "h": Decimal(1) / 60}
+
+
+def whole(low: int, high: int) -> BeforeValidator:
+    """A whole number, both bounds included."""
+
+    def read(text: str) -> int:
+        if not _WHOLE.match(text) or not low <= int(text) <= high:
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return int(text)
+
+    return BeforeValidator(read)
+
+
+def number(low: str, high: str) -> BeforeValidator:
+    """A decimal number, both bounds included; floats such as `1e-3`, signs and underscores are refused."""
+
+    def read(text: str) -> Decimal:
+        if not _NUMBER.match(text) or not Decimal(low) <= Decimal(text) <= Decimal(high):
+            raise ValueError(f"must be a plain decimal number from {low} to {high}")
+        return Decimal(text)
+
+    return BeforeValidator(read)
+
+
+def choice(options: Iterable[str]) -> BeforeValidator:
+    allowed = tuple(str(option) for option in options)
+
+    def read(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(f"must be {', '.join(allowed[:-1])} or {allowed[-1]}")
+        return text
+
+    return BeforeValidator(read)
+
+
+def rate(slowest_per_minute: int) -> BeforeValidator:
+    """Celery's form of a rate: `120/m`."""
+
+    def read(text: str) -> str:
+        found = _RATE.match(text)
+        if not found or Decimal(found[1]) * _PER_MINUTE[found[2]] < slowest_per_minute:
+            raise ValueError(f"must be a rate such as 2/s or 120/m, and at least {slowest_per_minute}/m")
+        return text
+
+    return BeforeValidator(read)
+
+
+def flag(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return text.lower() == "true"
+
+
+def host(text: str) -> str:
+    if not _HOST.match(text):
+        raise ValueError("must be a host name or address, without port or user")
+    return text
+
+
+def key(text: str) -> str:
+    if not _KEY.match(text):
+        raise ValueError("must be a key name such as quantum:kill, without blanks, wildcards or a colon at either end")
+    return text
+
+
+def prefix(text: str) -> str:
+    if not text.endswith(":") or not _KEY.match(text[:-1]):
+        raise ValueError("must be the start of a key name, ending in one colon, such as quantum:marketstate:")
+    return text
+
+
+def symbols(text: str) -> tuple[str, ...] | None:
+    """None for `*`: whatever has an open position."""
+    if text == "*":
+        return None
+    try:
+        listed = tuple(valid(part.strip(" ")) for part in text.split(","))
+    except InvalidSymbol:
+        raise ValueError("must list symbols such as BTCUSDT,ETHUSDT or be *, for the open positions") from None
+    if len(set(listed)) < len(listed):
+        raise ValueError("must not list a symbol twice")
+    return listed
+
+
+def rungs(text: str) -> tuple[Rung, ...]:
+    """`0.5:0.25,1.0:0.25` as rungs. Raises ValueError, which the kernel's InvalidLadder is too."""
+    pairs = [part.strip(" ").split(":") for part in text.split(",")]
+    if not all(len(pair) == 2 and all(map(_NUMBER.match, pair)) for pair in pairs):
+        raise ValueError("must list rungs as R:fraction in plain decimal numbers, such as 0.5:0.25,1.0:0.25")
+    return Ladder(tuple(Rung(Decimal(r), Decimal(fraction)) for r, fraction in pairs)).rungs
+
+
+def always_true(text: str) -> bool:
+    if not flag(text):
+        raise ValueError("must be true: Harvest only ever reduces positions")
+    return True

@@ -1,0 +1,150 @@
+"""The address of a Redis server, in the two spellings that redis-py and Celery use.
+
+redis-py takes `redis://`, `rediss://` and `unix:///path?db=1`. Kombu and Celery's result backend take `redis://`,
+`rediss://` and `redis+socket:///path?virtual_host=1`, and read `rediss://` without `ssl_cert_reqs` as "verify nothing".
+"""
+
+import re
+from dataclasses import dataclass, replace
+from typing import Final
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
+
+DATA_FORMS: Final = {"redis": (), "rediss": (), "unix": ("db",)}
+"""Schemes for redis-py and what may follow the question mark besides TLS files."""
+CELERY_FORMS: Final = {"redis": (), "rediss": (), "redis+socket": ("virtual_host",)}
+
+_TLS: Final = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+_DATABASE: Final = re.compile(r"\A(0|[1-9][0-9]{0,3})\Z")
+_PLACE: Final = re.compile(r"\A([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?\Z")
+_BARE_ADDRESS: Final = re.compile(r"\A[A-Za-z0-9_.-]+:[0-9]{1,5}\Z")
+_DEFAULT_PORT: Final = 6379
+
+
+class RedisUrl(str):
+    """A URL that can carry a password: its repr does not."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(redacted(self))
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """`login` is percent-encoded as in the URL, with its `@`, or empty. `host` is empty for a socket, `path` else."""
+
+    scheme: str
+    login: str
+    host: str
+    port: int
+    path: str
+    db: int
+    tls: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def is_socket(self) -> bool:
+        return bool(self.path)
+
+    def masked(self) -> "Address":
+        return replace(self, login="***@" if self.login else "")
+
+    def for_redis(self) -> RedisUrl:
+        return self._url("unix", "db")
+
+    def for_celery(self) -> RedisUrl:
+        """Verifies the server's certificate, as redis-py does by default."""
+        if self.scheme == "rediss" and "ssl_cert_reqs" not in dict(self.tls):
+            return replace(self, tls=(("ssl_cert_reqs", "required"), *self.tls)).for_celery()
+        return self._url("redis+socket", "virtual_host")
+
+    def _url(self, socket_scheme: str, socket_db: str) -> RedisUrl:
+        # Kombu takes a semicolon for the start of another server's URL.
+        login, path = self.login.replace(";", "%3B"), self.path.replace(";", "%3B")
+        if self.is_socket:
+            return RedisUrl(f"{socket_scheme}://{login}{path}?{socket_db}={self.db}")
+        query = f"?{urlencode(self.tls)}" if self.tls else ""
+        return RedisUrl(f"{self.scheme}://{login}{self.host}:{self.port}/{self.db}{query}")
+
+
+def data_url(text: str) -> RedisUrl:
+    """`text`, if redis-py would understand all of it. Raises ValueError."""
+    parse(text, DATA_FORMS)
+    return RedisUrl(text)
+
+
+def celery_url(text: str) -> RedisUrl:
+    """`text`, if Celery would understand all of it. Raises ValueError."""
+    address = parse(text, CELERY_FORMS)
+    if ";" in text:
+        raise ValueError("must name one server; write a semicolon as %3B")
+    if address.scheme == "rediss" and "ssl_cert_reqs" not in dict(address.tls):
+        raise ValueError("must end in ?ssl_cert_reqs=required, or Celery would not verify the server's certificate")
+    return RedisUrl(text)
+
+
+def next_database(url: str) -> RedisUrl:
+    """For Celery: the server of redis-py's `url`, one database further."""
+    address = parse(url, DATA_FORMS)
+    return replace(address, db=address.db + 1).for_celery()
+
+
+def parse(text: str, forms: dict[str, tuple[str, ...]] = DATA_FORMS) -> Address:
+    """Raises ValueError, whose message never holds a part of `text`."""
+    scheme, found, _ = text.partition("://")
+    if not found or scheme not in forms:
+        raise ValueError(f"must begin with {', '.join(f'{form}://' for form in forms)}")
+    parts = _split(text)
+    query = _query(parts, (*forms[scheme], *(_TLS if scheme == "rediss" else ())))
+    if forms[scheme]:
+        return _socket(scheme, parts, query.get(forms[scheme][0], "0"))
+    return _network(scheme, parts, query)
+
+
+def redacted(text: str) -> str:
+    """`text` without its user and password; of what cannot be understood, at most the scheme."""
+    for forms, spell in ((DATA_FORMS, Address.for_redis), (CELERY_FORMS, Address.for_celery)):
+        try:
+            return str(spell(parse(text, forms).masked()))
+        except ValueError:
+            continue
+    scheme, found, _ = text.partition("://")
+    if found and scheme.replace("+", "").isalnum():
+        return f"{scheme}://***"
+    return text if _BARE_ADDRESS.match(text) else "***"
+
+
+def _split(text: str) -> SplitResult:
+    if not text.isascii():
+        raise ValueError("must be ASCII; percent-encode everything else")
+    try:
+        return urlsplit(text)
+    except ValueError:
+        raise ValueError("must name a host, or an IPv6 address in brackets") from None
+
+
+def _query(parts: SplitResult, allowed: tuple[str, ...]) -> dict[str, str]:
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    if parts.fragment or any(name not in allowed for name, _ in pairs) or len(dict(pairs)) < len(pairs):
+        # Anything else would override how our connections are made: retries, time limits, decoding.
+        end = f"with nothing but {', '.join(allowed)} after a question mark" if allowed else "with its database"
+        raise ValueError(f"must end {end}")
+    return dict(pairs)
+
+
+def _socket(scheme: str, parts: SplitResult, database: str) -> Address:
+    login, at, host = parts.netloc.rpartition("@")
+    if host or not parts.path.strip("/") or not _DATABASE.match(database):
+        raise ValueError(f"must read like {scheme}:///path/to/socket, with a number as its database")
+    return Address(scheme, login + at, "", 0, parts.path, int(database))
+
+
+def _network(scheme: str, parts: SplitResult, tls: dict[str, str]) -> Address:
+    login, at, place = parts.netloc.rpartition("@")
+    found = _PLACE.match(place)
+    port = int(found[2] or _DEFAULT_PORT) if found else 0
+    database = parts.path.removeprefix("/") or "0"
+    if not found or not 0 < port < 65_536 or not _DATABASE.match(database):
+        raise ValueError(
+            f"must read like {scheme}://user:password@host:6379/0; percent-encode special characters of the password"
+        )
+    return Address(scheme, login + at, found[1], port, "", int(database), tuple(tls.items()))

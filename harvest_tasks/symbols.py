@@ -1,0 +1,31 @@
+"""What counts as a symbol."""
+
+import re
+
+is_symbol = re.compile(r"[A-Z0-9]{2,24}(?:_[0-9]{6})?").fullmatch
+
+
+class InvalidSymbol(ValueError):
+    """Text that names no market."""
+
+
+def valid(text: object) -> str:
+    """`text` if it is a symbol. Raises `InvalidSymbol`."""
+    if not isinstance(text, str) or not is_symbol(text):
+        raise InvalidSymbol(f"{text!r:.60} is not a symbol: expected A-Z and 0-9 only, such as BTCUSDT")
+    return text
+
+
+def of_book(book: str) -> str:
+    """The symbol of `<SYMBOL>`, `<SYMBOL>:LONG` or `<SYMBOL>:SHORT`."""
+    return book.partition(":")[0]
+
+
+def legs(name: str) -> tuple[str, str]:
+    """The two books of a symbol in hedge mode."""
+    return f"{name}:LONG", f"{name}:SHORT"
+
+
+def books(name: str) -> tuple[str, str, str]:
+    """Every book a symbol can have: its own in one-way mode, then its legs in hedge mode."""
+    return name, *legs(name)
