@@ -1,0 +1,55 @@
+"""Why an entry is refused at the door: the closed list of reasons, and the error that carries one outwards."""
+
+from enum import StrEnum
+
+_SHOWN = 40
+
+
+class RefusalReason(StrEnum):
+    """One word for dead letters and counters; the detail beside it names the field."""
+
+    ENTRY_TOO_BIG = "entry_too_big"
+    TOO_MANY_FIELDS = "too_many_fields"
+    NOT_UTF8 = "not_utf8"
+    NOT_JSON = "not_json"
+    NOT_AN_OBJECT = "not_an_object"
+    TOO_DEEP = "too_deep"
+    DUPLICATE_KEY = "duplicate_key"
+    MISSING = "missing"
+    CONFLICTING = "conflicting"
+    BAD_SYMBOL = "bad_symbol"
+    BAD_SIDE = "bad_side"
+    BAD_POSITION_SIDE = "bad_position_side"
+    BAD_ID = "bad_id"
+    NOT_A_NUMBER = "not_a_number"
+    NOT_FINITE = "not_finite"
+    NUMBER_TOO_LONG = "number_too_long"
+    SIGNED = "signed"
+    EXPONENT_OUT_OF_RANGE = "exponent_out_of_range"
+    NOT_POSITIVE = "not_positive"
+    TOO_LARGE = "too_large"
+    NOT_A_TIME = "not_a_time"
+    TIME_OUT_OF_RANGE = "time_out_of_range"
+
+
+class Unusable(ValueError):
+    """An entry, or a part of it, that cannot be used. `detail` is one short line of ASCII."""
+
+    def __init__(self, reason: RefusalReason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+def shown(value: object) -> str:
+    """What a detail line shows of raw input: at most 40 characters of it, as ASCII."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return _clipped(value)
+    return "a list" if isinstance(value, list) else "an object"
+
+
+def _clipped(text: str) -> str:
+    escaped = ascii(text[:_SHOWN])[1:-1]
+    return f"'{escaped[:_SHOWN]}...'" if len(text) > _SHOWN or len(escaped) > _SHOWN else f"'{escaped}'"
