@@ -1,0 +1,138 @@
+"""HarvestBrain: turns the entries in the inboxes of books into positions and reduce-only intents.
+
+A bell (`process_fills`) only says where to look. Losing, doubling or reordering bells costs latency and nothing else.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from time import monotonic
+from typing import Final
+
+from harvest_tasks.celery import app
+from harvest_tasks.connection import Client, shared
+from harvest_tasks.ledger import Busy, Committed, Conflict, Failed, Ledger, Loaded, Revise
+from harvest_tasks.plan import Plan, plan
+from harvest_tasks.settings import Settings, current
+from kernel.guards import Guards
+from kernel.rules import Instrument, Rules
+
+log = logging.getLogger(__name__)
+
+BOOKS_PER_BELL: Final = 200
+MAX_REVISIONS: Final = 8
+"""Guards that change faster than this leave the batch to the next bell."""
+PATIENCE_SEC: Final = 5.0
+"""A bell that still finds entries after this long rings again instead of holding its slot."""
+
+
+@app.task(name="harvest_tasks.brain.process_fills", ignore_result=True)
+def process_fills(books: list[str]) -> None:
+    """Bring `books` up to date with their inboxes."""
+    settings = current()
+    tally, unfinished = Brain(shared(settings.redis_url), settings).process(books, monotonic() + PATIENCE_SEC)
+    if tally:
+        log.info("processed %s", " ".join(f"{name}={n}" for name, n in sorted(tally.items())))
+    ring(unfinished)
+
+
+def ring(books: Sequence[str]) -> None:
+    """Have `books` looked at soon."""
+    for start in range(0, len(books), BOOKS_PER_BELL):
+        process_fills.delay(list(books[start : start + BOOKS_PER_BELL]))
+
+
+def rules_of(settings: Settings) -> Rules:
+    """How this deployment harvests."""
+    return Rules(
+        ladder=settings.ladder,
+        set_be_at_r=settings.harvest_set_be_at_r,
+        trail_atr_mult=settings.harvest_trail_atr_mult,
+        min_stop_move_pct=settings.change_eps_pct,
+        instrument=Instrument(min_notional=settings.harvest_min_notional),
+        live=settings.is_live,
+    )
+
+
+class Brain:
+    """One worker's hand on the ledger."""
+
+    def __init__(self, client: Client, settings: Settings, now_ms: int | None = None) -> None:
+        self._ledger = Ledger(client, settings, now_ms)
+        self._rules = rules_of(settings)
+
+    def process(self, books: Sequence[str], deadline: float) -> tuple[Counter[str], list[str]]:
+        """Apply all that waits for `books`. Returns what was done, and the books unfinished at `deadline`."""
+        tally: Counter[str] = Counter()
+        waiting = list(dict.fromkeys(books))
+        while waiting and monotonic() < deadline:
+            waiting = self._pass(waiting, tally)
+        return tally, waiting
+
+    def _pass(self, books: Sequence[str], tally: Counter[str]) -> list[str]:
+        """Load, plan and commit each book once; the books that need another pass."""
+        guards, loaded = self._ledger.load(books)
+        for failed in (book for book in loaded if isinstance(book, Failed)):
+            self._report(failed, tally)
+        tally["busy"] += sum(isinstance(book, Busy) for book in loaded)
+        return self._settle({book.book: book for book in loaded if isinstance(book, Loaded)}, guards, tally)
+
+    def _settle(self, work: Mapping[str, Loaded], guards: Guards, tally: Counter[str]) -> list[str]:
+        """Plan and commit until no guard objects any more; the books that need another pass."""
+        earlier: dict[str, dict[str, str]] = {book: {} for book in work}
+        again: list[str] = []
+        for _ in range(MAX_REVISIONS):
+            planned = self._plan(work, guards, earlier)
+            outcomes = self._ledger.commit(planned)
+            open_questions: dict[str, Loaded] = {}
+            for (loaded, made), outcome in zip(planned, outcomes, strict=True):
+                match outcome:
+                    case Committed(left):
+                        _count(tally, made)
+                        again += [loaded.book] if left else []
+                    case Conflict():
+                        self._ledger.unlock([loaded.book])
+                        again.append(loaded.book)
+                    case Revise(revised, trades):
+                        guards = replace(revised, published=guards.published | revised.published)
+                        earlier[loaded.book].update(trades)
+                        open_questions[loaded.book] = loaded
+                    case Failed():
+                        self._report(outcome, tally)
+            work = open_questions
+            if not work:
+                return again
+        self._ledger.unlock(list(work))
+        return again
+
+    def _plan(
+        self, work: Mapping[str, Loaded], guards: Guards, earlier: Mapping[str, Mapping[str, str]]
+    ) -> list[tuple[Loaded, Plan]]:
+        """A plan for each book that has something to write, each counting on what the ones before it left."""
+        planned, idle = [], []
+        for loaded in work.values():
+            made = plan(loaded.position, loaded.batch, self._rules, guards, loaded.terms, earlier[loaded.book])
+            guards = made.guards
+            if made.is_empty:
+                idle.append(loaded.book)
+            else:
+                planned.append((loaded, made))
+        self._ledger.unlock(idle)
+        return planned
+
+    def _report(self, failed: Failed, tally: Counter[str]) -> None:
+        tally["failed"] += 1
+        log.error("book failed book=%s error=%s", failed.book, failed.error)
+        self._ledger.unlock([failed.book])
+
+
+def _count(tally: Counter[str], made: Plan) -> None:
+    counts = {
+        "applied": made.applied,
+        "duplicate": made.duplicate,
+        "deadlettered": len(made.deadletters),
+        "intents": len(made.intents),
+    }
+    counts |= Counter(f"held_{record['reason']}" for record in made.journal if record["decision"] == "held")
+    tally.update({name: n for name, n in counts.items() if n})

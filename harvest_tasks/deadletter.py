@@ -1,0 +1,24 @@
+"""An entry that could not be used: why, where it came from, and enough of it to recognise it."""
+
+from dataclasses import dataclass
+from hashlib import sha256
+
+HEAD_BYTES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """`sha256` and `size` (bytes) describe the whole raw content, `head` its first 256 bytes."""
+
+    reason: str
+    source_id: str
+    sha256: str
+    size: int
+    head: str
+
+    @classmethod
+    def of(cls, reason: str, source_id: str, raw: str) -> "DeadLetter":
+        """The letter for `raw`, whose surrogate escapes stand for bytes that are not UTF-8."""
+        content = raw.encode("utf-8", "surrogateescape")
+        head = content[:HEAD_BYTES].decode("utf-8", "backslashreplace")
+        return cls(reason, source_id, sha256(content).hexdigest(), len(content), head)

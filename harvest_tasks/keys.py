@@ -1,0 +1,67 @@
+"""Every Redis key that Harvest owns or reads by a fixed name: nobody else spells one.
+
+Names that a deployment may change (streams, prefixes, the kill switch) come from `Settings`.
+"""
+
+from typing import Final
+
+GROUP: Final = "harvest_brain_group"
+CONSUMER: Final = "harvest_brain"
+
+DECISIONS: Final = "quantum:stream:harvest.decisions"
+DEADLETTER: Final = "quantum:stream:harvest.deadletter"
+
+BOOKS: Final = "quantum:harvest:books"
+"""Set of every book that ever received a fill."""
+WAITING: Final = "quantum:harvest:waiting"
+"""Set of the books whose inbox is not empty."""
+OPEN: Final = "quantum:harvest:open"
+"""Set of the books with an open position."""
+HELD: Final = "quantum:harvest:held"
+"""Sorted set of the books with a due intent that a guard holds back; score: unix ms until which to look again."""
+LEASE: Final = "quantum:harvest:watch:lease"
+LOST: Final = "quantum:harvest:lost"
+"""Hash: input entries that were trimmed before they were read, until an operator releases the books."""
+COUNTS: Final = "quantum:harvest:counts"
+"""Hash of counters: in, ignored, deadlettered, applied, duplicate, intents."""
+WINDOW: Final = "quantum:harvest:window"
+"""List of the publish times (unix ms) of the newest intents, newest first: the rate limit's memory."""
+HEARTBEAT: Final = "quantum:harvest:heartbeat"
+
+STREAM_EXECUTION: Final = "quantum:stream:execution"
+
+
+def position(book: str) -> str:
+    return f"quantum:harvest:position:{book}"
+
+
+INBOX_PREFIX: Final = "quantum:harvest:inbox:"
+
+
+def inbox(book: str) -> str:
+    return INBOX_PREFIX + book
+
+
+def trades(book: str, generation: int) -> str:
+    """Hash trade_id -> content digest; two generations are kept, see `ledger`."""
+    return f"quantum:harvest:trades:{book}:{generation}"
+
+
+def lock(book: str) -> str:
+    return f"quantum:harvest:lock:{book}"
+
+
+def dedup(position_id: str, action: str) -> str:
+    return f"quantum:dedup:harvest:{position_id}:{action}"
+
+
+def position_state(symbol: str) -> str:
+    return f"quantum:state:positions:{symbol}"
+
+
+def ticker(symbol: str) -> str:
+    return f"quantum:ticker:{symbol}"
+
+
+def market(symbol: str) -> str:
+    return f"quantum:market:{symbol}"

@@ -1,0 +1,194 @@
+-- Commits one book: its new position, what was decided, and the removal of the inbox entries that led there.
+--
+-- The position's version must be the one the plan was made from. Every guard is asked again, now; if one of them
+-- says otherwise than the plan assumed, nothing is written and the reply says what to assume instead.
+--
+-- KEYS  1 position hash  2 inbox  3 trade ids, newest generation  4 trade ids, generation before  5 lock
+--       6 kill switch  7 window list  8 decisions stream  9 dead letter stream  10 counts hash  11 waiting set
+--       12 held zset  13 open set  14 suggestions stream  15 trade intent stream
+--       16.. dedup key of each intent, in order
+-- ARGV  1 book  2 version  3 now in unix ms, or '' for the server's clock  4 oldest price age ms
+--       5 youngest price age ms (negative: ahead of the clock)  6 intents allowed in any 60 s  7 dedup TTL s
+--       8 lock token  9 id of the last inbox entry consumed, or ''  10 unix ms until which to look again, or ''
+--       11 '1' if the position is open  12 applied  13 duplicate  14 dead-lettered (counts of this commit)
+--       15 trade ids per generation  16 out stream MAXLEN  17 decisions MAXLEN  18 dead letter MAXLEN
+--       then five lists, each preceded by its length:
+--         position fields: name, value          trades: trade id, digest
+--         intents: 'live' or 'shadow', price time ms, intent_id, symbol, intent_type, payload
+--         journal: number of values, then name, value, ...
+--         dead letters: reason, source id, sha256, size, head
+-- Reply {'committed', inbox entries left}
+--       {'conflict'}                      another commit came first: load again
+--       {'revise', now ms, killed 0|1, intents the window still allows,
+--        n, trade id, digest, ..., m, intent id, ...}
+--                                         trades that were applied before; intents whose dedup key exists
+-- Error WRONGTYPE <key>                   nothing was written
+
+local position, inbox, trades, trades_before, lock, kill, window, decisions, deadletter, counts, waiting, held, open =
+  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12],
+  KEYS[13]
+local targets = {shadow = KEYS[14], live = KEYS[15]}
+local DEDUP = 15
+local book, version, given_now = ARGV[1], ARGV[2], ARGV[3]
+local oldest, youngest, per_minute = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local dedup_ttl, token, consumed, look_until, is_open = ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11]
+local applied, duplicate, dead = ARGV[12], ARGV[13], ARGV[14]
+local generation_size, out_maxlen = tonumber(ARGV[15]), ARGV[16]
+local decisions_maxlen, deadletter_maxlen = ARGV[17], ARGV[18]
+
+local cursor = 19
+local function list(width)
+  local n, first = tonumber(ARGV[cursor]), cursor + 1
+  cursor = first + n * width
+  return n, first
+end
+local n_fields, fields = list(2)
+local n_trades, trade = list(2)
+local n_intents, intent = list(6)
+local n_records, record = tonumber(ARGV[cursor]), cursor + 1
+cursor = record
+for _ = 1, n_records do
+  cursor = cursor + 1 + tonumber(ARGV[cursor])
+end
+local n_dead, dead_letter = list(5)
+
+-- Checks: nothing is written above the line that says so.
+
+local kinds = {
+  [position] = 'hash', [inbox] = 'stream', [trades] = 'hash', [trades_before] = 'hash', [window] = 'list',
+  [decisions] = 'stream', [deadletter] = 'stream', [counts] = 'hash', [waiting] = 'set', [held] = 'zset',
+  [open] = 'set', [targets.shadow] = 'stream', [targets.live] = 'stream', [lock] = 'string',
+}
+for key, kind in pairs(kinds) do
+  local found = redis.call('TYPE', key)['ok']
+  if found ~= kind and found ~= 'none' then
+    return redis.error_reply('WRONGTYPE ' .. key)
+  end
+end
+
+if (redis.call('HGET', position, 'version') or '0') ~= version then
+  return {'conflict'}
+end
+
+local now = tonumber(given_now)
+if not now then
+  local time = redis.call('TIME')
+  now = time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local seen, ids = {}, {}
+for i = 1, n_trades do
+  ids[i] = ARGV[trade + (i - 1) * 2]
+end
+for _, generation in ipairs({trades, trades_before}) do
+  if n_trades > 0 and redis.call('EXISTS', generation) == 1 then
+    for i, digest in ipairs(redis.call('HMGET', generation, unpack(ids))) do
+      if digest then
+        seen[#seen + 1] = ids[i]
+        seen[#seen + 1] = digest
+      end
+    end
+  end
+end
+
+local function is_killed()
+  local kind = redis.call('TYPE', kill)['ok']
+  if kind ~= 'string' then
+    return kind ~= 'none'
+  end
+  local switch = redis.call('GET', kill)
+  return switch ~= '' and switch ~= '0'
+end
+
+local killed, allowed, fresh, published = false, per_minute, true, {}
+if n_intents > 0 then
+  killed = is_killed()
+  for _, at in ipairs(redis.call('LRANGE', window, 0, per_minute - 1)) do
+    if tonumber(at) > now - 60000 then
+      allowed = allowed - 1
+    end
+  end
+  for i = 0, n_intents - 1 do
+    local age = now - tonumber(ARGV[intent + i * 6 + 1])
+    -- Asked this way round, an age that is not a number is not fresh.
+    fresh = fresh and age >= youngest and age <= oldest
+    if redis.call('EXISTS', KEYS[DEDUP + i + 1]) == 1 then
+      published[#published + 1] = ARGV[intent + i * 6 + 2]
+    end
+  end
+end
+
+if #seen > 0 or killed or not fresh or n_intents > allowed or #published > 0 then
+  local reply = {'revise', now, killed and 1 or 0, allowed, #seen / 2}
+  for _, value in ipairs(seen) do
+    reply[#reply + 1] = value
+  end
+  reply[#reply + 1] = #published
+  for _, value in ipairs(published) do
+    reply[#reply + 1] = value
+  end
+  return reply
+end
+
+-- Writes.
+
+redis.call('HSET', position, unpack(ARGV, fields, fields + n_fields * 2 - 1))
+redis.call('HINCRBY', position, 'version', 1)
+redis.call(is_open == '1' and 'SADD' or 'SREM', open, book)
+
+if n_trades > 0 then
+  redis.call('HSET', trades, unpack(ARGV, trade, trade + n_trades * 2 - 1))
+  if redis.call('HLEN', trades) >= generation_size then
+    redis.call('UNLINK', trades_before)
+    redis.call('HINCRBY', position, 'trades_generation', 1)
+  end
+end
+
+for i = 0, n_intents - 1 do
+  local at = intent + i * 6
+  redis.call('SET', KEYS[DEDUP + i + 1], ARGV[at + 2], 'EX', dedup_ttl)
+  redis.call('LPUSH', window, now)
+  redis.call('XADD', targets[ARGV[at]], 'MAXLEN', '~', out_maxlen, '*', 'payload', ARGV[at + 5],
+             'intent_id', ARGV[at + 2], 'symbol', ARGV[at + 3], 'intent_type', ARGV[at + 4])
+end
+if n_intents > 0 then
+  redis.call('LTRIM', window, 0, per_minute - 1)
+  redis.call('HINCRBY', counts, 'intents', n_intents)
+end
+
+local at = record
+for _ = 1, n_records do
+  local n = tonumber(ARGV[at])
+  redis.call('XADD', decisions, 'MAXLEN', '~', decisions_maxlen, '*', unpack(ARGV, at + 1, at + n))
+  at = at + 1 + n
+end
+
+for i = dead_letter, dead_letter + (n_dead - 1) * 5, 5 do
+  redis.call('XADD', deadletter, 'MAXLEN', '~', deadletter_maxlen, '*', 'reason', ARGV[i], 'source_id', ARGV[i + 1],
+             'sha256', ARGV[i + 2], 'size', ARGV[i + 3], 'head', ARGV[i + 4])
+end
+
+for name, n in pairs({applied = applied, duplicate = duplicate, deadlettered = dead}) do
+  if n ~= '0' then
+    redis.call('HINCRBY', counts, name, n)
+  end
+end
+
+if look_until ~= '' then
+  redis.call('ZADD', held, look_until, book)
+else
+  redis.call('ZREM', held, book)
+end
+
+if consumed ~= '' then
+  local ms, seq = consumed:match('^(%d+)-(%d+)$')
+  redis.call('XTRIM', inbox, 'MINID', '=', ms .. '-' .. string.format('%.0f', seq + 1))
+end
+local left = redis.call('XLEN', inbox)
+if left == 0 then
+  redis.call('SREM', waiting, book)
+end
+if redis.call('GET', lock) == token then
+  redis.call('DEL', lock)
+end
+return {'committed', left}

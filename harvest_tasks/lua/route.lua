@@ -1,0 +1,158 @@
+-- Moves a batch of input entries to the inboxes of their books, acknowledging each in the same step.
+--
+-- The batch must be the oldest entries that are pending in the group, in stream order: a batch behind which an
+-- older entry waits is refused, so the entries of a book reach its inbox in stream order whatever watchers do.
+--
+-- KEYS  1 lease  2 source stream  3 dead letter stream  4 books set  5 waiting set  6 counts hash  7 lost hash
+-- ARGV  1 lease token  2 lease ms  3 group  4 inbox key prefix  5 dead letter MAXLEN
+--       6 packed freeze for a book first seen while entries are lost
+--       then for each entry: id, kind, target, packed, reason, sha256, size, head
+--         kind B  to the inbox of the book `target`
+--         kind S  to the inbox of every known book of the symbol `target`; ignored where there is none
+--         kind I  ignored
+--         kind R  refused: to the dead letter; `packed` freezes the book `target` unless that is empty
+-- Reply {'routed', entries moved, book, book, ...}   books whose inbox received something
+--       {'deposed'}                                  the lease is another's
+--       {'behind'}                                   an older entry is pending: take over first
+-- Error WRONGTYPE <key>                              nothing was written
+
+local lease, source, deadletter, books, waiting, counts, lost =
+  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+local token, lease_ms, group, inbox_prefix = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local deadletter_maxlen, loss_freeze = ARGV[5], ARGV[6]
+local FIRST, WIDTH = 7, 8
+
+local function wrong_type(key, kind)
+  local found = redis.call('TYPE', key)['ok']
+  return found ~= kind and found ~= 'none'
+end
+
+-- Checks: nothing is written above the line that says so.
+
+if redis.call('GET', lease) ~= token then
+  return {'deposed'}
+end
+for key, kind in pairs({[source] = 'stream', [deadletter] = 'stream', [books] = 'set', [waiting] = 'set',
+                        [counts] = 'hash', [lost] = 'hash'}) do
+  if wrong_type(key, kind) then
+    return redis.error_reply('WRONGTYPE ' .. key)
+  end
+end
+if redis.call('XPENDING', source, group)[2] ~= ARGV[FIRST] then
+  return {'behind'}
+end
+
+local known = {}
+local function is_known(book)
+  if known[book] == nil then
+    known[book] = redis.call('SISMEMBER', books, book) == 1
+  end
+  return known[book]
+end
+
+local function candidates(symbol)
+  return {symbol, symbol .. ':LONG', symbol .. ':SHORT'}
+end
+
+local checked = {}
+local function bad_inbox(book)
+  if checked[book] == nil then
+    checked[book] = wrong_type(inbox_prefix .. book, 'stream')
+  end
+  return checked[book]
+end
+for i = FIRST, #ARGV, WIDTH do
+  local kind, target = ARGV[i + 1], ARGV[i + 2]
+  local targets = {}
+  if kind == 'S' then
+    targets = candidates(target)
+  elseif target ~= '' then
+    targets = {target}
+  end
+  for _, book in ipairs(targets) do
+    if bad_inbox(book) then
+      return redis.error_reply('WRONGTYPE ' .. inbox_prefix .. book)
+    end
+  end
+end
+
+-- Writes.
+
+local after_loss = redis.call('EXISTS', lost) == 1
+local rung, total = {}, {['in'] = 0, ignored = 0, deadlettered = 0}
+
+local function count(name)
+  total[name] = total[name] + 1
+end
+
+local function deliver(book, packed)
+  -- No MAXLEN: an inbox holds facts that nobody else keeps. Its owner trims it exactly, in commit.lua.
+  redis.call('XADD', inbox_prefix .. book, '*', 'e', packed)
+  count('in')
+  if not rung[book] then
+    rung[book] = true
+    redis.call('SADD', waiting, book)
+  end
+end
+
+local function introduce(book)
+  if not is_known(book) then
+    redis.call('SADD', books, book)
+    known[book] = true
+    if after_loss then
+      deliver(book, loss_freeze)
+    end
+  end
+end
+
+local function ignore()
+  count('in')
+  count('ignored')
+end
+
+local moved = 0
+for i = FIRST, #ARGV, WIDTH do
+  local id, kind, target, packed = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+  if redis.call('XACK', source, group, id) == 1 then
+    moved = moved + 1
+    if kind == 'B' then
+      introduce(target)
+      deliver(target, packed)
+    elseif kind == 'S' then
+      local reached = false
+      for _, book in ipairs(candidates(target)) do
+        if is_known(book) then
+          deliver(book, packed)
+          reached = true
+        end
+      end
+      if not reached then
+        ignore()
+      end
+    elseif kind == 'I' then
+      ignore()
+    else
+      count('in')
+      count('deadlettered')
+      redis.call('XADD', deadletter, 'MAXLEN', '~', deadletter_maxlen, '*', 'reason', ARGV[i + 4], 'source_id', id,
+                 'sha256', ARGV[i + 5], 'size', ARGV[i + 6], 'head', ARGV[i + 7])
+      if target ~= '' then
+        introduce(target)
+        deliver(target, packed)
+      end
+    end
+  end
+end
+
+for name, n in pairs(total) do
+  if n > 0 then
+    redis.call('HINCRBY', counts, name, n)
+  end
+end
+redis.call('PEXPIRE', lease, lease_ms)
+
+local reply = {'routed', moved}
+for book in pairs(rung) do
+  reply[#reply + 1] = book
+end
+return reply

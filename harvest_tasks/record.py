@@ -1,0 +1,156 @@
+"""A tracked position as the fields of its Redis hash, and back.
+
+Every field is plain text, so that a trader can read the hash; `version` and `trades_generation` belong to the
+ledger and are not part of the position.
+"""
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+
+from kernel.holding import Holding
+from kernel.position import Position, parse_id
+from kernel.progress import Progress, Reservation
+from kernel.quantities import plain
+from kernel.quote import Quote
+
+
+class BadRecord(ValueError):
+    """A hash under a position key that the ledger did not write."""
+
+
+def to_fields(position: Position) -> dict[str, str]:
+    """All fields of the hash except the ledger's own."""
+    holding, progress = position.holding, position.progress
+    return {
+        "book": position.book,
+        "symbol": position.symbol,
+        "epoch": str(position.epoch),
+        "qty": plain(holding.qty),
+        "avg_entry": plain(holding.avg_entry),
+        "base_qty": plain(holding.base_qty),
+        "risk_per_unit": plain(holding.risk_per_unit),
+        "realized_pnl": plain(holding.realized_pnl),
+        "fees": plain(holding.fees),
+        "opened_ms": str(holding.opened_ms),
+        "banked_pnl": plain(position.banked_pnl),
+        **_quote_fields(position.quote),
+        "stop": _optional(progress.stop),
+        "break_even": "1" if progress.break_even else "0",
+        "atr": _optional(progress.atr),
+        "spent": ",".join(progress.spent),
+        "failures": ",".join(f"{rung}:{n}" for rung, n in progress.failures),
+        "carry": plain(progress.carry),
+        "reservations": _reservations_text(progress.reservations),
+        "held": ",".join(f"{action}={reason}" for action, reason in progress.held),
+        "frozen": position.frozen,
+        "applied": f"{position.applied[0]}-{position.applied[1]}",
+    }
+
+
+def from_fields(book: str, fields: Mapping[str, str]) -> Position:
+    """The position that `to_fields` wrote; a book that was never seen when there are no fields.
+
+    Raises `BadRecord` when something else wrote them.
+    """
+    if not fields:
+        return Position(book)
+    try:
+        return _position(book, fields)
+    except (KeyError, ValueError, TypeError, InvalidOperation) as error:
+        raise BadRecord(f"the tracked position of {book} cannot be read: {error!r}") from error
+
+
+def _position(book: str, fields: Mapping[str, str]) -> Position:
+    return Position(
+        book=book,
+        epoch=int(fields["epoch"]),
+        holding=_holding(fields),
+        quote=_quote(fields),
+        progress=_progress(fields),
+        banked_pnl=Decimal(fields["banked_pnl"]),
+        frozen=fields["frozen"],
+        applied=parse_id(fields["applied"]),
+    )
+
+
+def _holding(fields: Mapping[str, str]) -> Holding:
+    return Holding(
+        qty=Decimal(fields["qty"]),
+        avg_entry=Decimal(fields["avg_entry"]),
+        base_qty=Decimal(fields["base_qty"]),
+        risk_per_unit=Decimal(fields["risk_per_unit"]),
+        realized_pnl=Decimal(fields["realized_pnl"]),
+        fees=Decimal(fields["fees"]),
+        opened_ms=int(fields["opened_ms"]),
+    )
+
+
+def _quote_fields(quote: Quote | None) -> dict[str, str]:
+    if quote is None:
+        return {"mark": "", "mark_ms": "", "peak": "", "trough": ""}
+    return {
+        "mark": plain(quote.mark),
+        "mark_ms": str(quote.time_ms),
+        "peak": plain(quote.peak),
+        "trough": plain(quote.trough),
+    }
+
+
+def _quote(fields: Mapping[str, str]) -> Quote | None:
+    if not fields["mark"]:
+        return None
+    return Quote(
+        Decimal(fields["mark"]),
+        int(fields["mark_ms"]),
+        Decimal(fields["peak"]),
+        Decimal(fields["trough"]),
+    )
+
+
+def _progress(fields: Mapping[str, str]) -> Progress:
+    return Progress(
+        spent=_names(fields["spent"]),
+        failures=tuple((rung, int(n)) for rung, n in _pairs(fields["failures"], ":")),
+        carry=Decimal(fields["carry"]),
+        reservations=_reservations(fields["reservations"]),
+        stop=_decimal(fields["stop"]),
+        break_even=fields["break_even"] == "1",
+        atr=_decimal(fields["atr"]),
+        held=_pairs(fields["held"], "="),
+    )
+
+
+def _reservations_text(reservations: tuple[Reservation, ...]) -> str:
+    if not reservations:
+        return ""
+    rows = [
+        [r.intent_id, plain(r.qty), list(r.rungs), r.placed_ms, plain(r.carried), plain(r.filled)] for r in reservations
+    ]
+    return json.dumps(rows, separators=(",", ":"))
+
+
+def _reservations(text: str) -> tuple[Reservation, ...]:
+    if not text:
+        return ()
+    return tuple(
+        Reservation(intent_id, Decimal(qty), tuple(rungs), placed_ms, Decimal(carried), Decimal(filled))
+        for intent_id, qty, rungs, placed_ms, carried, filled in json.loads(text)
+    )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split(",")) if text else ()
+
+
+def _pairs(text: str, separator: str) -> tuple[tuple[str, str], ...]:
+    pairs = (item.rpartition(separator) for item in _names(text))
+    return tuple((left, right) for left, _, right in pairs)
+
+
+def _optional(value: Decimal | None) -> str:
+    return "" if value is None else plain(value)
+
+
+def _decimal(text: str) -> Decimal | None:
+    return Decimal(text) if text else None

@@ -1,0 +1,67 @@
+"""Lua scripts that ship beside this module: loaded by digest, reloaded when the server forgot them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha1
+from importlib.resources import files
+from typing import Any
+
+from redis.exceptions import NoScriptError
+
+from harvest_tasks.connection import Client
+
+Value = str | int
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A Lua script and the digest by which the server knows it."""
+
+    name: str
+    text: str
+    sha: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One invocation of a script."""
+
+    script: Script
+    keys: Sequence[str]
+    args: Sequence[Value]
+
+
+@lru_cache
+def load(name: str) -> Script:
+    """The script `lua/<name>.lua`."""
+    text = files("harvest_tasks").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+    # SHA-1 is how EVALSHA names a script; nothing is secured by it.
+    return Script(name, text, sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+def run(client: Client, call: Call) -> Any:
+    """The reply of one call. Raises redis-py's errors."""
+    (reply,) = run_all(client, [call])
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
+
+
+def run_all(client: Client, calls: Sequence[Call]) -> list[Any]:
+    """The replies of `calls`, in order, in one round trip; a failed call's place holds its exception."""
+    replies = _pipeline(client, calls)
+    unknown = [index for index, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+    if unknown:
+        for script in {calls[index].script for index in unknown}:
+            client.script_load(script.text)
+        for index, reply in zip(unknown, _pipeline(client, [calls[i] for i in unknown]), strict=True):
+            replies[index] = reply
+    return replies
+
+
+def _pipeline(client: Client, calls: Sequence[Call]) -> list[Any]:
+    with client.pipeline(transaction=False) as pipe:
+        for call in calls:
+            pipe.execute_command("EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.args)
+        return list(pipe.execute(raise_on_error=False))

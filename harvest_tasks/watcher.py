@@ -1,0 +1,118 @@
+"""The watcher: reads fills and prices from the input stream and brings them to the inboxes of their books.
+
+A watcher is a bounded task. Beat starts one each second; all but the holder of the lease return at once. The holder
+first takes over what an earlier one left pending, then reads until its slice is over and starts its successor.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import Final
+
+from harvest_tasks import brain, controls
+from harvest_tasks.celery import app
+from harvest_tasks.clock import server_ms
+from harvest_tasks.connection import Client, shared
+from harvest_tasks.lease import LEASE_MS, Lease
+from harvest_tasks.routing import Deposed, Moved, RawEntry, Reading, Route
+from harvest_tasks.settings import Settings, current
+
+log = logging.getLogger(__name__)
+
+BLOCK_MS: Final = 500
+
+Bell = Callable[[Sequence[str]], None]
+
+
+class LeaseLost(Exception):
+    """Another watcher reads the input now."""
+
+
+@app.task(name="harvest_tasks.watcher.watch_fills", ignore_result=True)
+def watch_fills() -> None:
+    """Watch for one slice, if no other watcher does, and start the next one."""
+    settings = current()
+    if watch(shared(settings.redis_url), settings, settings.watch_slice_sec, brain.ring):
+        watch_fills.apply_async(expires=settings.watch_slice_sec)
+
+
+def watch(client: Client, settings: Settings, seconds: float, ring: Bell) -> bool:
+    """Watch for `seconds`, calling `ring` with the books whose inboxes received something.
+
+    False if another watcher holds the lease, or took it.
+    """
+    lease = Lease(client)
+    if not lease.acquire():
+        return False
+    try:
+        Watcher(client, Route(client, settings), lease, ring).run(monotonic() + seconds)
+    except LeaseLost:
+        log.warning("watch lease lost")
+        return False
+    finally:
+        lease.release()
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Watcher:
+    """One holder of the lease at work."""
+
+    client: Client
+    route: Route
+    lease: Lease
+    ring: Bell
+
+    def run(self, deadline: float) -> None:
+        """Read until `deadline` (monotonic). Raises `LeaseLost`."""
+        self.route.ensure_group()
+        self._take_over()
+        reading = self.route.reading()
+        reading = self._account(reading, 0)
+        while (left := deadline - monotonic()) > 0:
+            entries = self.route.read(max(1, min(BLOCK_MS, int(left * 1000))))
+            reading = self._account(reading, len(entries))
+            if entries:
+                self._move(entries)
+            elif not self.lease.renew():
+                raise LeaseLost
+
+    def _take_over(self) -> None:
+        """Move everything that is pending, whoever read it, in stream order."""
+        while True:
+            entries, trimmed = self.route.claim()
+            if trimmed:
+                self._lost(trimmed)
+            if not entries:
+                return
+            moved = self.route.move(self.lease.token, LEASE_MS, entries)
+            if isinstance(moved, Deposed):
+                raise LeaseLost
+            if isinstance(moved, Moved):
+                log.info("took over pending entries count=%d", moved.count)
+                self.ring(moved.books)
+
+    def _move(self, entries: list[RawEntry]) -> None:
+        moved = self.route.move(self.lease.token, LEASE_MS, entries)
+        if isinstance(moved, Deposed):
+            raise LeaseLost
+        if isinstance(moved, Moved):
+            self.ring(moved.books)
+        else:
+            self._take_over()
+
+    def _account(self, before: Reading, count: int) -> Reading:
+        """Compare what was read with what the server says was there to read; report the difference."""
+        after = self.route.reading()
+        lost = after.lost_since(before, count)
+        if not lost:
+            return after
+        self._lost(lost)
+        self.route.forgive(after)
+        return self.route.reading()
+
+    def _lost(self, count: int) -> None:
+        books = controls.freeze_all(self.client, count, server_ms(self.client))
+        log.error("input lost entries=%d frozen=%d: once positions are right, harvest release --all", count, len(books))
+        self.ring(books)

@@ -1,0 +1,220 @@
+"""Effects happen once: whoever reads, whoever commits, whatever reply is lost."""
+
+from threading import Thread
+from time import monotonic
+
+import pytest
+from desk import Desk, assert_all_accounted_for
+from redis.exceptions import ResponseError
+
+from harvest_tasks import keys
+from harvest_tasks.brain import Brain, rules_of
+from harvest_tasks.connection import connect
+from harvest_tasks.ledger import Busy, Committed, Conflict, Failed, Ledger
+from harvest_tasks.lease import LEASE_MS, Lease
+from harvest_tasks.plan import plan
+from harvest_tasks.routing import Behind, Deposed, Moved, Route
+from harvest_tasks.watcher import watch
+
+BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
+MARK = {"symbol": "BTCUSDT", "status": "PRICE_UPDATE", "price": "106"}
+
+
+@pytest.fixture
+def desk(redis):
+    return Desk(redis)
+
+
+@pytest.fixture
+def route(desk):
+    route = Route(desk.client, desk.settings)
+    route.ensure_group()
+    return route
+
+
+def planned(desk, ledger, book="BTCUSDT"):
+    guards, (loaded,) = ledger.load([book])
+    return loaded, plan(loaded.position, loaded.batch, rules_of(desk.settings), guards, loaded.terms, {})
+
+
+def inbox_ids(desk, book="BTCUSDT"):
+    """Source ids in the order in which they wait."""
+    return [values["e"].split('"')[3] for _, values in desk.client.xrange(keys.inbox(book))]
+
+
+def test_only_one_watcher_holds_the_lease(desk, route):
+    assert Lease(desk.client).acquire()
+    assert not Lease(desk.client).acquire()
+    assert watch(desk.client, desk.settings, 1.0, lambda books: None) is False
+
+
+def test_a_watcher_whose_lease_ran_out_moves_nothing(desk, route):
+    desk.feed(BUY, MARK)
+    slow, quick = Lease(desk.client), Lease(desk.client)
+    slow.acquire()
+    entries = route.read(1)
+    desk.client.delete(keys.LEASE)
+    quick.acquire()
+    claimed, _ = route.claim()
+    assert route.move(quick.token, LEASE_MS, claimed) == Moved(2, ("BTCUSDT",))
+    assert route.move(slow.token, LEASE_MS, entries) == Deposed()
+    assert len(inbox_ids(desk)) == 2
+    assert not slow.renew()
+
+
+def test_entries_behind_which_an_older_one_is_pending_are_refused_so_order_is_kept(desk, route):
+    ids = desk.feed(BUY, BUY)
+    route.read(1)  # by a watcher that stalls before moving them
+    ids += desk.feed(BUY, MARK)
+    lease = Lease(desk.client)
+    lease.acquire()
+    assert route.move(lease.token, LEASE_MS, route.read(1)) == Behind()
+    lease.release()
+    watch(desk.client, desk.settings, 0.05, lambda books: None)
+    assert inbox_ids(desk) == ids
+
+
+def test_moving_the_same_entries_again_changes_nothing(desk, route):
+    desk.feed(BUY, MARK)
+    lease = Lease(desk.client)
+    lease.acquire()
+    entries = route.read(1)
+    route.move(lease.token, LEASE_MS, entries)
+    assert route.move(lease.token, LEASE_MS, entries) == Behind()  # as after a lost reply
+    assert len(inbox_ids(desk)) == 2
+    assert desk.counts()["in"] == 2
+
+
+def test_committing_the_same_plan_again_changes_nothing(desk):
+    desk.feed(BUY, MARK)
+    desk.route()
+    ledger = Ledger(desk.client, desk.settings)
+    loaded, made = planned(desk, ledger)
+    assert ledger.commit([(loaded, made)]) == [Committed(0)]
+    assert ledger.commit([(loaded, made)]) == [Conflict()]  # as after a lost reply
+    assert len(desk.suggestions()) == 2
+    assert_all_accounted_for(desk)
+
+
+def test_a_locked_book_is_left_to_its_worker(desk):
+    desk.feed(BUY)
+    desk.route()
+    Ledger(desk.client, desk.settings).load(["BTCUSDT"])
+    _, (second,) = Ledger(desk.client, desk.settings).load(["BTCUSDT"])
+    assert second == Busy("BTCUSDT")
+
+
+def test_entries_that_arrive_while_a_worker_commits_are_reported_by_its_commit(desk):
+    desk.feed(BUY)
+    desk.route()
+    ledger = Ledger(desk.client, desk.settings)
+    loaded, made = planned(desk, ledger)
+    desk.feed(MARK, MARK)
+    desk.route()
+    assert ledger.commit([(loaded, made)]) == [Committed(2)]
+    assert desk.client.smembers(keys.WAITING) == {"BTCUSDT"}
+
+
+def test_a_kill_switch_set_between_plan_and_commit_stops_the_intents(desk):
+    desk.feed(BUY, MARK)
+    desk.route()
+    brain = Brain(desk.client, desk.settings)
+    ledger = brain._ledger
+    commit = ledger.commit
+
+    def after_kill(plans):
+        desk.client.set("quantum:kill", "1")
+        return commit(plans)
+
+    ledger.commit = after_kill
+    brain.process(["BTCUSDT"], monotonic() + 5)
+    assert desk.suggestions() == []
+    assert {r["reason"] for r in desk.journal("held")} == {"killed"}
+    assert desk.position().progress.spent == ()
+
+
+@pytest.mark.parametrize("stream", ["quantum:stream:harvest.suggestions", keys.DECISIONS, keys.WINDOW, keys.OPEN])
+def test_an_output_key_of_another_type_leaves_nothing_half_written(desk, stream):
+    desk.client.set(stream, "not what it should be")
+    desk.feed(BUY, MARK)
+    desk.route()
+    ledger = Ledger(desk.client, desk.settings)
+    loaded, made = planned(desk, ledger) if stream != keys.WINDOW else (None, None)
+    if loaded is None:
+        with pytest.raises(ResponseError):
+            ledger.load(["BTCUSDT"])
+        return
+    (outcome,) = ledger.commit([(loaded, made)])
+    assert isinstance(outcome, Failed)
+    assert not desk.client.exists(keys.position("BTCUSDT"))
+    assert len(inbox_ids(desk)) == 2
+    desk.client.delete(stream)
+    desk.client.delete(keys.lock("BTCUSDT"))
+    desk.process()
+    assert len(desk.suggestions()) == 2
+
+
+def test_one_broken_book_does_not_stop_another(desk):
+    desk.client.set(keys.position("BTCUSDT"), "broken")
+    desk.run(BUY, BUY | {"symbol": "ETHUSDT"})
+    assert desk.position("ETHUSDT").holding.qty == 1
+    assert len(inbox_ids(desk)) == 1
+
+
+def test_scripts_that_the_server_forgot_are_loaded_again(desk):
+    desk.run(BUY)
+    desk.client.script_flush()
+    desk.run(MARK)
+    assert len(desk.suggestions()) == 2
+
+
+def test_an_inbox_entry_that_is_not_ours_is_dead_lettered_and_freezes_the_book(desk):
+    desk.run(BUY)
+    desk.client.xadd(keys.inbox("BTCUSDT"), {"e": "[]"})
+    desk.client.sadd(keys.WAITING, "BTCUSDT")
+    desk.process()
+    assert desk.position().frozen == "unreadable_inbox_entry"
+    assert desk.deadletters()[0]["head"] == "[]"
+
+
+def test_two_watchers_and_two_workers_apply_each_fill_once_and_in_order(redis, server_url):
+    desk = Desk(redis, HARVEST_MAX_ACTIONS_PER_MIN="10000")
+    books = [f"C{i}USDT" for i in range(7)]
+    entries = [
+        {**BUY, "symbol": books[i % 7], "side": "SELL" if i % 3 == 2 else "BUY", "price": str(100 + i % 11)}
+        for i in range(3000)
+    ]
+    Route(redis, desk.settings).ensure_group()
+    desk.feed(*entries)
+    stop_at = monotonic() + 60
+
+    def done() -> bool:
+        return desk.counts().get("applied", 0) == len(entries) or monotonic() > stop_at
+
+    def watching() -> None:
+        client = connect(server_url)
+        while not done():
+            watch(client, desk.settings, 0.02, lambda books: None)
+
+    def processing() -> None:
+        client = connect(server_url)
+        while not done():
+            Brain(client, desk.settings).process(books, monotonic() + 1)
+
+    threads = [Thread(target=work) for work in (watching, watching, processing, processing)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    seen = [desk.position(book) for book in books], sorted(i["intent_id"] for i in desk.suggestions())
+    assert len(set(seen[1])) == len(seen[1])
+    assert_all_accounted_for(desk)
+
+    redis.flushall()
+    alone = Desk(redis, HARVEST_MAX_ACTIONS_PER_MIN="10000")
+    alone.run(*entries)
+    expected = [alone.position(book) for book in books]
+    for concurrent, single in zip(seen[0], expected, strict=True):
+        assert (concurrent.holding.qty, concurrent.epoch) == (single.holding.qty, single.epoch)
+        assert (concurrent.holding.avg_entry, concurrent.banked_pnl) == (single.holding.avg_entry, single.banked_pnl)
+    assert seen[1] == sorted(i["intent_id"] for i in alone.suggestions())
