@@ -1,0 +1,90 @@
+--[[
+Publishes a book's proposal if it says something new, else only notes that it was looked at; or removes it.
+Whether it is new is decided against what Redis holds, so any number of workers may publish the same book.
+
+A proposal is new when there is none, when its action, side or sources changed, when its stop appeared, vanished
+or moved by more than eps (relative), when its kill score moved by more than eps (absolute), or when the held one
+is too old.
+
+KEYS[1]  hash: the book's proposal
+KEYS[2]  stream of published proposals; not given when nothing is streamed
+
+ARGV[1]  now in unix seconds
+ARGV[2]  a proposal computed at or before this time is too old (as computed_at_utc, which sorts as text)
+ARGV[3]  eps
+ARGV[4]  lifetime of a proposal in ms
+ARGV[5]  length of the stream, approximate
+ARGV[6]  symbol, for the stream
+ARGV[7+] fields and values of the proposal; none: remove it
+
+Replies  published | unchanged | removed | absent | wrong_type (nothing was written)
+]]
+
+local key, stream = KEYS[1], KEYS[2]
+local now, too_old, eps = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local lifetime_ms, stream_length, symbol = ARGV[4], ARGV[5], ARGV[6]
+local FIRST_FIELD = 7
+local removing = #ARGV < FIRST_FIELD
+-- 0.501 - 0.5 is a few ulp above 0.001: a move of exactly eps is not more than eps.
+local allowed = eps * (1 + 1e-9)
+
+local function has_type(name, wanted)
+  local found = redis.call('TYPE', name).ok
+  return found == wanted or found == 'none'
+end
+
+local function moved(old, new, most)
+  local a, b = tonumber(old), tonumber(new)
+  -- Written so that text and NaN, too, count as moved.
+  return not (a and b and math.abs(b - a) <= most)
+end
+
+local function stop_moved(old, new)
+  if old == new then return false end
+  return moved(old, new, allowed * math.abs(tonumber(old) or 0))
+end
+
+if not has_type(key, 'hash') then return 'wrong_type' end
+if stream and not has_type(stream, 'stream') then return 'wrong_type' end
+
+if removing then
+  return redis.call('DEL', key) == 1 and 'removed' or 'absent'
+end
+
+local fields, new = {}, {}
+for i = FIRST_FIELD, #ARGV, 2 do
+  fields[#fields + 1], fields[#fields + 2] = ARGV[i], ARGV[i + 1]
+  new[ARGV[i]] = ARGV[i + 1]
+end
+
+local NAMES = {
+  'harvest_action', 'position_side', 'position_source', 'market_state_source',
+  'new_sl_proposed', 'kill_score', 'computed_at_utc',
+}
+local held = {}
+for i, value in ipairs(redis.call('HMGET', key, unpack(NAMES))) do
+  held[NAMES[i]] = value
+end
+
+local function is_new()
+  for i = 1, 4 do
+    if held[NAMES[i]] ~= new[NAMES[i]] then return true end
+  end
+  if stop_moved(held.new_sl_proposed, new.new_sl_proposed) then return true end
+  if moved(held.kill_score, new.kill_score, allowed) then return true end
+  local computed = held.computed_at_utc or ''
+  return computed <= too_old or computed > new.computed_at_utc
+end
+
+if not is_new() then
+  redis.call('HSET', key, 'last_update_epoch', now)
+  return 'unchanged'
+end
+
+redis.call('DEL', key)
+redis.call('HSET', key, unpack(fields))
+redis.call('PEXPIRE', key, lifetime_ms)
+if stream then
+  redis.call('XADD', stream, 'MAXLEN', '~', stream_length, '*', 'symbol', symbol, unpack(fields))
+end
+return 'published'

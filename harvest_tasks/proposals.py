@@ -1,0 +1,133 @@
+"""The proposal tasks: calc-only. Nothing here can reach the code that writes intents.
+
+A cycle reads everything about its symbols in one round trip, computes, and publishes in one more.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any, cast
+
+from harvest_tasks import health, inputs, keys, markets, publication
+from harvest_tasks.celery import app
+from harvest_tasks.clock import server_now
+from harvest_tasks.connection import Client, shared
+from harvest_tasks.cycle import CycleSummary, Outcome, Result
+from harvest_tasks.inputs import Inputs
+from harvest_tasks.proposal_record import to_fields
+from harvest_tasks.publication import LIFETIMES, Publication, Reply, removal
+from harvest_tasks.reading import SkipReason, Unusable
+from harvest_tasks.settings import Settings, current
+from harvest_tasks.sources import Held, Sighting, Source, sightings
+from harvest_tasks.symbols import InvalidSymbol, of_book, valid
+from kernel.proposal import compute_harvest_proposal
+from kernel.theta import HarvestTheta
+
+ALL = "*"
+
+
+@app.task(name="harvest_tasks.proposals.compute_proposal", throws=(InvalidSymbol,))
+def compute_proposal(symbol: str) -> dict[str, Any]:
+    """Compute and publish one symbol's proposal: its hash fields with `symbol book result reason detail`.
+
+    In hedge mode this is the first book's, and `other_books` lists the rest.
+    """
+    summary = _task_cycle([valid(symbol)])
+    first, *others = (outcome.as_dict() for outcome in summary.outcomes)
+    return {**first, "other_books": others} if others else first
+
+
+@app.task(name="harvest_tasks.proposals.compute_proposals", throws=(InvalidSymbol,))
+def compute_proposals(symbols: Sequence[str] = (ALL,)) -> dict[str, Any]:
+    """Compute and publish a chunk of symbols and return the sums; `*` follows the positions of the tracker."""
+    return _task_cycle([symbols] if isinstance(symbols, str) else symbols).as_dict()
+
+
+def _task_cycle(names: Sequence[str]) -> CycleSummary:
+    settings = current()
+    client = shared(settings.redis_url)
+    return run_cycle(client, settings, names, server_now(client))
+
+
+def run_cycle(client: Client, settings: Settings, names: Sequence[str], now: float) -> CycleSummary:
+    """One cycle over `names`, or, with `*`, over every symbol that fills ever reached.
+
+    `*` takes closed positions in, so that their proposals go; positions that only another program knows have to be
+    named. `now` is in unix seconds by the server's clock. Raises `InvalidSymbol` before anything is read.
+    """
+    gathered = inputs.read(client, settings, _chosen(client, names))
+
+    decided = [decision for found in gathered for decision in decide(found, settings, now)]
+
+    outcomes = apply(client, settings, decided, now)
+    summary = CycleSummary(int(now * 1000), outcomes, _stale(gathered, settings, now))
+    health.record_cycle(client, summary)
+    summary.report()
+    return summary
+
+
+def _chosen(client: Client, names: Sequence[str]) -> list[str]:
+    if ALL in names:
+        return sorted({of_book(book) for book in cast("set[str]", client.smembers(keys.BOOKS))})
+    return [valid(name) for name in dict.fromkeys(names)]
+
+
+def decide(found: Inputs, settings: Settings, now: float) -> Iterator[Publication | Outcome]:
+    """What is to be published for the symbol, or why nothing can be; at least one decision."""
+    seen = sightings(found, settings, now)
+    for sighting in seen:
+        yield _decision(sighting, found, settings, now)
+    known = {found.symbol, *(book for book, reply in found.tracked.items() if reply)}
+    for book in sorted(known - {sighting.book for sighting in seen}):
+        yield removal(book)
+
+
+def _decision(sighting: Sighting, found: Inputs, settings: Settings, now: float) -> Publication | Outcome:
+    if not isinstance(sighting, Held):
+        return _skipped(sighting.book, sighting.reason, f"{sighting.source}: {sighting.detail}")
+    try:
+        market = markets.market(found.market, invented=sighting.source is Source.SYNTHETIC)
+        risk = markets.risk_proposal(found.risk)
+    except Unusable as wrong:
+        return _skipped(sighting.book, wrong.reason, wrong.detail)
+    theta = HarvestTheta(fallback_stop_pct=float(settings.fallback_stop_pct))
+    proposal = compute_harvest_proposal(sighting.position, market.state, risk, theta)
+    return Publication(sighting.book, to_fields(sighting, market, proposal, now))
+
+
+def apply(client: Client, settings: Settings, decided: Sequence[Publication | Outcome], now: float) -> list[Outcome]:
+    """Publish what was decided; outcomes in the order of the decisions."""
+    wanted = [decision for decision in decided if isinstance(decision, Publication)]
+    replies = iter(publication.publish(client, settings, wanted, now))
+    outcomes = (d if isinstance(d, Outcome) else _outcome(d, next(replies)) for d in decided)
+    return [kept for _, group in groupby(outcomes, lambda o: o.symbol) for kept in _telling(list(group))]
+
+
+def _telling(outcomes: list[Outcome]) -> list[Outcome]:
+    """A symbol's outcomes without the books that had nothing to remove, unless there is nothing else to tell."""
+    return [o for o in outcomes if o.reason is not SkipReason.NO_POSITION] or outcomes[-1:]
+
+
+def _outcome(published: Publication, reply: Reply) -> Outcome:
+    book, fields = published.book, published.fields
+    match reply:
+        case Reply.PUBLISHED:
+            return Outcome(of_book(book), book, Result.PUBLISHED, fields=fields)
+        case Reply.UNCHANGED:
+            return Outcome(of_book(book), book, Result.UNCHANGED, fields=fields)
+        case Reply.REMOVED:
+            return Outcome(of_book(book), book, Result.REMOVED)
+        case Reply.ABSENT:
+            return _skipped(book, SkipReason.NO_POSITION)
+        case Reply.WRONG_TYPE:
+            return _skipped(book, SkipReason.WRONG_KEY_TYPE, "its proposal key or the proposal stream")
+
+
+def _skipped(book: str, reason: SkipReason, detail: str = "") -> Outcome:
+    return Outcome(of_book(book), book, Result.SKIPPED, reason, detail)
+
+
+def _stale(gathered: Sequence[Inputs], settings: Settings, now: float) -> list[str]:
+    """The symbols whose market state is older than a proposal may become."""
+    oldest = LIFETIMES * settings.max_publish_age_sec
+    ages = ((found.symbol, markets.age_sec(found.market, now)) for found in gathered)
+    return [name for name, age in ages if age is not None and age > oldest]

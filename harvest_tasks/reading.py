@@ -1,0 +1,71 @@
+"""Numbers in the hashes that other programs write: parsed once, refused with a reason, never guessed."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import TypeAlias
+
+from redis.exceptions import ResponseError
+
+from kernel.errors import KernelError
+
+Fields: TypeAlias = Mapping[str, str]
+Reply: TypeAlias = Fields | ResponseError
+"""A hash as it was read, or the error of reading a key of another type."""
+
+_NUMBER = re.compile(r"[+-]?[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?")
+_LONGEST = 64
+
+
+class SkipReason(StrEnum):
+    """Why a book has no fresh proposal."""
+
+    NO_POSITION = "no_position"
+    NO_MARKET_STATE = "no_market_state"
+    MISSING_NUMBER = "missing_number"
+    BAD_NUMBER = "bad_number"
+    OUT_OF_RANGE = "out_of_range"
+    BAD_SIDE = "bad_side"
+    BAD_TIME = "bad_time"
+    WRONG_KEY_TYPE = "wrong_key_type"
+
+
+class Unusable(Exception):
+    """An input that no proposal can rest on. `detail` says in one line what a reason leaves open."""
+
+    def __init__(self, reason: SkipReason, detail: str = "") -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+def fields(reply: Reply) -> Fields:
+    """The hash itself; empty when there is none."""
+    if isinstance(reply, ResponseError):
+        raise Unusable(SkipReason.WRONG_KEY_TYPE, str(reply))
+    return reply
+
+
+def number(found: Fields, *names: str) -> float:
+    """The number under the first of `names` that is present."""
+    text = next((found[name] for name in names if found.get(name)), None)
+    if text is None:
+        raise Unusable(SkipReason.MISSING_NUMBER, f"{'|'.join(names)} is missing")
+    if len(text) > _LONGEST or not _NUMBER.fullmatch(text):
+        raise Unusable(SkipReason.BAD_NUMBER, f"{names[0]} is {text!a:.60}, not a number")
+    return float(text)
+
+
+def optional_number(found: Fields, name: str) -> float | None:
+    """`number`, or None when the field is absent or empty."""
+    return number(found, name) if found.get(name) else None
+
+
+@contextmanager
+def in_range() -> Iterator[None]:
+    """Makes a value that the kernel refuses an unusable input. Works as a decorator, too."""
+    try:
+        yield
+    except KernelError as refusal:
+        raise Unusable(SkipReason.OUT_OF_RANGE, str(refusal)) from None
