@@ -1,0 +1,54 @@
+"""The Celery app: `celery -A harvest_tasks`.
+
+Give the queue `adhoc` a worker of its own. Celery holds calls above ADHOC_RATE_LIMIT inside the worker, where they
+take up its prefetch slots: whatever else that worker consumes waits for them.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from logging import Logger, getLogger
+from typing import Any, Final
+
+from celery import Celery
+from celery.signals import after_setup_logger, after_setup_task_logger, celeryd_after_setup
+
+from harvest_tasks.configuration import ROUTES, configuration
+from harvest_tasks.settings import Settings, SettingsError, current
+
+TASK_MODULES: Final = tuple(dict.fromkeys(name.rpartition(".")[0] for name in ROUTES))
+
+CHATTER: Final = ("celery.worker.strategy", "celery.app.trace", "celery.beat")
+"""Loggers with an INFO line for every message: several a second, which would bury what tasks say."""
+
+
+def _settings_or_exit() -> Settings:
+    """Ends the process, because Celery would print a traceback around any other error."""
+    try:
+        return current()
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(os.EX_CONFIG) from None
+
+
+def _set_level(logger: Logger, **_: Any) -> None:
+    """LOG_LEVEL decides, whatever `--loglevel` says or leaves out."""
+    level = current().log_level
+    logger.setLevel(level)
+    for name in CHATTER:
+        getLogger(name).setLevel("DEBUG" if level == "DEBUG" else "WARNING")
+
+
+def _warn_of_shared_queue(sender: str, instance: Any, **_: Any) -> None:
+    consumed: Mapping[str, object] = instance.app.amqp.queues.consume_from
+    if "adhoc" in consumed and len(consumed) > 1:
+        others = ", ".join(name for name in consumed if name != "adhoc")
+        getLogger(__name__).warning("%s: calls held by ADHOC_RATE_LIMIT will delay %s", sender, others)
+
+
+after_setup_logger.connect(_set_level)
+after_setup_task_logger.connect(_set_level)
+celeryd_after_setup.connect(_warn_of_shared_queue)
+
+app = Celery("harvest_tasks", include=TASK_MODULES)
+app.conf.update(configuration(_settings_or_exit()))

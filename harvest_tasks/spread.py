@@ -1,0 +1,45 @@
+"""A beat schedule on the clock's own grid, so that many entries of one interval do not fall together."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final
+
+from celery.schedules import schedstate, schedule
+
+_EARLY_SEC: Final = 0.010
+"""Beat looks this much before the moment it was told, and would then turn in circles until it has come."""
+
+
+class Spread(schedule):  # type: ignore[misc]  # Celery publishes no types
+    """Due once in each slot of `every` seconds, the first of which began `offset` seconds after the UTC epoch.
+
+    What is due follows from the clock alone: a restarted beat keeps the rhythm without having stored anything.
+    """
+
+    def __init__(
+        self, every: float, offset: float = 0.0, nowfun: Callable[[], datetime] | None = None, app: Any = None
+    ) -> None:
+        super().__init__(every, nowfun=nowfun, app=app)
+        self.every = every
+        self.offset = offset
+
+    def is_due(self, last_run_at: datetime) -> Any:
+        """Celery's pair of (due, seconds until to look again)."""
+        now = self.maybe_make_aware(self.now())
+        rest = self.every - (now.timestamp() - self.offset) % self.every
+        due = self._slot(now) > self._slot(self.maybe_make_aware(last_run_at))
+        return schedstate(is_due=due, next=rest + _EARLY_SEC)
+
+    def _slot(self, moment: datetime) -> float:
+        return (moment.timestamp() - self.offset) // self.every
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Spread):
+            return NotImplemented
+        return (self.every, self.offset) == (other.every, other.offset)
+
+    def __hash__(self) -> int:
+        return hash((self.every, self.offset))
+
+    def __reduce__(self) -> tuple[type["Spread"], tuple[float, float]]:
+        return type(self), (self.every, self.offset)

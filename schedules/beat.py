@@ -1,0 +1,69 @@
+"""When Harvest runs: what beat sends, as plain data with the tasks named by string.
+
+All entries are bells. One that nobody took before it `expires` is dropped, since the next one says the same.
+"""
+
+from collections.abc import Sequence
+from typing import Final, TypedDict
+
+MOST_ENTRIES: Final = 100
+"""Of proposals. Beat compares all entries before each one it sends, so its work grows with their square."""
+SMALLEST_CHUNK: Final = 25
+BELL_SEC: Final = 1.0
+HEARTBEAT_SEC: Final = 5.0
+BELL_EXPIRES_SEC: Final = 5.0
+"""More than the clocks of two hosts differ: a worker ahead of beat by more would drop every bell."""
+
+
+class Entry(TypedDict):
+    """Sends `task(*args)` to `queue` at `offset`, `offset + every`, ... seconds after the UTC epoch."""
+
+    task: str
+    args: tuple[list[str], ...]
+    queue: str
+    every: float
+    offset: float
+    expires: float
+
+
+def beat_schedule(symbols: Sequence[str] | None, publish_interval_sec: float) -> dict[str, Entry]:
+    """Every entry by its name. `symbols` is None to follow the open positions."""
+    return {**_bells(), **_proposals(symbols, publish_interval_sec)}
+
+
+def _bells() -> dict[str, Entry]:
+    return {
+        "watch_fills": _bell("harvest_tasks.watcher.watch_fills", "watch", BELL_SEC, 0.0),
+        "evaluate_positions": _bell("harvest_tasks.sweep.evaluate_positions", "control", BELL_SEC, 0.5),
+        "heartbeat": _bell("harvest_tasks.health.heartbeat", "control", HEARTBEAT_SEC, 0.25),
+    }
+
+
+def _bell(task: str, queue: str, every: float, offset: float) -> Entry:
+    return Entry(task=task, args=(), queue=queue, every=every, offset=offset, expires=BELL_EXPIRES_SEC)
+
+
+def _proposals(symbols: Sequence[str] | None, interval: float) -> dict[str, Entry]:
+    chunks = _chunks(symbols)
+    return {
+        name: Entry(
+            task="harvest_tasks.proposals.compute_proposals",
+            args=(chunk,),
+            queue="proposals",
+            every=interval,
+            offset=interval * place / len(chunks),
+            expires=0.9 * interval,
+        )
+        for place, (name, chunk) in enumerate(chunks.items())
+    }
+
+
+def _chunks(symbols: Sequence[str] | None) -> dict[str, list[str]]:
+    """The symbols of each entry: one, until there would be too many entries."""
+    if symbols is None:
+        return {"proposals of open positions": ["*"]}
+    if len(symbols) <= MOST_ENTRIES:
+        return {f"proposal of {symbol}": [symbol] for symbol in symbols}
+    size = max(SMALLEST_CHUNK, -(-len(symbols) // MOST_ENTRIES))
+    starts = range(0, len(symbols), size)
+    return {f"proposals {start + 1} to {start + size}": list(symbols[start : start + size]) for start in starts}

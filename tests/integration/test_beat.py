@@ -1,0 +1,94 @@
+"""Our beat on a real server: what it leaves there, and what it does when nobody answers."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+from celery import Celery
+from celery.beat import ScheduleEntry
+
+from harvest_tasks.beat import MOST_WAITING, BoundedScheduler
+from harvest_tasks.configuration import configuration
+from harvest_tasks.embedded import EmbeddedServer
+from harvest_tasks.settings import Settings
+
+
+@pytest.fixture
+def own_server(server: EmbeddedServer) -> Iterator[EmbeddedServer]:
+    """One that a test may kill."""
+    with EmbeddedServer(server.executable) as running:
+        yield running
+
+
+@pytest.fixture
+def app(own_server: EmbeddedServer) -> Iterator[Celery]:
+    celery_app = Celery("harvest_tasks", set_as_current=False)
+    celery_app.conf.update(configuration(Settings.from_env({"REDIS_URL": own_server.url()})))
+    yield celery_app
+    celery_app.close()
+
+
+@pytest.fixture
+def beat(app: Celery) -> Iterator[BoundedScheduler]:
+    scheduler = BoundedScheduler(app)
+    yield scheduler
+    scheduler.close()
+
+
+def ring(beat: BoundedScheduler, name: str = "watch_fills") -> None:
+    entry: ScheduleEntry = beat.schedule[name]
+    beat.apply_entry(entry, producer=beat.producer)
+
+
+def waiting(app: Celery, queue: str) -> int:
+    with app.connection_for_read() as broker:
+        return int(broker.default_channel.queue_declare(queue=queue).message_count)
+
+
+def test_a_bell_arrives_with_its_expiry_and_wants_no_result(app: Celery, beat: BoundedScheduler) -> None:
+    ring(beat, "heartbeat")
+    with app.connection_for_read() as broker:
+        message = broker.default_channel.basic_get("control", no_ack=True)
+    assert message.headers["task"] == "harvest_tasks.health.heartbeat"
+    assert message.headers["expires"]
+    assert message.headers["ignore_result"] is True
+
+
+def test_bells_stop_where_nobody_takes_them_and_go_on_when_somebody_does(
+    app: Celery, beat: BoundedScheduler, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(MOST_WAITING + 20):
+        ring(beat)
+    ring(beat, "heartbeat")
+    assert waiting(app, "watch") == MOST_WAITING
+    assert waiting(app, "control") == 1
+    with app.connection_for_read() as broker:
+        broker.default_channel.queue_purge("watch")
+    ring(beat)
+    assert waiting(app, "watch") == 1
+    assert _told(caplog) == [
+        ("ERROR", f"queue watch gets no more bells: {MOST_WAITING} messages wait in it; does a worker consume it?"),
+        ("WARNING", "queue watch gets bells again"),
+    ]
+
+
+def test_beat_outlives_its_broker_and_says_one_line_a_queue(
+    app: Celery, beat: BoundedScheduler, own_server: EmbeddedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    ring(beat)
+    own_server.kill()
+    for _ in range(3):
+        ring(beat)
+    own_server.start()
+    before = waiting(app, "watch")
+    ring(beat)
+    assert waiting(app, "watch") == before + 1
+    assert [level for level, _ in _told(caplog)] == ["ERROR", "WARNING"]
+
+
+def _told(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    return [
+        (record.levelname, record.getMessage())
+        for record in caplog.records
+        if record.name == "harvest_tasks.beat" and record.levelno >= logging.WARNING
+    ]
