@@ -112,7 +112,8 @@ class Settings(BaseModel):
     harvest_max_actions_per_min: Annotated[int, readers.whole(1, 10_000)] = 30
     harvest_dedup_ttl_sec: Annotated[int, readers.whole(1, 604_800)] = 900
     harvest_intent_timeout_sec: Annotated[int, readers.whole(1, 86_400)] = 900
-    harvest_lock_ttl_sec: Annotated[int, readers.whole(1, 300)] = 10
+    harvest_lock_ttl_sec: Annotated[int, readers.whole(1, 300)] = 1
+    """How long a book waits for a worker that was killed at it. A pass takes milliseconds."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
