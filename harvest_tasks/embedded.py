@@ -52,7 +52,8 @@ class EmbeddedServer:
         """The command line, for a supervisor that runs the server itself."""
         address = ["--bind", LOOPBACK] if self._port else ["--unixsocket", str(self._socket)]
         place = ["--port", str(self._port), *address, "--dir", str(self.directory)]
-        return [self.executable, *place, *DURABILITY, "--save", "", *self._options]
+        # Its title would overwrite the command line and environment that tell one server from another in /proc.
+        return [self.executable, *place, *DURABILITY, "--save", "", "--set-proc-title", "no", *self._options]
 
     @property
     def pid(self) -> int:

@@ -1,0 +1,46 @@
+"""A program for tests: supervises the children that its first argument describes as JSON, says "ready" when all run."""
+
+import asyncio
+import json
+import os
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from harvest_tasks.keeper import Backoff, Child
+from harvest_tasks.relay import Relay
+from harvest_tasks.supervisor import NotReady, Supervisor
+
+NOT_READY = 1
+FORCED = 4
+
+
+def main(described: str) -> int:
+    plan = json.loads(described)
+    children = [_child(each, plan["stop_within"]) for each in plan["children"]]
+    relay = Relay(sys.stderr.fileno(), name_width=5, held=plan["held"])
+    supervisor = Supervisor(children, relay, Backoff(**plan["backoff"]))
+    announce = partial(print, "ready", flush=True)
+    try:
+        life = supervisor.run(partial(_lack, plan["needs"]), announce, ready_within=plan["ready_within"])
+        in_time = asyncio.run(life)
+    except NotReady as error:
+        sys.stdout.write(f"refused: {error}\n")
+        return NOT_READY
+    finally:
+        relay.close()
+    return 0 if in_time else FORCED
+
+
+def _child(described: dict[str, Any], stop_within: float) -> Child:
+    missing = partial(_lack, described["needs"]) if "needs" in described else None
+    return Child(described["name"], described["argv"], os.environ, missing, stop_within)
+
+
+def _lack(path: str | None) -> str | None:
+    return None if path is None or Path(path).exists() else f"{path} is missing"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

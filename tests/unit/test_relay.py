@@ -1,0 +1,39 @@
+"""Named log lines on a stream that may not be read."""
+
+import os
+import re
+
+from harvest_tasks.relay import LONGEST, Lines, Relay
+
+
+def lines_of(*chunks: bytes) -> list[bytes]:
+    seen: list[bytes] = []
+    lines = Lines(seen.append)
+    for chunk in chunks:
+        lines.data_received(chunk)
+    lines.connection_lost(None)
+    return seen
+
+
+def test_a_line_is_one_line_however_it_arrives() -> None:
+    assert lines_of(b"on", b"e\ntw", b"o\n", b"\nlast") == [b"one", b"two", b"", b"last"]
+
+
+def test_an_endless_line_is_cut() -> None:
+    assert [len(line) for line in lines_of(b"x" * LONGEST, b"x", b"x\n")] == [LONGEST + 1, 1]
+
+
+def test_lines_that_nobody_reads_are_left_out_and_counted() -> None:
+    reading, writing = os.pipe()
+    relay = Relay(writing, name_width=5, held=100)
+    for _ in range(1000):
+        relay.line("one", b"x" * 1000)
+    with os.fdopen(reading, "rb") as log:
+        seen = [log.readline() for _ in range(100)]  # at least so many were held, so now there is room again
+        relay.line("two", b"again")
+        *more, notice = iter(log.readline, b"two   | again\n")
+    relay.close()
+    os.close(writing)
+    left_out = re.fullmatch(rb"two   \| (\d+) log lines left out: nobody read them\n", notice)
+    assert left_out
+    assert int(left_out[1]) + len(seen) + len(more) == 1000
