@@ -4,9 +4,9 @@ What always holds of a decision:
 1. Each rung of a lifecycle is published at most once per attempt; rungs crossed together make one intent.
 2. What is decided depends on the position, the rules and the guards alone.
 3. A refusal is worth recording once per action and reason; a publication always.
+4. Deciding again with the same guards decides nothing.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from kernel.guards import Guards, Refusal
@@ -34,6 +34,10 @@ class Decision:
 
 Decided = tuple[Position, Guards, list[Decision]]
 
+_IN_ORDER = (due_harvest, due_stop, due_stop)
+"""A move to break-even may make a trailing one due: whatever is due is decided in one look, so that looking again
+at the same entries decides nothing more."""
+
 
 def decide(position: Position, rules: Rules, guards: Guards) -> Decided:
     """The position after deciding, what is left of the guards, and the decisions worth recording.
@@ -44,7 +48,12 @@ def decide(position: Position, rules: Rules, guards: Guards) -> Decided:
     quote = position.quote
     if quote is None or not position.holding.qty:
         return position, guards, made
-    for action, due in _due(position, quote, rules):
+    position = _past_break_even(position, quote, rules)
+    for owed in _IN_ORDER:
+        found = owed(position, quote, rules)
+        if found is None:
+            continue
+        action, due = found
         refusal = due if isinstance(due, Refusal) else guards.refusal(due, position)
         intent = None if isinstance(due, Refusal) else due
         if refusal is None and intent is not None:
@@ -54,7 +63,7 @@ def decide(position: Position, rules: Rules, guards: Guards) -> Decided:
         else:
             position = replace(position, progress=position.progress.held_back(action, refusal.value))
         made.append(Decision(position.position_id, action, intent, refusal))
-    return _past_break_even(position, quote, rules), guards, made
+    return position, guards, made
 
 
 def published(position: Position, intent: Intent, rules: Rules) -> Position:
@@ -65,15 +74,6 @@ def published(position: Position, intent: Intent, rules: Rules) -> Position:
     elif intent.stop_price is not None:
         progress = with_stop(progress, intent.stop_price)
     return replace(position, progress=progress)
-
-
-def _due(position: Position, quote: Quote, rules: Rules) -> Iterator[tuple[str, Intent | Refusal]]:
-    harvest = due_harvest(position, quote, rules)
-    if harvest is not None:
-        yield harvest
-    stop = due_stop(position, quote, rules)
-    if stop is not None:
-        yield stop.action, stop
 
 
 def _harvested(progress: Progress, intent: Intent, live: bool) -> Progress:

@@ -17,11 +17,11 @@ from kernel.quote import Quote
 from kernel.rules import Rules
 
 
-def due_stop(position: Position, quote: Quote, rules: Rules) -> Intent | None:
-    """The stop move that is due now, or None."""
-    if not position.progress.break_even:
-        return _break_even(position, quote, rules)
-    return _trailing(position, quote, rules)
+def due_stop(position: Position, quote: Quote, rules: Rules) -> tuple[str, Intent] | None:
+    """The action that is due now with its intent, or None."""
+    owed = _trailing if position.progress.break_even else _break_even
+    intent = owed(position, quote, rules)
+    return None if intent is None else (intent.action, intent)
 
 
 def with_stop(progress: Progress, stop_price: Decimal) -> Progress:

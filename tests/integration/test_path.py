@@ -4,6 +4,9 @@ import pytest
 from desk import Desk, assert_all_accounted_for
 
 from harvest_tasks import controls, keys
+from harvest_tasks.brain import rules_of
+from harvest_tasks.ledger import Committed, Conflict, Ledger
+from harvest_tasks.plan import plan
 
 BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 
@@ -223,14 +226,17 @@ def test_batches_of_any_size_give_the_same_intents(redis):
     assert len(seen[0][0]) == 4
 
 
+def test_extra_bells_publish_nothing(desk):
+    desk.run(BUY | {"atr": "1"}, price("106"))
+    published = desk.suggestions()
+    desk.process("BTCUSDT")
+    desk.process("BTCUSDT")
+    assert desk.suggestions() == published
+
+
 def test_two_workers_with_the_same_batch_commit_it_once(desk):
     desk.feed(BUY, price("106"))
     desk.route()
-    desk.client.config_set("appendfsync", "everysec")
-    from harvest_tasks.brain import rules_of
-    from harvest_tasks.ledger import Committed, Conflict, Ledger
-    from harvest_tasks.plan import plan
-
     plans = []
     for _ in range(2):
         ledger = Ledger(desk.client, desk.settings)

@@ -34,7 +34,7 @@ def entry_of(step) -> Entry:
     source_id, time_ms = f"{START_MS + i}-0", START_MS + i
     if kind == "mark":
         return Mark(source_id, time_ms, price)
-    return Fill(source_id, time_ms, side, qty, price, stop_loss=stop)
+    return Fill(source_id, time_ms, side, qty, price, stop_loss=stop, atr=None if i % 3 else Decimal(1))
 
 
 @dataclass
@@ -108,7 +108,10 @@ def test_repeating_any_entries_changes_nothing(history, data):
     st.booleans(),
 )
 def test_every_promise_about_intents_holds_at_every_step(history, live, basis, step_size, with_minimum):
-    """Reservations fit; rungs once per attempt; exits oppose, are positive, on the step, and fit; stops tighten."""
+    """Reservations fit; rungs once per attempt; exits oppose, are positive, on the step, and fit; stops tighten.
+
+    And a second look at the same entries decides nothing that the first did not.
+    """
     the_rules = rules(
         live=live,
         ladder=ladder(basis=basis),
@@ -136,6 +139,7 @@ def test_every_promise_about_intents_holds_at_every_step(history, live, basis, s
                 assert is_tighter(before.progress.stop, intent.stop_price, before.holding.sign)
                 assert (before.quote.mark - intent.stop_price) * before.holding.sign > 0
         assert 0 <= position.progress.reserved <= abs(position.holding.qty)
+        assert look(position, the_rules, guards()) == (position, [])  # an extra bell publishes nothing
 
 
 def answered(step, sent) -> Entry:

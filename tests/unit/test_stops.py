@@ -33,23 +33,28 @@ def test_break_even_waits_until_it_protects():
 
 def test_trailing_needs_an_atr_and_break_even():
     assert moves(long_100(), mark("120"), mark("130")) == [("MOVE_SL_BE", Decimal("100.2"))]
-    made = moves(long_100(atr=Decimal(2)), mark("104"), mark("106"), mark("110"))
-    assert made == [("MOVE_SL_BE", Decimal("100.2")), ("TRAIL_UPDATE", Decimal(106))]
+    made = moves(long_100(atr=Decimal(3)), mark("104"), mark("105"), mark("110"))
+    assert made == [("MOVE_SL_BE", Decimal("100.2")), ("TRAIL_UPDATE", Decimal(104))]
+
+
+def test_a_trailing_move_that_is_due_at_once_comes_with_break_even():
+    made = moves(long_100(atr=Decimal(1)), mark("105"))
+    assert made == [("MOVE_SL_BE", Decimal("100.2")), ("TRAIL_UPDATE", Decimal(103))]
 
 
 def test_a_short_trails_above_its_trough():
     made = moves(short_100(atr=Decimal(2)), mark("95"), mark("90"))
-    assert made == [("MOVE_SL_BE", Decimal("99.8")), ("TRAIL_UPDATE", Decimal(94))]
+    assert made == [("MOVE_SL_BE", Decimal("99.8")), ("TRAIL_UPDATE", Decimal(99)), ("TRAIL_UPDATE", Decimal(94))]
 
 
 def test_the_stop_only_tightens():
     made = moves(long_100(atr=Decimal(1)), mark("105"), mark("110"), mark("109"), mark("112"), mark("108.5"))
-    assert [price for _, price in made] == [Decimal("100.2"), Decimal(108), Decimal(110)]
+    assert [price for _, price in made] == [Decimal("100.2"), Decimal(103), Decimal(108), Decimal(110)]
 
 
 def test_a_move_smaller_than_the_least_one_is_not_worth_an_intent():
     made = moves(long_100(atr=Decimal(1)), mark("105"), mark("110"), mark("110.1"), mark("110.107"))
-    assert [price for _, price in made] == [Decimal("100.2"), Decimal(108)]
+    assert [price for _, price in made] == [Decimal("100.2"), Decimal(103), Decimal(108)]
 
 
 def test_a_trailing_stop_is_never_beyond_the_mark():

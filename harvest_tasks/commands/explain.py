@@ -1,0 +1,67 @@
+"""`harvest explain`."""
+
+from dataclasses import replace
+from difflib import get_close_matches
+from typing import Final
+
+import click
+
+from harvest_tasks import controls, explanation, journal, views
+from harvest_tasks.brain import rules_of
+from harvest_tasks.commands.account import Account, as_dict
+from harvest_tasks.commands.failure import Failure
+from harvest_tasks.commands.server import reached
+from harvest_tasks.commands.tables import json_option, show_json
+from harvest_tasks.commands.telling import tell
+from harvest_tasks.connection import Client
+from harvest_tasks.ledger import Ledger
+from harvest_tasks.settings import Settings
+from harvest_tasks.views import Book, Unreadable
+
+RECORDS: Final = 10
+
+
+@click.command()
+@click.argument("book")
+@click.option("--records", type=click.IntRange(1, 1000), default=RECORDS, show_default=True, help="Journal records.")
+@json_option
+def explain(book: str, records: int, as_json: bool) -> None:
+    """Explain BOOK: its risk and R, what each rung waits for, what holds it back, and what was decided last.
+
+    BOOK is a symbol such as BTCUSDT, or BTCUSDT:LONG and BTCUSDT:SHORT in hedge mode. Nothing is changed.
+    """
+    with reached() as (settings, client):
+        account = _account(client, settings, _found(client, book.upper()), records)
+    if as_json:
+        show_json(as_dict(account))
+    else:
+        tell(account)
+
+
+def _found(client: Client, name: str) -> Book:
+    if not views.exists(client, name):
+        known = controls.known_books(client)
+        near = [book for book in known if book.startswith(f"{name}:")] or get_close_matches(name, known)
+        hint = f"did you mean {' or '.join(near)}?" if near else "`harvest positions --all` lists what is"
+        raise Failure(f"{name} is not tracked: {hint}")
+    (book,) = views.read_books(client, [name])
+    if isinstance(book, Unreadable):
+        raise Failure(book.problem)
+    return book
+
+
+def _account(client: Client, settings: Settings, book: Book, records: int) -> Account:
+    position, rules = book.position, rules_of(settings)
+    guards, _ = Ledger(client, settings).load([])
+    terms = views.risk_terms(client, settings, position.symbol)
+    out = views.already_out(client, explanation.wanted(position, rules, guards))
+    guards = replace(guards, published=out)
+    return Account(
+        row=views.position_row(book, settings.ladder, guards.now_ms),
+        position=position,
+        explained=explanation.explain(position, rules, guards, terms),
+        guards=guards,
+        rules=rules,
+        settings=settings,
+        records=journal.newest(client, position.book, records),
+    )

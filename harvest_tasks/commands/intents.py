@@ -1,0 +1,72 @@
+"""`harvest intents`."""
+
+from collections.abc import Sequence
+
+import click
+from rich.text import Text
+
+from harvest_tasks import published, symbols
+from harvest_tasks.commands.server import reached
+from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json
+from harvest_tasks.commands.wording import figure, recent
+from harvest_tasks.published import Published
+from harvest_tasks.settings import Settings
+
+COLUMNS = (
+    Column("Time (UTC)"),
+    Column("Mode"),
+    Column("Type"),
+    Column("Book"),
+    Column("Side"),
+    Column("Qty", right=True),
+    Column("Stop", right=True),
+    Column("Reason"),
+    Column("Intent", cut=13),
+)
+
+
+def _symbol(_ctx: click.Context, _param: click.Parameter, text: str | None) -> str | None:
+    try:
+        return None if text is None else symbols.valid(text.upper())
+    except symbols.InvalidSymbol as error:
+        raise click.BadParameter(str(error)) from error
+
+
+@click.command()
+@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Show at most this many.")
+@click.option("--symbol", callback=_symbol, help="Show only this symbol's.")
+@json_option
+def intents(limit: int, symbol: str | None, as_json: bool) -> None:
+    """Show the newest intents, newest first.
+
+    A shadow intent is a suggestion that nobody executes. Qty is what to close; for a stop move, what the stop is for.
+    Where the whole Intent id does not fit, its beginning is shown.
+    """
+    with reached() as (settings, client):
+        found = published.newest(client, settings, limit, symbol)
+    if as_json:
+        show_json(found)
+    elif found:
+        show(COLUMNS, [_cells(intent) for intent in found])
+    else:
+        click.echo(_nothing(settings, symbol))
+
+
+def _cells(intent: Published) -> Sequence[Cell]:
+    return [
+        recent(intent.time_ms),
+        Text(intent.mode, "bold" if intent.mode == "live" else ""),
+        intent.intent_type,
+        intent.book,
+        intent.side,
+        figure(intent.qty),
+        figure(intent.stop_price),
+        intent.reason,
+        intent.intent_id,
+    ]
+
+
+def _nothing(settings: Settings, symbol: str | None) -> str:
+    streams = f"{settings.stream_harvest_suggestions} or {settings.stream_trade_intent}"
+    of = f" of {symbol}" if symbol else ""
+    return f"No intent{of} in {streams}: `harvest explain BOOK` says what a position waits for."

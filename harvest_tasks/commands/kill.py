@@ -1,0 +1,71 @@
+"""`harvest kill`."""
+
+import click
+
+from harvest_tasks import switch
+from harvest_tasks.commands.failure import Failure
+from harvest_tasks.commands.server import reached
+from harvest_tasks.commands.tables import json_option, show_json
+from harvest_tasks.commands.wording import printable
+from harvest_tasks.switch import NotASwitch, Switch
+
+
+@click.group()
+def kill() -> None:
+    """Stop all publishing of intents, or allow it again. Positions are tracked all the while."""
+
+
+@kill.command()
+def on() -> None:
+    """Stop publishing."""
+    _write(killed=True)
+
+
+@kill.command()
+def off() -> None:
+    """Allow publishing: what is due and still fresh goes out within a second."""
+    _write(killed=False)
+
+
+@kill.command()
+@json_option
+def status(as_json: bool) -> None:
+    """Say whether publishing is allowed: exit code 0 if it is, 1 if not."""
+    with reached() as (settings, client):
+        found = switch.read(client, settings.harvest_kill_switch_key)
+    if as_json:
+        show_json({"key": found.key, "killed": found.is_killed, "value": found.value, "type": found.kind})
+    else:
+        click.echo(f"{found.key} is {_state(found)}: {_meaning(found.is_killed)}.")
+    raise click.exceptions.Exit(int(found.is_killed))
+
+
+def _write(*, killed: bool) -> None:
+    with reached() as (settings, client):
+        key = settings.harvest_kill_switch_key
+        try:
+            before = switch.write(client, key, killed=killed)
+        except NotASwitch as error:
+            hint = "nothing is published while it does; set HARVEST_KILL_SWITCH_KEY, or delete that key"
+            raise Failure(f"{error}: {hint}") from error
+    after = "on" if killed else "off"
+    click.echo(f"{key} was {_state(before)}, is {after}: {_meaning(killed)}.")
+
+
+def _state(found: Switch) -> str:
+    match found:
+        case Switch(kind="none"):
+            return "off (absent)"
+        case Switch(kind="string", value="1"):
+            return "on"
+        case Switch(kind="string", value="0"):
+            return "off"
+        case Switch(kind="string", value=""):
+            return "off (empty)"
+        case Switch(kind="string", value=str(value)):
+            return f"on (holds {printable(repr(value[:40]))})"
+    return f"on (is a {found.kind})"
+
+
+def _meaning(killed: bool) -> str:
+    return "no intent is published" if killed else "intents may be published"

@@ -1,0 +1,108 @@
+"""`harvest positions`."""
+
+from collections.abc import Sequence
+
+import click
+from rich.text import Text
+
+from harvest_tasks.clock import server_ms
+from harvest_tasks.commands.server import reached
+from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json
+from harvest_tasks.commands.wording import age, cost, figure, money, printable, r_text
+from harvest_tasks.controls import known_books, open_books
+from harvest_tasks.settings import Settings
+from harvest_tasks.views import Book, PositionRow, Unreadable, position_row, read_books
+from kernel.quantities import plain
+
+COLUMNS = (
+    Column("Book"),
+    Column("Side"),
+    Column("Qty", right=True),
+    Column("Entry", right=True),
+    Column("Mark", right=True),
+    Column("Age", right=True),
+    Column("R", right=True),
+    Column("Unrealized", right=True),
+    Column("Realized", right=True),
+    Column("Fees", right=True),
+    Column("Stop", right=True),
+    Column("Spent"),
+    Column("Armed"),
+    Column("Reserved", right=True),
+    Column("Waiting", right=True),
+)
+
+
+@click.command()
+@click.option("--all", "everything", is_flag=True, help="Books without an open position, too.")
+@json_option
+def positions(everything: bool, as_json: bool) -> None:
+    """Show the tracked positions.
+
+    R is the move from the entry over the risk per unit; Spent and Armed are rungs of the ladder; Reserved is what
+    published intents may still take; Waiting counts entries that no worker has applied yet. Unrealized and Realized
+    are before fees and since the position opened.
+    """
+    with reached() as (settings, client):
+        names = known_books(client) if everything else open_books(client)
+        now_ms = server_ms(client)
+        found = read_books(client, names)
+    rows = [position_row(book, settings.ladder, now_ms) for book in found if isinstance(book, Book)]
+    if as_json:
+        show_json(rows)
+    elif rows:
+        show(COLUMNS, [_cells(row) for row in rows])
+        _warn([row for row in rows if row.frozen])
+    elif not found:
+        click.echo(_nothing(settings, everything))
+    _complain([book for book in found if isinstance(book, Unreadable)])
+
+
+def _cells(row: PositionRow) -> Sequence[Cell]:
+    """One row of the table; of a flat book, what its last position earned."""
+    if row.side == "FLAT":
+        earned = [money(row.realized_pnl), cost(row.fees)]
+        return [row.book, row.side, *[""] * 6, *earned, *[""] * 4, _count(row.waiting)]
+    return [
+        row.book,
+        row.side,
+        figure(row.qty),
+        figure(row.entry),
+        figure(row.mark),
+        "" if row.mark_age_ms is None else age(row.mark_age_ms),
+        Text(r_text(row.r), "green" if row.r > 0 else "red"),
+        money(row.unrealized_pnl),
+        money(row.realized_pnl),
+        cost(row.fees),
+        figure(row.stop),
+        " ".join(row.rungs_spent),
+        " ".join(row.rungs_armed),
+        plain(row.reserved) if row.reserved else "",
+        _count(row.waiting),
+    ]
+
+
+def _count(n: int) -> str:
+    return str(n) if n else ""
+
+
+def _nothing(settings: Settings, everything: bool) -> str:
+    if everything:
+        return f"No book is tracked yet: fills on {settings.stream_execution_result} start one (`harvest up` reads it)."
+    return "No position is open: `harvest positions --all` shows flat books, `harvest up` reads new fills."
+
+
+def _warn(frozen: Sequence[PositionRow]) -> None:
+    if frozen:
+        click.echo()
+    for row in frozen:
+        click.echo(f"{row.book} is frozen: {printable(row.frozen)}")
+    if frozen:
+        click.echo("A frozen book publishes nothing. Once its position is right: `harvest release BOOK`")
+
+
+def _complain(unreadable: Sequence[Unreadable]) -> None:
+    for book in unreadable:
+        click.echo(f"harvest: {book.book}: {printable(book.problem)}", err=True)
+    if unreadable:
+        raise click.exceptions.Exit(1)

@@ -1,0 +1,69 @@
+"""`harvest release`."""
+
+from collections.abc import Sequence
+
+import click
+from kombu.exceptions import OperationalError
+
+from harvest_tasks import controls, views
+from harvest_tasks.clock import server_ms
+from harvest_tasks.commands.failure import Failure
+from harvest_tasks.commands.server import reached
+from harvest_tasks.commands.wording import printable
+from harvest_tasks.connection import Client
+from harvest_tasks.views import Book, Unreadable
+
+
+@click.command()
+@click.argument("book", required=False)
+@click.option("--all", "everything", is_flag=True, help="Every book; also forgets that input was lost.")
+def release(book: str | None, everything: bool) -> None:
+    """Let a frozen book publish again.
+
+    A book freezes when an entry of its own was refused or lost, so that its position may be wrong. Releasing it says
+    that you looked, and that it is right.
+    """
+    if (book is None) is not everything:
+        raise click.UsageError("name one book, or give --all")
+    with reached() as (_, client):
+        released = _release_all(client) if book is None else [_release(client, book.upper())]
+        _ring(released)
+
+
+def _release(client: Client, name: str) -> str:
+    if not views.exists(client, name):
+        raise Failure(f"{name} is not tracked: `harvest positions --all` lists what is")
+    (found,) = views.read_books(client, [name])
+    if isinstance(found, Unreadable):
+        raise Failure(found.problem)
+    if not found.position.frozen:
+        raise Failure(f"{name} is not frozen{_not_yet(found)}")
+    controls.release(client, name, server_ms(client))
+    click.echo(f"{name} is released; it was frozen: {printable(found.position.frozen)}.")
+    return name
+
+
+def _not_yet(book: Book) -> str:
+    """An entry in the inbox may be a freeze."""
+    return f" (yet; entries waiting to be applied: {book.waiting})" if book.waiting else ""
+
+
+def _release_all(client: Client) -> Sequence[str]:
+    found = views.read_books(client, controls.known_books(client))
+    frozen = [book.position for book in found if isinstance(book, Book) and book.position.frozen]
+    # Those that are not frozen get it, too: a freeze may wait in an inbox.
+    released = controls.release_all(client, server_ms(client))
+    click.echo(f"Books released: {len(released)}; frozen until now: {len(frozen)}.")
+    for position in frozen:
+        click.echo(f"  {position.book}: {printable(position.frozen)}")
+    return released
+
+
+def _ring(books: Sequence[str]) -> None:
+    from harvest_tasks import brain, celery  # reads the environment
+
+    celery.app.set_current()
+    try:
+        brain.ring(books)
+    except OperationalError:
+        click.echo("The broker does not answer; workers notice by themselves within a second of running.", err=True)

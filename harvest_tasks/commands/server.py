@@ -1,0 +1,19 @@
+"""The settings and the server of one command."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from harvest_tasks.connection import Client, connect
+from harvest_tasks.settings import Settings
+
+
+@contextmanager
+def reached() -> Iterator[tuple[Settings, Client]]:
+    """The settings, and a client that is closed in the end. Raises `SettingsError`."""
+    settings = Settings.from_env(os.environ)
+    client = connect(settings.redis_url)
+    try:
+        yield settings, client
+    finally:
+        client.close()

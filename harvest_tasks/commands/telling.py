@@ -1,0 +1,138 @@
+"""An account of a book as text: what is held and what happens next first, then why, then what happened."""
+
+import textwrap
+from collections.abc import Iterator
+from typing import Final
+
+import click
+
+from harvest_tasks.commands.account import Account
+from harvest_tasks.commands.account_tables import show_tables
+from harvest_tasks.commands.tables import width
+from harvest_tasks.commands.wording import cost, duration, figure, how_old, moment, money, percent, printable, r_text
+from harvest_tasks.explanation import Explanation, RiskSource, Upcoming
+from kernel.decision import Decision
+from kernel.intent import Intent, IntentKind
+from kernel.progress import Reservation
+from kernel.quantities import exact
+from kernel.stops import break_even_price
+
+LABEL: Final = 9
+
+
+def tell(account: Account) -> None:
+    """Print it."""
+    for label, text in _lines(account):
+        click.echo(_filled(f"{label:<{LABEL}} ", printable(text)))
+    show_tables(account)
+
+
+def _filled(label: str, text: str) -> str:
+    return textwrap.fill(
+        text,
+        width(),
+        initial_indent=label,
+        subsequent_indent=" " * (LABEL + 1),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _lines(account: Account) -> Iterator[tuple[str, str]]:
+    row, explained = account.row, account.explained
+    if explained is None:
+        earned = money(row.banked_pnl + row.realized_pnl - row.fees)
+        yield row.book, f"flat; {earned} earned so far, net of fees"
+        if row.frozen:
+            yield "Frozen", f"{row.frozen}: `harvest release {row.book}` once its position is right"
+    else:
+        yield row.book, _headline(account)
+        yield from _what_happens(explained)
+        yield from _what_is_held(account, explained)
+    if row.waiting:
+        yield "Inbox", f"{row.waiting} waiting: no worker has applied them yet"
+
+
+def _headline(account: Account) -> str:
+    row = account.row
+    aged = "" if row.mark_age_ms is None else f" ({how_old(row.mark_age_ms)})"
+    return f"{row.side} {figure(row.qty)} from {figure(row.entry)}, mark {figure(row.mark)}{aged}: R {r_text(row.r)}"
+
+
+def _what_happens(explained: Explanation) -> Iterator[tuple[str, str]]:
+    for decision in explained.due:
+        yield "Now", f"{_asked(decision)} is due{_verdict(decision)}"
+    if not explained.due:
+        yield "Now", "nothing is due"
+    upcoming = explained.upcoming
+    if upcoming is not None:
+        yield "Next", f"{_asked(upcoming)} at mark {figure(upcoming.price)}{_obstacle(upcoming)}"
+
+
+def _asked(asked: Decision | Upcoming) -> str:
+    return asked.action if asked.intent is None else _intent(asked.intent)
+
+
+def _intent(intent: Intent) -> str:
+    match intent.kind:
+        case IntentKind.HARVEST:
+            return f"{intent.side} {figure(intent.qty)} (rung {' + '.join(intent.rungs)})"
+        case IntentKind.MOVE_SL_BE:
+            return f"the stop's move to {figure(intent.stop_price)} (break-even)"
+        case IntentKind.TRAIL_UPDATE:
+            return f"the stop's move to {figure(intent.stop_price)} (trailing)"
+
+
+def _verdict(decision: Decision) -> str:
+    if decision.refusal is None:
+        return ", and nothing holds it back: it goes out when a worker looks next"
+    return f", held back: {decision.refusal}"
+
+
+def _obstacle(upcoming: Upcoming) -> str:
+    return "" if upcoming.refusal is None else f"; as things are it would be held back: {upcoming.refusal}"
+
+
+def _what_is_held(account: Account, explained: Explanation) -> Iterator[tuple[str, str]]:
+    row = account.row
+    yield "Position", f"{row.position_id}, {figure(row.base_qty)} entered since {moment(row.opened_ms)} UTC"
+    yield "PnL", f"{money(row.unrealized_pnl)} unrealized, {money(row.realized_pnl)} realized, {cost(row.fees)} in fees"
+    share = percent(row.risk_per_unit / row.entry)
+    yield "Risk", f"{figure(row.risk_per_unit)} per unit, {share} of the entry: {_source(account, explained)}"
+    yield "Stop", _stop(account)
+    for reservation in account.position.progress.reservations:
+        yield "Reserved", _reservation(account, reservation)
+
+
+def _source(account: Account, explained: Explanation) -> str:
+    implied = figure(explained.implied_stop)
+    match explained.risk_source:
+        case RiskSource.OPENING_STOP:
+            return f"the stop it opened with, {implied}"
+        case RiskSource.PUBLISHED_DISTANCE:
+            return f"the published stop_dist_pct, like a stop at {implied}"
+        case RiskSource.FALLBACK:
+            return f"FALLBACK_STOP_PCT, like a stop at {implied}"
+        case RiskSource.EARLIER:
+            return f"as it was when it opened, like a stop at {implied}"
+
+
+@exact
+def _stop(account: Account) -> str:
+    progress, rules = account.position.progress, account.rules
+    if not progress.break_even:
+        price = figure(break_even_price(account.position, rules))
+        return (
+            f"{figure(progress.stop) or 'none known'}; to break-even at {price} from R {r_text(rules.set_be_at_r)} on"
+        )
+    if progress.atr is None:
+        return f"{figure(progress.stop)}, past break-even; it does not trail, as no fill named an ATR"
+    distance = rules.trail_atr_mult * progress.atr
+    return f"{figure(progress.stop)}, past break-even; it trails the best price by {figure(distance)}"
+
+
+def _reservation(account: Account, reservation: Reservation) -> str:
+    waited = account.guards.now_ms - reservation.placed_ms
+    late = waited > account.settings.harvest_intent_timeout_sec * 1000
+    alarm = ", unanswered for too long" if late else ""
+    return f"{figure(reservation.qty)} by {reservation.intent_id}, {duration(max(0, waited))} ago{alarm}"

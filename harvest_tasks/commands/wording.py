@@ -1,0 +1,83 @@
+"""Figures as a person reads them. They are rounded here and nowhere else: JSON has them exact."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Final
+
+from kernel.quantities import EXACT, plain
+
+PRICE_DIGITS: Final = 10
+MONEY_DIGITS: Final = 4
+CENT: Final = Decimal("0.01")
+_UNITS: Final = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"))
+
+
+def figure(value: Decimal | None) -> str:
+    """A price or a quantity, to 10 significant digits; nothing for none."""
+    return "" if value is None else plain(_significant(value, PRICE_DIGITS))
+
+
+def money(value: Decimal) -> str:
+    """A signed amount: in cents, or to 4 significant digits below one."""
+    if not value:
+        return "0"
+    rounded = value.quantize(CENT, context=EXACT) if abs(value) >= 1 else _significant(value, MONEY_DIGITS)
+    return f"{'+' if value > 0 else ''}{plain(rounded)}"
+
+
+def cost(value: Decimal) -> str:
+    """An amount whose sign is understood: a fee, negative for a rebate."""
+    return money(value).removeprefix("+")
+
+
+def r_text(value: Decimal) -> str:
+    """An R multiple with two decimals, cut: 0.499 has not reached 0.5."""
+    return format(value.quantize(CENT, rounding="ROUND_DOWN", context=EXACT), "f")
+
+
+def score(value: Decimal) -> str:
+    """A kill score with three decimals."""
+    return format(value.quantize(Decimal("0.001"), context=EXACT), "f")
+
+
+def percent(ratio: Decimal, *, signed: bool = False) -> str:
+    """`2.5 %`: to two decimals."""
+    text = plain((ratio * 100).quantize(CENT, context=EXACT))
+    return f"{'+' if signed and ratio > 0 else ''}{text} %"
+
+
+def duration(ms: int) -> str:
+    """`3.4 s`, `12 min`, `5 h`, `3 d`: in the largest unit of which there are two."""
+    for size, unit in _UNITS:
+        if ms >= 2 * size:
+            return f"{ms // size} {unit}"
+    return f"{ms / 1000:.1f} s"
+
+
+def age(ms: int) -> str:
+    """A duration, or how far ahead of the clock."""
+    return duration(ms) if ms >= 0 else f"{duration(-ms)} ahead"
+
+
+def how_old(ms: int) -> str:
+    """An age in a sentence."""
+    return f"{duration(ms)} old" if ms >= 0 else f"{age(ms)} of the clock"
+
+
+def moment(unix_ms: int) -> str:
+    """`2026-01-23 14:30:01`, UTC."""
+    return f"{datetime.fromtimestamp(unix_ms // 1000, UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def recent(unix_ms: int) -> str:
+    """`01-23 14:30:01`, UTC: for what happened lately."""
+    return moment(unix_ms)[5:]
+
+
+def printable(text: str) -> str:
+    """`text` on one line, with everything that a terminal would obey made visible."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def _significant(value: Decimal, digits: int) -> Decimal:
+    return EXACT.quantize(value, Decimal(1).scaleb(min(0, value.adjusted() + 1 - digits))) if value else value

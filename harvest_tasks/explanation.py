@@ -1,0 +1,178 @@
+"""Why a book publishes what it does, and what it waits for: the kernel's own decision, taken on a copy. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from enum import StrEnum
+from typing import Final
+
+from kernel.decision import Decision, decide
+from kernel.guards import Guards, Refusal
+from kernel.harvest import due_harvest, due_rungs
+from kernel.holding import RiskTerms
+from kernel.intent import Intent
+from kernel.ladder import Rung
+from kernel.position import Position
+from kernel.quantities import ZERO, exact
+from kernel.quote import Quote
+from kernel.rules import Rules
+
+MILLIONTH: Final = Decimal("0.000001")
+
+_NO_LIMIT: Final = 1 << 30
+
+
+class RiskSource(StrEnum):
+    """What the risk per unit agrees with today. It is set when a position opens, and its source is not kept."""
+
+    OPENING_STOP = "opening_stop"
+    PUBLISHED_DISTANCE = "published_distance"
+    FALLBACK = "fallback"
+    EARLIER = "earlier"
+    """None of these any more: the stop, the mean entry or a setting has moved since."""
+
+
+class RungState(StrEnum):
+    SPENT = "spent"
+    DUE = "due"
+    ARMED = "armed"
+
+
+@dataclass(frozen=True, slots=True)
+class RungView:
+    """`price` is the mark from which the rung is due, None where no price can be; `distance` is the move to there as
+    a ratio of the mark, rounded; `failures` counts its intents that ended unfilled.
+    """
+
+    name: str
+    fraction: Decimal
+    state: RungState
+    price: Decimal | None
+    distance: Decimal | None
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class Upcoming:
+    """The intent at the next rung's price, were that the fresh mark now; or what would hold it back."""
+
+    price: Decimal
+    action: str
+    intent: Intent | None
+    refusal: Refusal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """`implied_stop` is where a stop would have to be to mean the same risk; `refusals` are the guards that hold
+    this book back now, whether or not anything is due.
+    """
+
+    risk_source: RiskSource
+    implied_stop: Decimal
+    rungs: Sequence[RungView]
+    due: Sequence[Decision]
+    upcoming: Upcoming | None
+    refusals: frozenset[Refusal]
+
+
+@exact
+def wanted(position: Position, rules: Rules, guards: Guards) -> list[Intent]:
+    """The intents that would go out now if none were out already and any number were allowed."""
+    decisions = _decided(position, rules, replace(guards, budget=_NO_LIMIT))
+    return [d.intent for d in decisions if d.intent is not None and d.refusal is None]
+
+
+@exact
+def explain(position: Position, rules: Rules, guards: Guards, terms: RiskTerms) -> Explanation | None:
+    """Everything about an open position; None when it is flat. `guards.published` must be known."""
+    quote = position.quote
+    if quote is None or not position.is_open:
+        return None
+    due = _decided(position, rules, guards)
+    rungs = _rungs(position, quote, rules)
+    return Explanation(
+        risk_source=_risk_source(position, terms),
+        implied_stop=_price_at(position, Decimal(-1)),
+        rungs=rungs,
+        due=due,
+        upcoming=_upcoming(position, rungs, rules, guards),
+        refusals=_standing(position, quote, guards) | {d.refusal for d in due if d.refusal is not None},
+    )
+
+
+def _decided(position: Position, rules: Rules, guards: Guards) -> list[Decision]:
+    """All that is due, including what was refused before for the same reason."""
+    forgetful = replace(position, progress=replace(position.progress, held=()))
+    return decide(forgetful, rules, guards)[2]
+
+
+def _standing(position: Position, quote: Quote, guards: Guards) -> frozenset[Refusal]:
+    checks = {
+        Refusal.KILLED: guards.killed,
+        Refusal.STALE: not guards.is_fresh(quote.time_ms),
+        Refusal.FROZEN: bool(position.frozen),
+        Refusal.NOTHING_LEFT: position.available <= 0,
+        Refusal.RATE_LIMITED: guards.budget < 1,
+    }
+    return frozenset(refusal for refusal, holds_back in checks.items() if holds_back)
+
+
+def _rungs(position: Position, quote: Quote, rules: Rules) -> list[RungView]:
+    due = due_rungs(position, quote, rules)
+    failures = dict(position.progress.failures)
+    views = []
+    for rung in rules.ladder.rungs:
+        price = _price_at(position, rung.r)
+        reachable = price > 0
+        views.append(
+            RungView(
+                name=rung.name,
+                fraction=rung.fraction,
+                state=_state(position, rung, due),
+                price=price if reachable else None,
+                distance=(price / quote.mark - 1).quantize(MILLIONTH) if reachable else None,
+                failures=failures.get(rung.name, 0),
+            )
+        )
+    return views
+
+
+def _state(position: Position, rung: Rung, due: Sequence[Rung]) -> RungState:
+    if rung.name in position.progress.spent:
+        return RungState.SPENT
+    return RungState.DUE if rung in due else RungState.ARMED
+
+
+def _upcoming(position: Position, rungs: Sequence[RungView], rules: Rules, guards: Guards) -> Upcoming | None:
+    """The first rung ahead, together with whatever is due by then."""
+    price = next((rung.price for rung in rungs if rung.state is RungState.ARMED), None)
+    if price is None or position.quote is None:
+        return None
+    quote = replace(position.quote, mark=price, time_ms=guards.now_ms)
+    there = replace(position, quote=quote)
+    found = due_harvest(there, quote, rules)
+    if found is None:
+        raise AssertionError("a rung is due at its own price")
+    action, asked = found
+    if isinstance(asked, Refusal):
+        return Upcoming(price, action, None, asked)
+    return Upcoming(price, action, asked, guards.refusal(asked, there))
+
+
+def _price_at(position: Position, r: Decimal) -> Decimal:
+    """The mark at which the R multiple is `r`; exact."""
+    holding = position.holding
+    return holding.avg_entry + holding.sign * r * holding.risk_per_unit
+
+
+def _risk_source(position: Position, terms: RiskTerms) -> RiskSource:
+    holding, progress = position.holding, position.progress
+    if not progress.break_even and progress.stop == _price_at(position, Decimal(-1)):
+        return RiskSource.OPENING_STOP
+    published = terms.stop_dist_pct or ZERO
+    if published and terms.per_unit(holding.avg_entry) == holding.risk_per_unit:
+        return RiskSource.PUBLISHED_DISTANCE
+    if replace(terms, stop_dist_pct=None).per_unit(holding.avg_entry) == holding.risk_per_unit:
+        return RiskSource.FALLBACK
+    return RiskSource.EARLIER

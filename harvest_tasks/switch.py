@@ -1,0 +1,51 @@
+"""The kill switch: one key, and whoever may write it stops all publishing."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from redis.exceptions import ResponseError
+
+from harvest_tasks.connection import Client
+
+OFF: Final = (None, "", "0")
+"""Values that let publish; None is an absent key. Anything else does not."""
+
+
+class NotASwitch(Exception):
+    """The key holds something other than text, so it belongs to something else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """`value` is the key's text, None if it is absent; `kind` is its Redis type, `none` if it is absent."""
+
+    key: str
+    value: str | None
+    kind: str
+
+    @property
+    def is_killed(self) -> bool:
+        return self.kind not in ("string", "none") or self.value not in OFF
+
+
+def read(client: Client, key: str) -> Switch:
+    """The switch as it is now, whatever the key holds."""
+    with client.pipeline(transaction=True) as pipe:
+        pipe.type(key)
+        pipe.get(key)
+        kind, value = pipe.execute(raise_on_error=False)
+    if isinstance(kind, Exception):
+        raise kind
+    return Switch(key, None if isinstance(value, Exception) else value, kind)
+
+
+def write(client: Client, key: str, *, killed: bool) -> Switch:
+    """Set the switch and return what it was before. Raises `NotASwitch`, with nothing written."""
+    try:
+        # Off is written, not deleted: a reader sees that somebody decided it. SET also takes away a time to live.
+        before: Any = client.set(key, "1" if killed else "0", get=True)
+    except ResponseError as error:
+        if "WRONGTYPE" not in str(error):
+            raise
+        raise NotASwitch(f"{key} is a {read(client, key).kind}, not a switch") from error
+    return Switch(key, before, "none" if before is None else "string")
