@@ -1,0 +1,62 @@
+"""`harvest paper`: the reference executor as a process of its own."""
+
+import logging
+import signal
+from collections.abc import Callable
+from decimal import Decimal
+
+import click
+
+from harvest_tasks.commands.server import reached
+from harvest_tasks.execution import Terms
+from harvest_tasks.paper import Paper
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+SHARE = click.FloatRange(0, 1)
+
+
+@click.command()
+@click.option(
+    "--slippage-bps",
+    type=click.FloatRange(0, 1_000),
+    default=1.0,
+    show_default=True,
+    help="How much worse than the mark a fill is, in basis points.",
+)
+@click.option(
+    "--fee-bps",
+    type=click.FloatRange(-100, 1_000),
+    default=5.0,
+    show_default=True,
+    help="The fee, in basis points of a fill's value; negative: a rebate.",
+)
+@click.option("--reject-share", type=SHARE, default=0.0, show_default=True, help="Share of intents to reject.")
+@click.option("--ignore-share", type=SHARE, default=0.0, show_default=True, help="Share of intents never to answer.")
+@click.option("--seed", default="0", show_default=True, help="Which intents those are.")
+@click.option("--once", is_flag=True, help="Answer what there is, and end.")
+def paper(slippage_bps: float, fee_bps: float, reject_share: float, ignore_share: float, seed: str, once: bool) -> None:
+    """Fill live intents on paper, at the tracked mark price, and report the fills as execution results.
+
+    Intents of shadow mode are never filled; stop moves are only logged. Runs until SIGTERM or Ctrl-C.
+    """
+    if reject_share + ignore_share > 1:
+        raise click.UsageError("--reject-share and --ignore-share sum to more than 1")
+    terms = Terms(Decimal(repr(slippage_bps)), Decimal(repr(fee_bps)), reject_share, ignore_share, seed)
+    with reached() as (settings, client):
+        logging.basicConfig(level=settings.log_level, format=LOG_FORMAT)
+        executor = Paper(client, settings, terms)
+        # Before anything else: a wrong address is said at once, not waited for.
+        executor.ensure_group()
+        if once:
+            executor.drain()
+        else:
+            executor.run(_asked_to_stop())
+    click.echo(" ".join(f"{answer}={n}" for answer, n in sorted(executor.tally.items())) or "no intents", err=True)
+
+
+def _asked_to_stop() -> Callable[[], bool]:
+    """A function that tells whether SIGTERM or SIGINT came."""
+    asked: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _frame: asked.append(number))
+    return lambda: bool(asked)
