@@ -66,6 +66,7 @@ def _mendable() -> dict[type[Exception], int]:
     """Exit codes of what a user can mend. Imported only when something went wrong."""
     from kombu.exceptions import OperationalError
     from redis.exceptions import ConnectionError as Disconnected
+    from redis.exceptions import ResponseError
     from redis.exceptions import TimeoutError as Unanswered
 
     from harvest_tasks.embedded import EmbeddedError
@@ -74,6 +75,7 @@ def _mendable() -> dict[type[Exception], int]:
 
     return {
         NotReady: 1,
+        ResponseError: 1,
         SettingsError: 2,
         EmbeddedError: UNREACHABLE,
         Disconnected: UNREACHABLE,

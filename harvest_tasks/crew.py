@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from harvest_tasks.connection import connect
+from harvest_tasks.connection import Client
 from harvest_tasks.embedded import EmbeddedServer
 from harvest_tasks.keeper import Child
 from harvest_tasks.readiness import Readiness
@@ -30,11 +30,11 @@ NODES: Final = {PROPOSALS: "proposals,adhoc", FILLS: "fills,watch,control"}
 QUIET: Final = ("--without-gossip", "--without-mingle", "--task-events")
 
 
-def readiness(settings: Settings, flower_port: int | None) -> Readiness:
-    """Of everything below, seen from this process; its client is the caller's to close."""
+def readiness(client: Client, settings: Settings, flower_port: int | None) -> Readiness:
+    """Of everything below, seen from this process."""
     from harvest_tasks.celery import app  # reads the environment
 
-    return Readiness(connect(settings.redis_url), app, tuple(NODES), settings.stream_execution_result, flower_port)
+    return Readiness(client, app, tuple(NODES), settings.stream_execution_result, flower_port)
 
 
 def server(embedded: EmbeddedServer) -> Child:

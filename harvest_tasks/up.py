@@ -11,6 +11,7 @@ from typing import Final
 import click
 
 from harvest_tasks import crew
+from harvest_tasks.connection import connect
 from harvest_tasks.embedded import LOOPBACK, EmbeddedServer, free_port, is_free
 from harvest_tasks.keeper import Child, Probe
 from harvest_tasks.readiness import Readiness
@@ -44,8 +45,8 @@ def up(flower: bool, flower_port: int | None, workers: int) -> None:
     with ExitStack() as stack:
         server = None if _is_server_given() else stack.enter_context(closing(EmbeddedServer()))
         settings = _settings(server)
-        readiness = crew.readiness(settings, port)
-        stack.callback(readiness.client.close)
+        client = stack.enter_context(closing(connect(settings.redis_url)))
+        readiness = crew.readiness(client, settings, port)
         if server is None:
             _check_reachable(readiness)
         children = _children(server, settings, workers, port)
