@@ -1,6 +1,6 @@
 """The way of input entries into the inboxes of their books: read by one watcher, moved in atomic batches."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -86,27 +86,37 @@ class Route:
             if not str(error).startswith("BUSYGROUP"):
                 raise
 
-    def read(self, block_ms: int) -> list[RawEntry]:
-        """The next unread entries, oldest first; empty after `block_ms` without any."""
-        reply = self._command(
-            "XREADGROUP", "GROUP", keys.GROUP, keys.CONSUMER, "COUNT", READ_BATCH, "BLOCK", block_ms,
-            "STREAMS", self._source, ">"
-        )  # fmt: skip
-        return reply[0][1] if reply else []
+    def read(self, block_ms: int) -> tuple[list[RawEntry], Reading]:
+        """The next unread entries, oldest first, and where the group stands then; none after `block_ms`."""
+        with self._unshaped.pipeline(transaction=False) as pipe:
+            # fmt: off
+            pipe.execute_command(
+                "XREADGROUP", "GROUP", keys.GROUP, keys.CONSUMER, "COUNT", READ_BATCH, "BLOCK", block_ms,
+                "STREAMS", self._source, ">",
+            )
+            # fmt: on
+            pipe.xinfo_stream(self._source)
+            pipe.xinfo_groups(self._source)
+            found, stream, groups = pipe.execute()
+        return found[0][1] if found else [], self._standing(stream, groups)
 
     def claim(self) -> tuple[list[RawEntry], int]:
         """The oldest pending entries, whoever read them, and how many others were trimmed while pending."""
-        _, entries, deleted = self._command(
+        _, entries, deleted = self._unshaped.execute_command(
             "XAUTOCLAIM", self._source, keys.GROUP, keys.CONSUMER, 0, "0-0", "COUNT", READ_BATCH
         )
         return entries, len(deleted)
 
     def reading(self) -> Reading:
         """Where the group stands."""
-        with self._client.pipeline(transaction=True) as pipe:
+        with self._client.pipeline(transaction=False) as pipe:
             pipe.xinfo_stream(self._source)
             pipe.xinfo_groups(self._source)
             stream, groups = pipe.execute()
+        return self._standing(stream, groups)
+
+    def _standing(self, stream: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> Reading:
+        # Entries that came between the two replies make the group seem behind by none: it reads only what we read.
         group = next((g for g in groups if g["name"] == keys.GROUP), None)
         if group is None:
             raise ResponseError(f"NOGROUP no group {keys.GROUP} on {self._source}")
@@ -122,10 +132,6 @@ class Route:
         """Count entries that were lost as read, once they have been reported."""
         read = reading.added if reading.is_at_the_end else max(reading.added - reading.length, reading.read or 0)
         self._client.xgroup_setid(self._source, keys.GROUP, reading.last_id, entries_read=read)
-
-    def _command(self, name: str, *args: str | int) -> Any:
-        """The reply as the server sent it, in lists."""
-        return self._unshaped.execute_command(name, *args)
 
     def move(self, token: str, lease_ms: int, entries: Sequence[RawEntry]) -> Moved | Deposed | Behind:
         """Parse `entries` and move them, in one atomic step."""

@@ -69,10 +69,10 @@ class Watcher:
         self.route.ensure_group()
         self._take_over()
         reading = self.route.reading()
-        reading = self._account(reading, 0)
+        reading = self._account(reading, reading, 0)
         while (left := deadline - monotonic()) > 0:
-            entries = self.route.read(max(1, min(BLOCK_MS, int(left * 1000))))
-            reading = self._account(reading, len(entries))
+            entries, after = self.route.read(max(1, min(BLOCK_MS, int(left * 1000))))
+            reading = self._account(reading, after, len(entries))
             if entries:
                 self._move(entries)
             elif not self.lease.renew():
@@ -102,9 +102,8 @@ class Watcher:
         else:
             self._take_over()
 
-    def _account(self, before: Reading, count: int) -> Reading:
-        """Compare what was read with what the server says was there to read; report the difference."""
-        after = self.route.reading()
+    def _account(self, before: Reading, after: Reading, count: int) -> Reading:
+        """Report what a read of `count` entries passed over; where the group stands once that is reported."""
         lost = after.lost_since(before, count)
         if not lost:
             return after

@@ -52,7 +52,7 @@ def test_a_watcher_whose_lease_ran_out_moves_nothing(desk, route):
     desk.feed(BUY, MARK)
     slow, quick = Lease(desk.client), Lease(desk.client)
     slow.acquire()
-    entries = route.read(1)
+    entries, _ = route.read(1)
     desk.client.delete(keys.LEASE)
     quick.acquire()
     claimed, _ = route.claim()
@@ -68,7 +68,7 @@ def test_entries_behind_which_an_older_one_is_pending_are_refused_so_order_is_ke
     ids += desk.feed(BUY, MARK)
     lease = Lease(desk.client)
     lease.acquire()
-    assert route.move(lease.token, LEASE_MS, route.read(1)) == Behind()
+    assert route.move(lease.token, LEASE_MS, route.read(1)[0]) == Behind()
     lease.release()
     watch(desk.client, desk.settings, 0.05, lambda books: None)
     assert inbox_ids(desk) == ids
@@ -78,7 +78,7 @@ def test_moving_the_same_entries_again_changes_nothing(desk, route):
     desk.feed(BUY, MARK)
     lease = Lease(desk.client)
     lease.acquire()
-    entries = route.read(1)
+    entries, _ = route.read(1)
     route.move(lease.token, LEASE_MS, entries)
     assert route.move(lease.token, LEASE_MS, entries) == Behind()  # as after a lost reply
     assert len(inbox_ids(desk)) == 2
