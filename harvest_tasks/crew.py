@@ -17,15 +17,17 @@ from harvest_tasks.settings import Settings
 
 FLOWER_CONF: Final = Path(__file__).parent.parent / "flower.conf"
 PROPOSAL_SLOTS: Final = 2
+ADHOC_SLOTS: Final = 1
 WATCH_SLOTS: Final = 1
 """A running watcher holds one for its whole slice."""
 CONTROL_SLOTS: Final = 1
 STOP_MARGIN_SEC: Final = 5.0
 
 PROPOSALS: Final = f"proposals@{socket.gethostname()}"
+ADHOC: Final = f"adhoc@{socket.gethostname()}"
 FILLS: Final = f"fills@{socket.gethostname()}"
-NODES: Final = {PROPOSALS: "proposals,adhoc", FILLS: "fills,watch,control"}
-"""The workers' node names and their queues."""
+NODES: Final = {PROPOSALS: "proposals", ADHOC: "adhoc", FILLS: "fills,watch,control"}
+"""The workers' node names and their queues. Calls that wait for their rate limit hold the slots of their worker."""
 # Nobody reads other workers' gossip, and mingling only delays the start; heartbeats and events feed Flower.
 QUIET: Final = ("--without-gossip", "--without-mingle", "--task-events")
 
@@ -46,7 +48,7 @@ def _silence(embedded: EmbeddedServer) -> str | None:
 
 
 def workers(fill_slots: int, settings: Settings) -> Iterator[Child]:
-    slots = {PROPOSALS: PROPOSAL_SLOTS, FILLS: fill_slots + WATCH_SLOTS + CONTROL_SLOTS}
+    slots = {PROPOSALS: PROPOSAL_SLOTS, ADHOC: ADHOC_SLOTS, FILLS: fill_slots + WATCH_SLOTS + CONTROL_SLOTS}
     for node, queues in NODES.items():
         place = [f"--hostname={node}", f"--queues={queues}", f"--concurrency={slots[node]}", "--pool=prefork"]
         child = _celery(node.partition("@")[0], "worker", *place, *QUIET)

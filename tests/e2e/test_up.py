@@ -114,7 +114,7 @@ def test_a_killed_worker_comes_back_and_consumes(start: Start) -> None:
 
 def test_killed_by_sigkill_it_leaves_no_process(start: Start) -> None:
     with start("--no-flower") as up:
-        assert len(children_of(up.process.pid)) == 4
+        assert len(children_of(up.process.pid)) == 5  # the server, three workers, beat
         up.end(signal.SIGKILL)
         up.until_gone()
 
