@@ -21,7 +21,7 @@ class Entry:
 
 
 COMMANDS: Final = {
-    "up": Entry("harvest_tasks.up:up", "Start a server, workers, beat and Flower, and keep them running."),
+    "up": Entry("harvest_tasks.commands.up:up", "Start a server, workers, beat and Flower, and keep them running."),
     "demo": Entry("harvest_tasks.commands.demo:demo", "Real prices through real workers, in under a minute."),
     "paper": Entry("harvest_tasks.commands.paper:paper", "Fill live intents on paper: the reference executor."),
     "propose": Entry("harvest_tasks.commands.propose:propose", "Compute and publish proposals in this process."),
@@ -69,9 +69,9 @@ def _mendable() -> dict[type[Exception], int]:
     from redis.exceptions import ResponseError
     from redis.exceptions import TimeoutError as Unanswered
 
-    from harvest_tasks.embedded import EmbeddedError
+    from harvest_tasks.processes.embedded import EmbeddedError
+    from harvest_tasks.processes.supervisor import NotReady
     from harvest_tasks.settings import SettingsError
-    from harvest_tasks.supervisor import NotReady
 
     return {
         NotReady: 1,

@@ -4,7 +4,7 @@ from harvest_tasks import keys
 from harvest_tasks.celery import app
 from harvest_tasks.clock import server_now
 from harvest_tasks.connection import Client, shared
-from harvest_tasks.cycle import CycleSummary, Result
+from harvest_tasks.publishing.cycle import CycleSummary, Result
 from harvest_tasks.settings import current
 
 BEAT_MS = "beat_ms"

@@ -7,6 +7,8 @@ from typing import Final
 
 GROUP: Final = "harvest_brain_group"
 CONSUMER: Final = "harvest_brain"
+PAPER_GROUP: Final = "harvest_paper"
+PAPER_CONSUMER: Final = "harvest_paper"
 
 DECISIONS: Final = "quantum:stream:harvest.decisions"
 DEADLETTER: Final = "quantum:stream:harvest.deadletter"
@@ -53,6 +55,11 @@ def lock(book: str) -> str:
 
 def dedup(position_id: str, action: str) -> str:
     return f"quantum:dedup:harvest:{position_id}:{action}"
+
+
+def paper_answer(intent_id: str) -> str:
+    """String: how the reference executor answered an intent."""
+    return f"quantum:harvest:paper:{intent_id}"
 
 
 def position_state(symbol: str) -> str:

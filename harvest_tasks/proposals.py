@@ -7,17 +7,18 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any, cast
 
-from harvest_tasks import health, inputs, keys, markets, publication
+from harvest_tasks import health, keys
 from harvest_tasks.celery import app
 from harvest_tasks.clock import server_now
 from harvest_tasks.connection import Client, shared
-from harvest_tasks.cycle import CycleSummary, Outcome, Result
-from harvest_tasks.inputs import Inputs
-from harvest_tasks.proposal_record import to_fields
-from harvest_tasks.publication import LIFETIMES, Publication, Reply, removal
-from harvest_tasks.reading import SkipReason, Unusable
+from harvest_tasks.publishing import inputs, markets, publication
+from harvest_tasks.publishing.cycle import CycleSummary, Outcome, Result
+from harvest_tasks.publishing.inputs import Inputs
+from harvest_tasks.publishing.proposal_record import to_fields
+from harvest_tasks.publishing.publication import LIFETIMES, Publication, Reply, removal
+from harvest_tasks.publishing.reading import SkipReason, Unusable
+from harvest_tasks.publishing.sources import Held, Sighting, Source, sightings
 from harvest_tasks.settings import Settings, current
-from harvest_tasks.sources import Held, Sighting, Source, sightings
 from harvest_tasks.symbols import InvalidSymbol, of_book, valid
 from kernel.proposal import compute_harvest_proposal
 from kernel.theta import HarvestTheta

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from harvest_tasks import contradictions, environment, readers, redis_url
+from harvest_tasks.environ import contradictions, readers, redis_url, variables
 from kernel.ladder import Basis, Ladder, Rung
 
 SERVER_PARTS: Final = ("redis_host", "redis_port", "redis_db")
@@ -120,8 +120,8 @@ class Settings(BaseModel):
         """Raises SettingsError."""
         known = {field.upper() for field in cls.model_fields}
         given = {name: environ[name] for name in sorted(known & set(environ))}
-        damaged = environment.damaged(given)
-        lines = [*environment.unknown(environ, known), *damaged.values()]
+        damaged = variables.damaged(given)
+        lines = [*variables.unknown(environ, known), *damaged.values()]
         try:
             settings = cls.model_validate({n.lower(): text for n, text in given.items() if n not in damaged})
         except ValidationError as error:
@@ -143,7 +143,7 @@ class Settings(BaseModel):
 
     def describe(self) -> list[tuple[str, str, str]]:
         """(variable, value as text without passwords, `environment` or `default`) for each setting."""
-        return [(name.upper(), environment.written(getattr(self, name)), self._origin(name)) for name in self._shown()]
+        return [(name.upper(), variables.written(getattr(self, name)), self._origin(name)) for name in self._shown()]
 
     def _shown(self) -> Iterator[str]:
         return (name for name in type(self).model_fields if name not in SERVER_PARTS)
@@ -183,10 +183,10 @@ def _field_lines(detail: ErrorDetails, given: Mapping[str, str]) -> Iterator[str
     name = str(detail["loc"][0]).upper()
     # A default that could not be derived from a wrong value is not a second mistake.
     if name in given:
-        yield environment.line(name, given[name], str(detail["ctx"]["error"]))
+        yield variables.line(name, given[name], str(detail["ctx"]["error"]))
 
 
 def _overridden(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
     for name, field in OVERRIDES.items():
         if name in environ and environ[name] != getattr(settings, field):
-            yield environment.line(name, environ[name], f"Celery would obey it instead of {field.upper()}; unset it")
+            yield variables.line(name, environ[name], f"Celery would obey it instead of {field.upper()}; unset it")

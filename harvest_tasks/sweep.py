@@ -9,10 +9,10 @@ from harvest_tasks.brain import ring
 from harvest_tasks.celery import app
 from harvest_tasks.clock import server_ms
 from harvest_tasks.connection import Client, shared
-from harvest_tasks.controls import deliver, open_books
-from harvest_tasks.marks import read_marks
 from harvest_tasks.settings import current
 from harvest_tasks.symbols import of_book
+from harvest_tasks.tracking.controls import deliver, open_books
+from harvest_tasks.tracking.marks import read_marks
 from kernel.entry import Mark
 
 log = logging.getLogger(__name__)

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Final
 
-from harvest_tasks import brain, controls
+from harvest_tasks import brain
 from harvest_tasks.celery import app
 from harvest_tasks.clock import server_ms
 from harvest_tasks.connection import Client, shared
-from harvest_tasks.lease import LEASE_MS, Lease
-from harvest_tasks.routing import Deposed, Moved, RawEntry, Reading, Route
 from harvest_tasks.settings import Settings, current
+from harvest_tasks.tracking import controls
+from harvest_tasks.tracking.lease import LEASE_MS, Lease
+from harvest_tasks.tracking.routing import Deposed, Moved, RawEntry, Reading, Route
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from processes import marked
 from waiting import wait_until
 
 from harvest_tasks.connection import Client, connect
-from harvest_tasks.embedded import EmbeddedError, EmbeddedServer, wheel_executable
+from harvest_tasks.processes.embedded import EmbeddedError, EmbeddedServer, wheel_executable
 
 # No deadline: two shared cores say nothing about the code.
 hypothesis_settings.register_profile("ci", deadline=None, derandomize=False, print_blob=True)

@@ -8,9 +8,9 @@ from typing import Any
 from harvest_tasks import keys
 from harvest_tasks.brain import Brain
 from harvest_tasks.connection import Client
-from harvest_tasks.record import from_fields
-from harvest_tasks.routing import Route
 from harvest_tasks.settings import Settings
+from harvest_tasks.tracking.record import from_fields
+from harvest_tasks.tracking.routing import Route
 from harvest_tasks.watcher import watch
 from kernel.position import Position
 

@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harvest_tasks.keeper import Backoff, Child
-from harvest_tasks.relay import Relay
-from harvest_tasks.supervisor import NotReady, Supervisor
+from harvest_tasks.processes.keeper import Backoff, Child
+from harvest_tasks.processes.relay import Relay
+from harvest_tasks.processes.supervisor import NotReady, Supervisor
 
 NOT_READY = 1
 FORCED = 4

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from harvest_tasks.explanation import Explanation, Upcoming
-from harvest_tasks.journal import JournalRecord
+from harvest_tasks.operations.explanation import Explanation, Upcoming
+from harvest_tasks.operations.journal import JournalRecord
+from harvest_tasks.operations.views import PositionRow
 from harvest_tasks.settings import Settings
-from harvest_tasks.views import PositionRow
 from kernel.decision import Decision
 from kernel.guards import Guards, Refusal
 from kernel.position import Position

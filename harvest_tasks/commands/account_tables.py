@@ -10,8 +10,8 @@ from rich.text import Text
 from harvest_tasks.commands.account import Account
 from harvest_tasks.commands.tables import Cell, Column, show
 from harvest_tasks.commands.wording import figure, how_old, percent, recent
-from harvest_tasks.explanation import RungState, RungView
-from harvest_tasks.journal import JournalRecord
+from harvest_tasks.operations.explanation import RungState, RungView
+from harvest_tasks.operations.journal import JournalRecord
 from kernel.guards import Refusal
 from kernel.progress import MAX_ATTEMPTS
 

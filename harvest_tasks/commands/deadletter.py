@@ -5,13 +5,14 @@ from dataclasses import asdict
 
 import click
 
-from harvest_tasks import keys, letters, readmission
+from harvest_tasks import keys
 from harvest_tasks.commands.failure import Failure
 from harvest_tasks.commands.server import reached
 from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json
 from harvest_tasks.commands.wording import recent
-from harvest_tasks.letters import Letter
-from harvest_tasks.readmission import Busy, Kept, Result, Retried, Unknown
+from harvest_tasks.operations import letters, readmission
+from harvest_tasks.operations.letters import Letter
+from harvest_tasks.operations.readmission import Busy, Kept, Result, Retried, Unknown
 from harvest_tasks.settings import Settings
 
 COLUMNS = (

@@ -14,8 +14,8 @@ from harvest_tasks.commands.failure import Failure
 from harvest_tasks.commands.tables import show_json
 from harvest_tasks.demo.feed import Interrupted, Stuck
 from harvest_tasks.demo.stage import SERVER_NAMES, Stage, outside_settings, private_stage
-from harvest_tasks.execution import Terms
-from harvest_tasks.supervisor import NotReady
+from harvest_tasks.paper.execution import Terms
+from harvest_tasks.processes.supervisor import NotReady
 
 FEE_BPS: Final = Decimal(5)
 SLIPPAGE_BPS: Final = Decimal(1)

@@ -6,7 +6,6 @@ from typing import Final
 
 import click
 
-from harvest_tasks import controls, explanation, journal, views
 from harvest_tasks.brain import rules_of
 from harvest_tasks.commands.account import Account, as_dict
 from harvest_tasks.commands.failure import Failure
@@ -14,9 +13,11 @@ from harvest_tasks.commands.server import reached
 from harvest_tasks.commands.tables import json_option, show_json
 from harvest_tasks.commands.telling import tell
 from harvest_tasks.connection import Client
-from harvest_tasks.ledger import Ledger
+from harvest_tasks.operations import explanation, journal, views
+from harvest_tasks.operations.views import Book, Unreadable
 from harvest_tasks.settings import Settings
-from harvest_tasks.views import Book, Unreadable
+from harvest_tasks.tracking import controls
+from harvest_tasks.tracking.ledger import Ledger
 
 RECORDS: Final = 10
 

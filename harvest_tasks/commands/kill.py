@@ -2,12 +2,12 @@
 
 import click
 
-from harvest_tasks import switch
 from harvest_tasks.commands.failure import Failure
 from harvest_tasks.commands.server import reached
 from harvest_tasks.commands.tables import json_option, show_json
 from harvest_tasks.commands.wording import printable
-from harvest_tasks.switch import NotASwitch, Switch
+from harvest_tasks.operations import switch
+from harvest_tasks.operations.switch import NotASwitch, Switch
 
 
 @click.group()

@@ -8,8 +8,8 @@ from decimal import Decimal
 import click
 
 from harvest_tasks.commands.server import reached
-from harvest_tasks.execution import Terms
-from harvest_tasks.paper import Paper
+from harvest_tasks.paper.execution import Terms
+from harvest_tasks.paper.executor import Paper
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 SHARE = click.FloatRange(0, 1)

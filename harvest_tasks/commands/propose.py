@@ -18,8 +18,8 @@ from harvest_tasks.clock import server_now
 from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json
 from harvest_tasks.commands.wording import figure, r_text, score
 from harvest_tasks.connection import Client, connect
-from harvest_tasks.cycle import CycleSummary, Outcome
 from harvest_tasks.proposals import ALL, run_cycle
+from harvest_tasks.publishing.cycle import CycleSummary, Outcome
 from harvest_tasks.settings import PositionSource, Settings
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from harvest_tasks.commands.account import Account
 from harvest_tasks.commands.account_tables import show_tables
 from harvest_tasks.commands.tables import width
 from harvest_tasks.commands.wording import cost, duration, figure, how_old, moment, money, percent, printable, r_text
-from harvest_tasks.explanation import Explanation, RiskSource, Upcoming
+from harvest_tasks.operations.explanation import Explanation, RiskSource, Upcoming
 from kernel.decision import Decision
 from kernel.intent import Intent, IntentKind
 from kernel.progress import Reservation

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
-from harvest_tasks import keys, paper
+from harvest_tasks import keys
 from harvest_tasks.connection import Client
 from harvest_tasks.demo.evidence import read
 from harvest_tasks.demo.session import Session
@@ -94,5 +94,5 @@ class Lookout:
     def _answered(self) -> list[Sent]:
         if not self._newest:
             return []
-        answers: Any = self._client.mget([paper.marker(intent["intent_id"]) for intent in self._newest])
+        answers: Any = self._client.mget([keys.paper_answer(intent["intent_id"]) for intent in self._newest])
         return [Sent(intent, answer or "") for intent, answer in zip(self._newest, answers, strict=True)]

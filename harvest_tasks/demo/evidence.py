@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from harvest_tasks import keys
 from harvest_tasks.connection import Client
-from harvest_tasks.controls import known_books
 from harvest_tasks.settings import Settings
+from harvest_tasks.tracking.controls import known_books
 
 PAGE: Final = 1_000
 OF_ITS_TIME: Final = frozenset(("trace_id", "timestamp", "expires_at"))

@@ -4,10 +4,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from harvest_tasks import keys, paper
+from harvest_tasks import keys
 from harvest_tasks.connection import Client
-from harvest_tasks.record import from_fields
 from harvest_tasks.settings import Settings
+from harvest_tasks.tracking.record import from_fields
 from kernel.position import Position
 
 POLL_SEC: Final = 0.002
@@ -84,7 +84,7 @@ class Feed:
             return books, "the watcher has entries to read"
         if waiting:
             return books, "a book has entries to apply"
-        return books, None if _is_through(intents, executor, paper.GROUP) else "the executor has intents to answer"
+        return books, None if _is_through(intents, executor, keys.PAPER_GROUP) else "the executor has intents to answer"
 
 
 def _is_through(stream: Any, groups: Sequence[Mapping[str, Any]], name: str) -> bool:

@@ -17,7 +17,7 @@ from harvest_tasks.demo.strategy import Strategy
 from harvest_tasks.demo.summary import Summary, summarize
 from harvest_tasks.demo.tape import carried
 from harvest_tasks.demo.view import view
-from harvest_tasks.execution import Terms
+from harvest_tasks.paper.execution import Terms
 
 LONGEST_SEC: Final = 38.0
 """On a machine that is too slow for the whole tape the session ends early, and says so."""
@@ -31,7 +31,7 @@ def perform(stage: Stage, console: Console, terms: Terms, speed: float) -> Summa
     """
     tape, strategy = carried(), Strategy()
     console.print(*introduction(tape, strategy, terms), sep="\n")
-    doing = console.status("starting a server, two workers, beat and the executor")
+    doing = console.status("starting a server, workers, beat and the executor")
 
     def act(client: Client, is_stopping: Callable[[], bool]) -> Summary:
         doing.stop()

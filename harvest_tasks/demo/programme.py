@@ -11,7 +11,7 @@ from harvest_tasks.demo.strategy import Strategy
 from harvest_tasks.demo.summary import Result, Summary
 from harvest_tasks.demo.tape import Tape
 from harvest_tasks.demo.weather import RULE
-from harvest_tasks.execution import Terms
+from harvest_tasks.paper.execution import Terms
 from kernel.quantities import plain
 
 

@@ -10,7 +10,7 @@ from harvest_tasks.demo import weather
 from harvest_tasks.demo.feed import Entry, Feed
 from harvest_tasks.demo.strategy import Opening, Strategy, stopped_at
 from harvest_tasks.demo.tape import Tape
-from harvest_tasks.execution import Terms
+from harvest_tasks.paper.execution import Terms
 from harvest_tasks.settings import Settings
 from kernel.entry import Side
 from kernel.position import Position

@@ -10,15 +10,16 @@ from typing import Final, TypeVar
 
 from redis.exceptions import RedisError
 
-from harvest_tasks import crew, paper
+from harvest_tasks import keys
 from harvest_tasks.connection import Client, connect
 from harvest_tasks.demo.feed import Interrupted
-from harvest_tasks.embedded import EmbeddedServer
-from harvest_tasks.environment import PREFIX
-from harvest_tasks.keeper import Child
-from harvest_tasks.relay import Relay
+from harvest_tasks.environ.variables import PREFIX
+from harvest_tasks.processes import crew
+from harvest_tasks.processes.embedded import EmbeddedServer
+from harvest_tasks.processes.keeper import Child
+from harvest_tasks.processes.relay import Relay
+from harvest_tasks.processes.supervisor import Supervisor
 from harvest_tasks.settings import OVERRIDES, Settings
-from harvest_tasks.supervisor import Supervisor
 
 SETTINGS: Final = {
     "SYMBOLS": "BTCUSDT,ETHUSDT",
@@ -98,7 +99,7 @@ def _missing_executor(client: Client, stream: str) -> str | None:
         groups = client.xinfo_groups(stream) if client.exists(stream) else []
     except RedisError as error:
         return str(error)
-    return None if any(group["name"] == paper.GROUP for group in groups) else "the executor does not read"
+    return None if any(group["name"] == keys.PAPER_GROUP for group in groups) else "the executor does not read"
 
 
 async def _perform(supervisor: Supervisor, missing: Callable[[], str | None], act: Act[T], client: Client) -> T:

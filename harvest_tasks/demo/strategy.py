@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Final
 
 from harvest_tasks.demo.tape import Candle
-from harvest_tasks.execution import Terms
+from harvest_tasks.paper.execution import Terms
 from kernel.entry import Side
 from kernel.quantities import exact, floor_to_step, plain
 

@@ -11,7 +11,7 @@ from harvest_tasks.demo.evidence import Evidence, read
 from harvest_tasks.demo.session import Session
 from harvest_tasks.demo.strategy import Strategy
 from harvest_tasks.demo.tape import Tape
-from harvest_tasks.execution import Terms
+from harvest_tasks.paper.execution import Terms
 from harvest_tasks.settings import Settings
 from kernel.quantities import EXACT, ZERO
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from harvest_tasks.demo.strategy import Opening, Strategy, stopped_at
 from harvest_tasks.demo.tape import Candle, Tape
-from harvest_tasks.execution import Terms
+from harvest_tasks.paper.execution import Terms
 from kernel.quantities import exact
 
 

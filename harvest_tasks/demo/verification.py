@@ -13,11 +13,11 @@ from typing import Final
 
 from harvest_tasks.brain import rules_of
 from harvest_tasks.demo.evidence import Evidence, Fields, read
-from harvest_tasks.door import Refused, Routed, admit
-from harvest_tasks.intent_message import Delivery, payload
-from harvest_tasks.record import to_fields
+from harvest_tasks.door.admission import Refused, Routed, admit
 from harvest_tasks.settings import Settings
 from harvest_tasks.symbols import books as books_of
+from harvest_tasks.tracking.intent_message import Delivery, payload
+from harvest_tasks.tracking.record import to_fields
 from kernel.decision import decide
 from kernel.entry import Entry, Fill
 from kernel.guards import Guards

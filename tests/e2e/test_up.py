@@ -20,7 +20,7 @@ from waiting import wait_until
 
 from harvest_tasks import keys
 from harvest_tasks.connection import Client, connect
-from harvest_tasks.embedded import free_port
+from harvest_tasks.processes.embedded import free_port
 
 HARVEST = str(Path(sys.executable).with_name("harvest"))
 INPUT = "quantum:stream:execution.result"

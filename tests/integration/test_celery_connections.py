@@ -7,7 +7,7 @@ from celery import Celery
 
 from harvest_tasks.configuration import configuration
 from harvest_tasks.connection import Client, connect
-from harvest_tasks.embedded import EmbeddedServer
+from harvest_tasks.processes.embedded import EmbeddedServer
 from harvest_tasks.settings import Settings
 
 

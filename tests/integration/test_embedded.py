@@ -13,11 +13,11 @@ from processes import in_session, program
 from waiting import wait_until
 
 from harvest_tasks.connection import connect
-from harvest_tasks.embedded import EmbeddedError, EmbeddedServer
+from harvest_tasks.processes.embedded import EmbeddedError, EmbeddedServer
 
 OWNER = """
 import signal
-from harvest_tasks.embedded import EmbeddedServer
+from harvest_tasks.processes.embedded import EmbeddedServer
 with EmbeddedServer({executable!r}) as server:
     print(server.pid, server.directory, flush=True)
     signal.pause()

@@ -10,10 +10,10 @@ from redis.exceptions import ResponseError
 from harvest_tasks import keys
 from harvest_tasks.brain import Brain, rules_of
 from harvest_tasks.connection import connect
-from harvest_tasks.ledger import Busy, Committed, Conflict, Failed, Ledger
-from harvest_tasks.lease import LEASE_MS, Lease
-from harvest_tasks.plan import plan
-from harvest_tasks.routing import Behind, Deposed, Moved, Route
+from harvest_tasks.tracking.lease import LEASE_MS, Lease
+from harvest_tasks.tracking.ledger import Busy, Committed, Conflict, Failed, Ledger
+from harvest_tasks.tracking.plan import plan
+from harvest_tasks.tracking.routing import Behind, Deposed, Moved, Route
 from harvest_tasks.watcher import watch
 
 BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}

@@ -15,9 +15,9 @@ from waiting import wait_until
 
 from harvest_tasks import keys
 from harvest_tasks.connection import Client, connect
-from harvest_tasks.embedded import EmbeddedServer
-from harvest_tasks.execution import Answer, Terms
-from harvest_tasks.paper import CONSUMER, GROUP, Paper, marker
+from harvest_tasks.paper.execution import Answer, Terms
+from harvest_tasks.paper.executor import Paper
+from harvest_tasks.processes.embedded import EmbeddedServer
 
 BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 LIVE = {"HARVEST_MODE": "live", "HARVEST_LIVE_CONFIRM": "yes"}
@@ -52,7 +52,7 @@ def settle(desk: Desk, executor: Paper) -> None:
 
 
 def pending(desk: Desk) -> int:
-    return int(desk.client.xpending(desk.settings.stream_trade_intent, GROUP)["pending"])
+    return int(desk.client.xpending(desk.settings.stream_trade_intent, keys.PAPER_GROUP)["pending"])
 
 
 def test_an_intent_is_filled_at_the_tracked_mark_and_the_fill_reaches_its_book(desk: Desk) -> None:
@@ -89,7 +89,7 @@ def test_an_intent_read_twice_is_filled_once(desk: Desk) -> None:
     desk.run(BUY, price("106"))
     executor = paper(desk)
     executor.drain()
-    desk.client.xgroup_setid(desk.settings.stream_trade_intent, GROUP, "0")
+    desk.client.xgroup_setid(desk.settings.stream_trade_intent, keys.PAPER_GROUP, "0")
     executor.drain()
     assert executor.tally == {Answer.FILLED: 1, Answer.REPEATED: 1}
     assert len(answers(desk)) == 1
@@ -99,7 +99,7 @@ def test_an_intent_read_twice_is_filled_once(desk: Desk) -> None:
 def test_an_executor_killed_after_reading_is_followed_by_one_that_answers(desk: Desk) -> None:
     desk.run(BUY, price("106"))
     paper(desk).ensure_group()
-    desk.client.xreadgroup(GROUP, CONSUMER, {desk.settings.stream_trade_intent: ">"})
+    desk.client.xreadgroup(keys.PAPER_GROUP, keys.PAPER_CONSUMER, {desk.settings.stream_trade_intent: ">"})
     assert pending(desk) == 1
     executor = paper(desk)
     executor.drain()
@@ -254,7 +254,7 @@ def test_what_is_no_intent_is_counted_and_stops_nothing_behind_it(desk: Desk) ->
 def test_an_intent_trimmed_while_pending_is_acknowledged(desk: Desk) -> None:
     desk.run(BUY, price("106"))
     paper(desk).ensure_group()
-    desk.client.xreadgroup(GROUP, CONSUMER, {desk.settings.stream_trade_intent: ">"})
+    desk.client.xreadgroup(keys.PAPER_GROUP, keys.PAPER_CONSUMER, {desk.settings.stream_trade_intent: ">"})
     desk.client.xtrim(desk.settings.stream_trade_intent, maxlen=0, approximate=False)
     paper(desk).drain()
     assert pending(desk) == 0
@@ -264,7 +264,7 @@ def test_every_key_it_writes_ends_or_is_bounded(desk: Desk) -> None:
     desk.run(BUY, price("106"))
     paper(desk).drain()
     (intent,) = desk.live_intents()
-    assert 0 < desk.client.ttl(marker(intent["intent_id"])) <= 7 * 86_400
+    assert 0 < desk.client.ttl(keys.paper_answer(intent["intent_id"])) <= 7 * 86_400
 
 
 @pytest.fixture

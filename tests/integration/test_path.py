@@ -3,10 +3,11 @@
 import pytest
 from desk import Desk, assert_all_accounted_for
 
-from harvest_tasks import controls, keys
+from harvest_tasks import keys
 from harvest_tasks.brain import rules_of
-from harvest_tasks.ledger import Committed, Conflict, Ledger
-from harvest_tasks.plan import plan
+from harvest_tasks.tracking import controls
+from harvest_tasks.tracking.ledger import Committed, Conflict, Ledger
+from harvest_tasks.tracking.plan import plan
 
 BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 

@@ -13,9 +13,9 @@ from redis.connection import AbstractConnection
 from harvest_tasks import health, keys, proposals
 from harvest_tasks import settings as settings_module
 from harvest_tasks.connection import Client
-from harvest_tasks.cycle import CycleSummary, Outcome, Result
 from harvest_tasks.proposals import run_cycle
-from harvest_tasks.reading import SkipReason
+from harvest_tasks.publishing.cycle import CycleSummary, Outcome, Result
+from harvest_tasks.publishing.reading import SkipReason
 from harvest_tasks.symbols import InvalidSymbol
 
 REAL_ONLY = settings(synthetic_fallback="false")

@@ -8,7 +8,7 @@ import pytest
 
 from harvest_tasks import keys
 from harvest_tasks.connection import Client, connect
-from harvest_tasks.publication import Publication, Reply, publish, removal
+from harvest_tasks.publishing.publication import Publication, Reply, publish, removal
 from harvest_tasks.settings import Settings
 
 SETTINGS = feeds.settings()

@@ -8,7 +8,7 @@ import pytest
 from harvest_tasks.demo import unharvested, weather
 from harvest_tasks.demo.strategy import Opening, Strategy, stopped_at
 from harvest_tasks.demo.tape import SYMBOLS, Candle, Tape, carried
-from harvest_tasks.execution import Terms
+from harvest_tasks.paper.execution import Terms
 from kernel.entry import Side
 
 FREE = Terms()

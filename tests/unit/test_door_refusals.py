@@ -8,8 +8,8 @@ from time import perf_counter
 import pytest
 from builders import ENTRY_ID, fill_fields, mark_fields, outcome_fields
 
-from harvest_tasks.door import Refused, admit
-from harvest_tasks.refusal import RefusalReason as Reason
+from harvest_tasks.door.admission import Refused, admit
+from harvest_tasks.door.refusal import RefusalReason as Reason
 
 BOOK = "BTCUSDT"
 FILL = '"symbol":"BTCUSDT","status":"FILLED","side":"BUY"'

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from books import fill, long_100, mark, run, short_100
 
-from harvest_tasks.door import Routed, admit
-from harvest_tasks.execution import Answer, Terms, execute
-from harvest_tasks.order import IntentType, Order
+from harvest_tasks.door.admission import Routed, admit
+from harvest_tasks.paper.execution import Answer, Terms, execute
+from harvest_tasks.paper.order import IntentType, Order
 from kernel.entry import Entry, Fill, Outcome, Side
 from kernel.position import Position
 

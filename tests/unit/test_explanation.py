@@ -7,7 +7,7 @@ from books import TERMS, fill, guards, intents, ladder, long_100, mark, outcome,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvest_tasks.explanation import Explanation, RiskSource, RungState, explain, wanted
+from harvest_tasks.operations.explanation import Explanation, RiskSource, RungState, explain, wanted
 from kernel.guards import Guards, Refusal
 from kernel.harvest import due_rungs
 from kernel.holding import RiskTerms

@@ -7,8 +7,9 @@ import feeds
 import pytest
 from redis.exceptions import ResponseError
 
-from harvest_tasks import markets, snapshots, symbols
-from harvest_tasks.reading import SkipReason, Unusable, fields, number, optional_number
+from harvest_tasks import symbols
+from harvest_tasks.publishing import markets, snapshots
+from harvest_tasks.publishing.reading import SkipReason, Unusable, fields, number, optional_number
 from kernel.kill_score import kill_components
 from kernel.snapshot import PositionSide
 from kernel.theta import HarvestTheta

@@ -7,7 +7,7 @@ from builders import fill, mark, outcome
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvest_tasks.wire import BadWire, pack, unpack
+from harvest_tasks.tracking.wire import BadWire, pack, unpack
 from kernel.entry import Entry, Fill, Freeze, Mark, Outcome, OutcomeStatus, Release, Side
 
 ids = st.builds("{}-{}".format, st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))

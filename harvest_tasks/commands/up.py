@@ -1,0 +1,99 @@
+"""`harvest up`: everything on one machine, from an embedded server or a given one."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from functools import partial
+from typing import Final
+
+import click
+
+from harvest_tasks.connection import connect
+from harvest_tasks.environ.redis_url import redacted
+from harvest_tasks.processes import crew
+from harvest_tasks.processes.embedded import LOOPBACK, EmbeddedServer, free_port, is_free
+from harvest_tasks.processes.keeper import Child, Probe
+from harvest_tasks.processes.readiness import Readiness
+from harvest_tasks.processes.relay import Relay
+from harvest_tasks.processes.supervisor import Supervisor
+from harvest_tasks.settings import Settings
+
+FLOWER_PORT: Final = 5555
+READY_WITHIN_SEC: Final = 30.0
+FORCED: Final = 4
+
+
+@click.command()
+@click.option("--flower/--no-flower", default=True, help="With or without Flower.  [default: with]")
+@click.option(
+    "--flower-port",
+    type=click.IntRange(1, 65535),
+    envvar="FLOWER_PORT",
+    help=f"Flower's port on {LOOPBACK}.  [default: {FLOWER_PORT}, or a free one if that is taken]",
+)
+@click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Slots for fills.")
+def up(flower: bool, flower_port: int | None, workers: int) -> None:
+    """Start a server, workers, beat and Flower, and keep them running.
+
+    Uses the server of REDIS_URL or REDIS_HOST if one is set, else an embedded one that goes when this command ends.
+    Prints a line starting "ready" on stdout once fills are consumed; log lines go to stderr.
+    SIGTERM or Ctrl-C stops everything; a second one does so at once (exit code 4).
+    """
+    port = (flower_port or _default_flower_port()) if flower else None
+    with ExitStack() as stack:
+        server = None if _is_server_given() else stack.enter_context(closing(EmbeddedServer()))
+        settings = _settings(server)
+        client = stack.enter_context(closing(connect(settings.redis_url)))
+        readiness = crew.readiness(client, settings, port)
+        if server is None:
+            _check_reachable(readiness)
+        children = _children(server, settings, workers, port)
+        in_time = _run(children, readiness.missing, _announcement(settings, port))
+    sys.exit(0 if in_time else FORCED)
+
+
+def _is_server_given() -> bool:
+    return any(name in os.environ for name in ("REDIS_URL", "REDIS_HOST", "REDIS_PORT", "REDIS_DB"))
+
+
+def _default_flower_port() -> int:
+    return FLOWER_PORT if is_free(FLOWER_PORT) else free_port()
+
+
+def _settings(server: EmbeddedServer | None) -> Settings:
+    """Also puts an embedded server into the environment, where the app and the children look for it."""
+    if server is not None:
+        os.environ["REDIS_URL"] = server.url()
+    return Settings.from_env(os.environ)
+
+
+def _check_reachable(readiness: Readiness) -> None:
+    """Before anything starts. Raises what the command line explains."""
+    readiness.client.ping()
+    with readiness.app.connection_for_write() as broker:
+        broker.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
+
+
+def _children(server: EmbeddedServer | None, settings: Settings, fill_slots: int, port: int | None) -> list[Child]:
+    return [
+        *([] if server is None else [crew.server(server)]),
+        *crew.workers(fill_slots, settings),
+        crew.beat(),
+        *([] if port is None else [crew.flower(port)]),
+    ]
+
+
+def _announcement(settings: Settings, port: int | None) -> str:
+    flower = "" if port is None else f" flower=http://{LOOPBACK}:{port}"
+    return f"ready redis={redacted(settings.redis_url)}{flower}"
+
+
+def _run(children: Sequence[Child], missing: Probe, announcement: str) -> bool:
+    relay = Relay(sys.stderr.fileno(), name_width=max(len(child.name) for child in children))
+    supervisor = Supervisor(children, relay)
+    try:
+        return asyncio.run(supervisor.run(missing, partial(click.echo, announcement), ready_within=READY_WITHIN_SEC))
+    finally:
+        relay.close()

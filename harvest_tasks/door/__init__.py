@@ -1,0 +1,1 @@
+"""From raw input entries to kernel entries, or a refusal with its reason."""

@@ -1,0 +1,172 @@
+"""The door: a raw `execution.result` entry becomes a kernel entry, a refusal, or is none of our business.
+
+Behind it everything is parsed, exact and trusted.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from functools import partial
+from typing import Any, NoReturn, TypeAlias
+
+from harvest_tasks.door import grammar
+from harvest_tasks.door.event_time import event_time
+from harvest_tasks.door.numbers import quotient
+from harvest_tasks.door.payload import Layers, glimpse, is_absent, open_layers
+from harvest_tasks.door.refusal import RefusalReason, Unusable
+from kernel.entry import Fill, Mark, Outcome, OutcomeStatus
+
+
+class IgnoredReason(StrEnum):
+    """Why an entry is none of our business."""
+
+    UNKNOWN_STATUS = "unknown_status"
+    NO_INTENT_ID = "no_intent_id"
+    NO_SYMBOL = "no_symbol"
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """`entry` is for `book`, or, when that is None, for every book of `symbol`."""
+
+    symbol: str
+    book: str | None
+    entry: Fill | Mark | Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The entry cannot be used. `book` is the book whose fill this was: it may be wrong from here on."""
+
+    reason: RefusalReason
+    detail: str
+    book: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """The entry says nothing about a position."""
+
+    reason: IgnoredReason
+
+
+Admission: TypeAlias = Routed | Refused | Ignored
+_Kind: TypeAlias = Callable[[str, Layers], Routed | Ignored]
+
+
+def admit(entry_id: str, fields: Mapping[str, str]) -> Admission:
+    """What the entry `entry_id` (`<unix ms>-<seq>`) means. Never raises on any text in `fields`."""
+    try:
+        layers = open_layers(fields)
+    except Unusable as flaw:
+        return Refused(flaw.reason, flaw.detail, _book_of_fill(glimpse(fields)))
+    try:
+        return _kind(layers)(entry_id, layers)
+    except Unusable as flaw:
+        return Refused(flaw.reason, flaw.detail, _book_of_fill(layers))
+
+
+def _fill(entry_id: str, layers: Layers) -> Routed:
+    said = grammar.read(layers, grammar.FILL)
+    symbol = said.get("symbol") or _missing("symbol")
+    side = said.get("side") or _missing("side")
+    price = said.get("price") or _planned_price(layers)
+    qty = said.get("qty") or _bought(layers, price)
+    fill = Fill(
+        entry_id,
+        event_time(entry_id, layers),
+        side,
+        qty,
+        price,
+        said.get("trade_id"),
+        _intent_id(said),
+        said.get("stop_loss"),
+        said.get("atr"),
+        said.get("fee"),
+    )
+    return Routed(symbol, _book(symbol, said.get("position_side")), fill)
+
+
+def _mark(entry_id: str, layers: Layers) -> Routed:
+    said = grammar.read(layers, grammar.MARK)
+    symbol = said.get("symbol") or _missing("symbol")
+    price = said.get("price") or _missing("price")
+    return Routed(symbol, None, Mark(entry_id, event_time(entry_id, layers), price))
+
+
+def _outcome(status: OutcomeStatus, entry_id: str, layers: Layers) -> Routed | Ignored:
+    said = grammar.read(layers, grammar.OUTCOME)
+    intent_id = _intent_id(said)
+    if intent_id is None:
+        return Ignored(IgnoredReason.NO_INTENT_ID)
+    if "symbol" not in said:
+        return Ignored(IgnoredReason.NO_SYMBOL)
+    symbol, position_side = said["symbol"], said.get("position_side")
+    outcome = Outcome(entry_id, event_time(entry_id, layers), status, intent_id)
+    return Routed(symbol, _book(symbol, position_side) if position_side else None, outcome)
+
+
+def _unknown(_entry_id: str, _layers: Layers) -> Ignored:
+    return Ignored(IgnoredReason.UNKNOWN_STATUS)
+
+
+_KINDS: Mapping[str, _Kind] = {
+    "FILLED": _fill,
+    "PARTIAL": _fill,
+    "PARTIALLY_FILLED": _fill,
+    "PRICE_UPDATE": _mark,
+    **{status.value: partial(_outcome, status) for status in OutcomeStatus},
+    "CANCELLED": partial(_outcome, OutcomeStatus.CANCELED),
+}
+
+
+def _kind(layers: Layers) -> _Kind:
+    kinds = _kinds(layers)
+    if len(kinds) > 1:
+        raise Unusable(RefusalReason.CONFLICTING, "status is stated twice and differs")
+    return kinds.pop() if kinds else _missing("status")
+
+
+def _kinds(layers: Layers) -> set[_Kind]:
+    kinds = set()
+    for layer in layers:
+        status = layer.get("status")
+        if not is_absent(status):
+            kinds.add(_KINDS.get(grammar.upper(status), _unknown))
+    return kinds
+
+
+def _book_of_fill(layers: Layers) -> str | None:
+    """The one valid book that `layers` name, if any of them says it is a fill."""
+    if _fill not in _kinds(layers):
+        return None
+    try:
+        said = grammar.read(layers, grammar.PLACE)
+    except Unusable:
+        return None
+    return _book(said["symbol"], said.get("position_side")) if "symbol" in said else None
+
+
+def _intent_id(said: Mapping[str, Any]) -> str | None:
+    """Beside an intent id, a correlation id may be the producer's own."""
+    return said.get("intent_id") or said.get("correlation_id")
+
+
+def _missing(meaning: str) -> NoReturn:
+    raise Unusable(RefusalReason.MISSING, f"{meaning} is missing")
+
+
+def _planned_price(layers: Layers) -> Decimal:
+    price: Decimal | None = grammar.read(layers, grammar.PLANNED_PRICE).get("price")
+    return price or _missing("price")
+
+
+def _bought(layers: Layers, price: Decimal) -> Decimal:
+    """The quantity that `position_size_usd` buys at `price`."""
+    notional: Decimal | None = grammar.read(layers, grammar.NOTIONAL).get("notional")
+    return quotient("qty", notional or _missing("qty"), price)
+
+
+def _book(symbol: str, position_side: str | None) -> str:
+    return f"{symbol}:{position_side}" if position_side in ("LONG", "SHORT") else symbol

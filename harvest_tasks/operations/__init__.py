@@ -1,0 +1,1 @@
+"""What an operator reads and does, behind the commands."""

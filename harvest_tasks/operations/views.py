@@ -1,0 +1,143 @@
+"""Tracked books as an operator looks at them: read in one round trip, and nothing is written."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import ROUND_DOWN, Decimal
+from typing import Any, Final
+
+from harvest_tasks import keys
+from harvest_tasks.connection import Client
+from harvest_tasks.door.numbers import positive
+from harvest_tasks.door.refusal import Unusable
+from harvest_tasks.settings import Settings
+from harvest_tasks.tracking.record import BadRecord, from_fields
+from kernel.holding import RiskTerms
+from kernel.intent import Intent, r_multiple
+from kernel.ladder import Ladder
+from kernel.position import Position
+from kernel.quantities import EXACT, ZERO, exact
+
+SHOWN_R: Final = Decimal("0.000001")
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """A book's position, and how many entries wait in its inbox to be applied."""
+
+    position: Position
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A book whose record is not one that the ledger wrote."""
+
+    book: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class PositionRow:
+    """A position in figures: quantities unsigned and in base currency, prices and money in quote currency, times in
+    unix ms. `side` is LONG, SHORT or FLAT; `r` is cut to 6 decimals, never rounded up.
+    """
+
+    book: str
+    position_id: str
+    side: str
+    qty: Decimal
+    base_qty: Decimal
+    entry: Decimal
+    mark: Decimal | None
+    mark_ms: int | None
+    mark_age_ms: int | None
+    r: Decimal
+    risk_per_unit: Decimal
+    unrealized_pnl: Decimal
+    realized_pnl: Decimal
+    banked_pnl: Decimal
+    fees: Decimal
+    stop: Decimal | None
+    break_even: bool
+    rungs_spent: Sequence[str]
+    rungs_armed: Sequence[str]
+    reserved: Decimal
+    frozen: str
+    opened_ms: int
+    waiting: int
+
+
+def read_books(client: Client, names: Sequence[str]) -> list[Book | Unreadable]:
+    """The books `names`, in order; one that was never seen is flat."""
+    with client.pipeline(transaction=False) as pipe:
+        for name in names:
+            pipe.hgetall(keys.position(name))
+            pipe.xlen(keys.inbox(name))
+        replies = pipe.execute(raise_on_error=False)
+    return [_book(name, *replies[i * 2 : i * 2 + 2]) for i, name in enumerate(names)]
+
+
+def exists(client: Client, name: str) -> bool:
+    """Whether the book ever received an entry."""
+    return bool(client.sismember(keys.BOOKS, name)) or bool(client.exists(keys.position(name)))
+
+
+def _book(name: str, fields: Any, waiting: Any) -> Book | Unreadable:
+    for reply in (fields, waiting):
+        if isinstance(reply, Exception):
+            return Unreadable(name, str(reply))
+    try:
+        return Book(from_fields(name, fields), waiting)
+    except BadRecord as error:
+        return Unreadable(name, str(error))
+
+
+@exact
+def position_row(book: Book, ladder: Ladder, now_ms: int) -> PositionRow:
+    """The figures of `book` at `now_ms` by the server's clock."""
+    position = book.position
+    holding, quote, progress = position.holding, position.quote, position.progress
+    return PositionRow(
+        book=position.book,
+        position_id=position.position_id,
+        side=("FLAT", "LONG", "SHORT")[holding.sign],
+        qty=abs(holding.qty),
+        base_qty=holding.base_qty,
+        entry=holding.avg_entry,
+        mark=quote.mark if quote else None,
+        mark_ms=quote.time_ms if quote else None,
+        mark_age_ms=now_ms - quote.time_ms if quote else None,
+        r=r_multiple(position).quantize(SHOWN_R, rounding=ROUND_DOWN, context=EXACT),
+        risk_per_unit=holding.risk_per_unit,
+        unrealized_pnl=(quote.mark - holding.avg_entry) * holding.qty if quote else ZERO,
+        realized_pnl=holding.realized_pnl,
+        banked_pnl=position.banked_pnl,
+        fees=holding.fees,
+        stop=progress.stop,
+        break_even=progress.break_even,
+        rungs_spent=progress.spent,
+        rungs_armed=tuple(rung.name for rung in ladder.rungs if rung.name not in progress.spent),
+        reserved=progress.reserved,
+        frozen=position.frozen,
+        opened_ms=holding.opened_ms,
+        waiting=book.waiting,
+    )
+
+
+def risk_terms(client: Client, settings: Settings, symbol: str) -> RiskTerms:
+    """What a position of `symbol` would take its risk from, if it opened now without a stop."""
+    text: Any = client.hget(settings.riskproposal_prefix + symbol, "stop_dist_pct")
+    try:
+        published = None if text is None else positive("stop_dist_pct", text)
+    except Unusable:
+        published = None
+    return RiskTerms(published, settings.fallback_stop_pct)
+
+
+def already_out(client: Client, intents: Sequence[Intent]) -> frozenset[str]:
+    """Ids of those whose dedup key says that they were published."""
+    with client.pipeline(transaction=False) as pipe:
+        for intent in intents:
+            pipe.exists(keys.dedup(intent.position_id, intent.action))
+        found = pipe.execute()
+    return frozenset(intent.intent_id for intent, there in zip(intents, found, strict=True) if there)

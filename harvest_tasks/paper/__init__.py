@@ -1,0 +1,1 @@
+"""The reference executor: fills reduce-only intents at the mark."""

@@ -1,0 +1,104 @@
+"""An intent as an executor reads it: an entry of the intent stream, checked in full before anything is done with it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, Final
+
+from harvest_tasks.door import grammar
+from harvest_tasks.door.event_time import unix_ms
+from harvest_tasks.door.numbers import positive
+from harvest_tasks.door.payload import open_layers
+from harvest_tasks.door.refusal import Unusable, shown
+from kernel.entry import Side
+
+LONGEST_ID: Final = 36
+"""Characters that exchanges allow a client order id."""
+
+
+class BadOrder(ValueError):
+    """An entry that is no intent, or not one that an executor may act on."""
+
+
+class IntentType(StrEnum):
+    REDUCE_ONLY = "REDUCE_ONLY"
+    HARVEST_PARTIAL = "HARVEST_PARTIAL"
+    MOVE_SL_BE = "MOVE_SL_BE"
+    TRAIL_UPDATE = "TRAIL_UPDATE"
+
+    @property
+    def moves_stop(self) -> bool:
+        return self in (IntentType.MOVE_SL_BE, IntentType.TRAIL_UPDATE)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A wish to reduce the lifecycle `position_id` of `book` by `qty` (base currency, > 0) until `expires_ms` (unix).
+
+    A stop move asks for `stop_price` instead. Of a `dry_run` nothing must be done.
+    """
+
+    intent_id: str
+    intent_type: IntentType
+    symbol: str
+    position_side: str
+    position_id: str
+    side: Side
+    qty: Decimal
+    dry_run: bool
+    expires_ms: int
+    stop_price: Decimal | None
+
+    @property
+    def book(self) -> str:
+        return self.symbol if self.position_side == "BOTH" else f"{self.symbol}:{self.position_side}"
+
+
+def parse(fields: Mapping[str, str]) -> Order:
+    """The intent in `fields`. Raises `BadOrder` when anything is missing, contradicts itself, or could open."""
+    try:
+        said = grammar.read(open_layers(fields), _INTENT)
+    except Unusable as flaw:
+        raise BadOrder(f"{flaw.reason}: {flaw.detail}") from None
+    if missing := _REQUIRED - set(said):
+        raise BadOrder(f"missing: {', '.join(sorted(missing))}")
+    if not said.pop("reduce_only"):
+        raise BadOrder("reduce_only is false: this executor never opens a position")
+    return Order(**{"stop_price": None, **said})
+
+
+def _intent_id(name: str, value: object) -> str:
+    text: str = _identifier(name, value)
+    if len(text) > LONGEST_ID:
+        raise BadOrder(f"{name} {shown(value)} is over {LONGEST_ID} characters")
+    return text
+
+
+def _intent_type(name: str, value: object) -> IntentType:
+    if type(value) is str and value in set(IntentType):
+        return IntentType(value)
+    raise BadOrder(f"{name} {shown(value)} is not one of {', '.join(IntentType)}")
+
+
+def _flag(name: str, value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise BadOrder(f"{name} {shown(value)} is neither true nor false")
+
+
+_identifier: Final = grammar.OUTCOME["intent_id"][1]
+_FILL_NAMES: Final = ("symbol", "position_side", "side", "action", "qty", "quantity")
+_INTENT: Final[dict[str, tuple[str, Any]]] = {
+    **{name: grammar.FILL[name] for name in _FILL_NAMES},
+    "intent_id": ("intent_id", _intent_id),
+    "correlation_id": ("intent_id", _intent_id),
+    "intent_type": ("intent_type", _intent_type),
+    "position_id": ("position_id", _identifier),
+    "reduce_only": ("reduce_only", _flag),
+    "reduceOnly": ("reduce_only", _flag),
+    "dry_run": ("dry_run", _flag),
+    "expires_at": ("expires_ms", unix_ms),
+    "stop_price": ("stop_price", positive),
+}
+_REQUIRED: Final = {meaning for meaning, _ in _INTENT.values()} - {"stop_price"}

@@ -1,0 +1,1 @@
+"""Processes of a running Harvest: started, watched, and gone with their owner."""

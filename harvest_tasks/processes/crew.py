@@ -1,0 +1,77 @@
+"""The processes of a running Harvest: how each is started, and how one sees that they are at work."""
+
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from harvest_tasks.connection import Client
+from harvest_tasks.processes.embedded import EmbeddedServer
+from harvest_tasks.processes.keeper import Child
+from harvest_tasks.processes.readiness import Readiness
+from harvest_tasks.settings import Settings
+
+FLOWER_CONF: Final = Path(__file__).parents[2] / "flower.conf"
+PROPOSAL_SLOTS: Final = 2
+ADHOC_SLOTS: Final = 1
+WATCH_SLOTS: Final = 1
+"""A running watcher holds one for its whole slice."""
+CONTROL_SLOTS: Final = 1
+STOP_MARGIN_SEC: Final = 5.0
+
+PROPOSALS: Final = f"proposals@{socket.gethostname()}"
+ADHOC: Final = f"adhoc@{socket.gethostname()}"
+FILLS: Final = f"fills@{socket.gethostname()}"
+NODES: Final = {PROPOSALS: "proposals", ADHOC: "adhoc", FILLS: "fills,watch,control"}
+"""The workers' node names and their queues. Calls that wait for their rate limit hold the slots of their worker."""
+# Nobody reads other workers' gossip, and mingling only delays the start; heartbeats and events feed Flower.
+QUIET: Final = ("--without-gossip", "--without-mingle", "--task-events")
+
+
+def readiness(client: Client, settings: Settings, flower_port: int | None) -> Readiness:
+    """Of everything below, seen from this process."""
+    from harvest_tasks.celery import app  # reads the environment
+
+    return Readiness(client, app, tuple(NODES), settings.stream_execution_result, flower_port)
+
+
+def server(embedded: EmbeddedServer) -> Child:
+    return Child("server", embedded.argv, os.environ, missing=partial(_silence, embedded))
+
+
+def _silence(embedded: EmbeddedServer) -> str | None:
+    return None if embedded.answers() else "the embedded server does not answer"
+
+
+def workers(fill_slots: int, settings: Settings) -> Iterator[Child]:
+    slots = {PROPOSALS: PROPOSAL_SLOTS, ADHOC: ADHOC_SLOTS, FILLS: fill_slots + WATCH_SLOTS + CONTROL_SLOTS}
+    for node, queues in NODES.items():
+        place = [f"--hostname={node}", f"--queues={queues}", f"--concurrency={slots[node]}", "--pool=prefork"]
+        child = _celery(node.partition("@")[0], "worker", *place, *QUIET)
+        # A worker that is asked to stop lets the running watcher's slice end.
+        yield replace(child, stop_within=settings.watch_slice_sec + STOP_MARGIN_SEC)
+
+
+def beat() -> Child:
+    return _celery("beat", "beat")
+
+
+def flower(port: int) -> Child:
+    return _celery("flower", "flower", f"--conf={FLOWER_CONF}", f"--port={port}")
+
+
+def command(name: str, *arguments: str) -> Child:
+    """A `harvest` command that runs until it is asked to stop."""
+    return _python(name, "harvest_tasks", name, *arguments)
+
+
+def _celery(name: str, *arguments: str) -> Child:
+    return _python(name, "celery", "--app=harvest_tasks", "--quiet", *arguments)
+
+
+def _python(name: str, module: str, *arguments: str) -> Child:
+    return Child(name, [sys.executable, "-m", module, *arguments], {**os.environ, "PYTHONUNBUFFERED": "1"})

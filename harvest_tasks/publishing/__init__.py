@@ -1,0 +1,1 @@
+"""Proposals: what they rest on, and how they are published."""

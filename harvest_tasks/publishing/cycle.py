@@ -1,0 +1,96 @@
+"""What one cycle of proposals did, book by book and in sum."""
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from harvest_tasks.publishing.reading import SkipReason
+from harvest_tasks.publishing.sources import Source
+
+log = logging.getLogger(__name__)
+
+_NAMED = 5
+"""A line names at most this many books."""
+
+
+class Result(StrEnum):
+    PUBLISHED = "published"
+    UNCHANGED = "unchanged"
+    REMOVED = "removed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one book. `fields` is the proposal as computed now, empty unless one was computed."""
+
+    symbol: str
+    book: str
+    result: Result
+    reason: SkipReason | None = None
+    detail: str = ""
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: the proposal's fields beside what became of it."""
+        said = {"symbol": self.symbol, "book": self.book, "result": self.result.value}
+        return {**self.fields, **said, "reason": self.reason.value if self.reason else "", "detail": self.detail}
+
+
+@dataclass(frozen=True, slots=True)
+class CycleSummary:
+    """Outcomes of one cycle at `now_ms` (unix ms). `stale` names the symbols whose market state is too old."""
+
+    now_ms: int
+    outcomes: Sequence[Outcome]
+    stale: Sequence[str] = ()
+
+    def count(self, result: Result) -> int:
+        return sum(outcome.result is result for outcome in self.outcomes)
+
+    @property
+    def computed(self) -> int:
+        return sum(bool(outcome.fields) for outcome in self.outcomes)
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """How many books were skipped, by reason."""
+        return dict(sorted(Counter(outcome.reason.value for outcome in self.outcomes if outcome.reason).items()))
+
+    @property
+    def synthetic(self) -> list[str]:
+        """The books whose proposal rests on an invented position."""
+        return [o.book for o in self.outcomes if o.fields.get("position_source") == Source.SYNTHETIC]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The sums, for JSON."""
+        return {
+            "computed": self.computed,
+            **{result.value: self.count(result) for result in Result},
+            "skipped_by_reason": self.skipped,
+            "synthetic": len(self.synthetic),
+            "stale_market_states": len(self.stale),
+        }
+
+    def report(self) -> None:
+        """One line for the cycle; a warning for each thing that an operator should look at."""
+        log.info("proposals: %s", self.line())
+        if self.synthetic:
+            log.warning("proposals for invented positions: %s", _listed(self.synthetic))
+        if self.stale:
+            log.warning("market states too old or without a true time: %s", _listed(self.stale))
+        unusable = [f"{o.book} {o.reason} ({o.detail})" for o in self.outcomes if o.detail]
+        if unusable:
+            log.warning("inputs that no proposal can rest on: %s", _listed(unusable))
+
+    def line(self) -> str:
+        sums = [f"computed={self.computed}", *(f"{result}={self.count(result)}" for result in Result)]
+        return " ".join([*sums, *(f"skipped:{reason}={n}" for reason, n in self.skipped.items())])
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{len(names)}: {', '.join(names[:_NAMED])}{more}"

@@ -1,0 +1,1 @@
+"""Tracked positions: the way of an entry through inbox, plan and commit."""

@@ -1,0 +1,70 @@
+"""What reaches a book other than through the input stream: freezes, releases and mark prices.
+
+They enter the inbox like everything else, so that a position stays a fold over its entries.
+"""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from harvest_tasks import keys
+from harvest_tasks.connection import Client
+from harvest_tasks.tracking import wire
+from harvest_tasks.tracking.routing import LOST_INPUT
+from kernel.entry import Entry, Freeze, Release
+
+
+def deliver(client: Client, entries: Mapping[str, Entry]) -> None:
+    """Put one entry into the inbox of each book, in one atomic step."""
+    if not entries:
+        return
+    with client.pipeline(transaction=True) as pipe:
+        _queue(pipe, entries)
+        pipe.execute()
+
+
+def known_books(client: Client) -> list[str]:
+    """Every book that ever received a fill, in order."""
+    return sorted(cast("set[str]", client.smembers(keys.BOOKS)))
+
+
+def open_books(client: Client) -> list[str]:
+    """Every book with an open position, in order."""
+    return sorted(cast("set[str]", client.smembers(keys.OPEN)))
+
+
+def freeze_all(client: Client, lost: int, now_ms: int) -> list[str]:
+    """Freeze every book because `lost` input entries are gone; books that appear later are frozen, too.
+
+    Returns the frozen books. Lasts until `release_all`.
+    """
+    books = known_books(client)
+    with client.pipeline(transaction=True) as pipe:
+        pipe.hincrby(keys.LOST, "entries", lost)
+        pipe.hset(keys.LOST, "since_ms", str(now_ms))
+        _queue(pipe, dict.fromkeys(books, Freeze("", now_ms, LOST_INPUT)))
+        pipe.execute()
+    return books
+
+
+def release(client: Client, book: str, now_ms: int) -> None:
+    """Let `book` publish again."""
+    deliver(client, {book: Release("", now_ms)})
+
+
+def release_all(client: Client, now_ms: int) -> list[str]:
+    """Let every book publish again, and forget that input was lost. Returns the books."""
+    books = known_books(client)
+    with client.pipeline(transaction=True) as pipe:
+        pipe.delete(keys.LOST)
+        _queue(pipe, dict.fromkeys(books, Release("", now_ms)))
+        pipe.execute()
+    return books
+
+
+def _queue(pipe: Any, entries: Mapping[str, Entry]) -> None:
+    for book, entry in entries.items():
+        # No MAXLEN: see route.lua.
+        pipe.xadd(keys.inbox(book), {"e": wire.pack(entry)})
+    if entries:
+        pipe.sadd(keys.WAITING, *entries)
+        pipe.hincrby(keys.COUNTS, "in", len(entries))

@@ -1,0 +1,49 @@
+"""Mark prices that other services keep in Redis: `quantum:ticker:<SYMBOL>`, then `quantum:market:<SYMBOL>`."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from harvest_tasks import keys
+from harvest_tasks.connection import Client
+from harvest_tasks.door.event_time import unix_ms
+from harvest_tasks.door.numbers import positive
+from harvest_tasks.door.refusal import Unusable
+from kernel.entry import Mark
+
+TIME_NAMES: Final = ("ts", "timestamp", "time")
+
+
+def read_marks(client: Client, symbols: Sequence[str]) -> dict[str, Mark | str]:
+    """The newest usable mark of each symbol, or why there is none; one round trip."""
+    with client.pipeline(transaction=False) as pipe:
+        for symbol in symbols:
+            pipe.hmget(keys.ticker(symbol), "markPrice", *TIME_NAMES)
+            pipe.hmget(keys.market(symbol), "price", *TIME_NAMES)
+        replies = pipe.execute(raise_on_error=False)
+    return {symbol: _newest(replies[i * 2 : i * 2 + 2]) for i, symbol in enumerate(symbols)}
+
+
+def _newest(replies: Sequence[Any]) -> Mark | str:
+    found = [_mark(reply) for reply in replies]
+    usable = [mark for mark in found if isinstance(mark, Mark)]
+    if usable:
+        # `max` keeps the first of equals: the ticker wins a tie.
+        return max(usable, key=lambda mark: mark.time_ms)
+    reasons = [reason for reason in found if isinstance(reason, str) and reason != "missing"]
+    return reasons[0] if reasons else "missing"
+
+
+def _mark(reply: Any) -> Mark | str:
+    if isinstance(reply, Exception):
+        return "wrong_type"
+    price, *times = reply
+    if not price:
+        return "missing"
+    stated = next(filter(None, times), None)
+    if stated is None:
+        # Without a time a price has no age, and what has no age cannot pass for fresh.
+        return "no_time"
+    try:
+        return Mark("", unix_ms("ts", stated), positive("price", price))
+    except Unusable as flaw:
+        return flaw.reason.value

@@ -1,0 +1,176 @@
+"""What a batch of a book's entries leads to, worked out before anything is written. Pure.
+
+A plan assumes the guards it was given. If the ledger finds them changed it refuses the plan as a whole and says what
+to assume; the batch is then planned again from the same position, so no state ever rests on an intent that a guard
+refused.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from harvest_tasks.tracking.deadletter import DeadLetter
+from kernel.decision import Decision, decide
+from kernel.entry import Entry, Fill, Freeze, Outcome, Release
+from kernel.guards import Guards
+from kernel.holding import RiskTerms
+from kernel.intent import Intent
+from kernel.position import Position, applied, parse_id
+from kernel.quantities import exact, plain
+from kernel.rules import Rules
+
+Record = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An inbox entry that is not one of ours; `raw` is its text."""
+
+    raw: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """An inbox entry: its id there, and what it carries."""
+
+    inbox_id: str
+    entry: Entry | Unreadable
+
+
+@dataclass(slots=True)
+class Plan:
+    """The position after the batch, and everything that must be written with it in one step."""
+
+    position: Position
+    guards: Guards
+    intents: list[tuple[Intent, str]] = field(default_factory=list)
+    """Each intent with the id of the input entry that made it due."""
+    journal: list[Record] = field(default_factory=list)
+    trades: dict[str, str] = field(default_factory=dict)
+    """Trade ids first seen in this batch, with the digest of their content."""
+    deadletters: list[DeadLetter] = field(default_factory=list)
+    applied: int = 0
+    duplicate: int = 0
+    consumed: str = ""
+    """Inbox id of the last entry of the batch."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to write."""
+        return not self.consumed and not self.intents and not self.journal
+
+
+@exact
+def plan(
+    position: Position,
+    batch: Sequence[Delivered],
+    rules: Rules,
+    guards: Guards,
+    terms: RiskTerms,
+    earlier_trades: Mapping[str, str],
+) -> Plan:
+    """The plan for `batch` after `position`; `earlier_trades` are ids known to be applied, with their digests.
+
+    An empty batch looks again at what the guards held back.
+    """
+    made = Plan(position, guards)
+    for delivered in batch:
+        if _take(made, delivered.entry, terms, earlier_trades):
+            _decide(made, rules)
+        made.consumed = delivered.inbox_id
+    if not batch:
+        _decide(made, rules)
+    return made
+
+
+def digest(fill: Fill) -> str:
+    """What makes two fills the same trade: side, quantity and price."""
+    content = f"{fill.side} {plain(fill.qty)} {plain(fill.price)}"
+    return sha256(content.encode()).hexdigest()[:16]
+
+
+def _take(made: Plan, entry: Entry | Unreadable, terms: RiskTerms, earlier: Mapping[str, str]) -> bool:
+    """Fold one entry into the plan; False if it was a duplicate."""
+    if isinstance(entry, Unreadable):
+        _refuse(made, "unreadable_inbox_entry", "", entry.raw, 0)
+        return True
+    if isinstance(entry, Fill) and entry.trade_id is not None and not _is_old(made.position, entry.source_id):
+        content, known = digest(entry), made.trades.get(entry.trade_id, earlier.get(entry.trade_id))
+        if known is None:
+            made.trades[entry.trade_id] = content
+        elif known == content:
+            made.duplicate += 1
+            return False
+        else:
+            _refuse(made, "trade_id_reused", entry.source_id, repr(entry), entry.time_ms)
+            return True
+    after = applied(made.position, entry, terms)
+    if after is made.position:
+        made.duplicate += 1
+        return False
+    _note(made, entry)
+    made.position = after
+    made.applied += 1
+    return True
+
+
+def _is_old(position: Position, source_id: str) -> bool:
+    return bool(source_id) and parse_id(source_id) <= position.applied
+
+
+def _refuse(made: Plan, reason: str, source_id: str, raw: str, time_ms: int) -> None:
+    """Dead-letter an entry that reached the inbox, and freeze the book it cannot be applied to."""
+    made.deadletters.append(DeadLetter.of(reason, source_id, raw))
+    freeze = Freeze(source_id, time_ms, reason)
+    made.position = applied(made.position, freeze, RiskTerms())
+    _note(made, freeze)
+
+
+def _note(made: Plan, entry: Entry) -> None:
+    """Journal what is not a decision but changes what may be decided. `made.position` is the one before."""
+    position = made.position
+    if isinstance(entry, Freeze):
+        made.journal.append(_record(position, "frozen", reason=entry.reason))
+    elif isinstance(entry, Release):
+        made.journal.append(_record(position, "released"))
+    elif isinstance(entry, Outcome):
+        for rung in position.progress.released(entry.intent_id)[1]:
+            made.journal.append(_record(position, "exhausted", action=rung, intent_id=entry.intent_id))
+
+
+def _decide(made: Plan, rules: Rules) -> None:
+    made.position, made.guards, decisions = decide(made.position, rules, made.guards)
+    for decision in decisions:
+        made.journal.append(_decision_record(made.position, decision))
+        if decision.refusal is None and decision.intent is not None:
+            made.intents.append((decision.intent, _cause(made.position)))
+
+
+def _decision_record(position: Position, decision: Decision) -> Record:
+    intent = decision.intent
+    if decision.refusal is not None:
+        return _record(position, "held", action=decision.action, reason=decision.refusal.value)
+    if intent is None:
+        raise AssertionError("a decision without a refusal carries its intent")
+    stop = {} if intent.stop_price is None else {"stop_price": plain(intent.stop_price)}
+    return _record(
+        position,
+        "published",
+        action=decision.action,
+        reason=intent.reason,
+        intent_id=intent.intent_id,
+        side=intent.side.value,
+        qty=plain(intent.qty),
+        **stop,
+    )
+
+
+def _record(position: Position, decision: str, **values: str) -> Record:
+    quote = position.quote
+    mark = {} if quote is None else {"mark": plain(quote.mark), "mark_ms": str(quote.time_ms)}
+    cause = {"cause": _cause(position)}
+    return {"decision": decision, "book": position.book, "position_id": position.position_id} | values | mark | cause
+
+
+def _cause(position: Position) -> str:
+    return f"{position.applied[0]}-{position.applied[1]}"
