@@ -40,7 +40,7 @@ lock: setup ## pin all dependencies again, with hashes
 	  --generate-hashes --no-emit-index-url --upgrade -o requirements.lock pyproject.toml
 
 bench: setup ## fills per second through process_fills, and fill to intent
-	@$(BIN)/python -m bench.fills
+	@$(BIN)/python -m bench
 
 faults: ## the fault harness
 	@echo "harvest: make faults is not here yet; make test kills workers and watchers" >&2; exit 1
