@@ -1,0 +1,244 @@
+"""Harvest as it is deployed: two workers that watch and process, one for proposals, beat, a server of their own.
+
+They are pytest-celery's clusters, process-backed (see `cluster`), started once per module; a test begins with an
+empty database and ends when everything it fed is accounted for. A module that needs other settings overrides
+`deployment`.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from celery import Celery
+from cluster import Program, ServerContainer, WorkerContainer, beat_program, inherited, server_program, worker_program
+from desk import Desk, assert_all_accounted_for
+from e2e.tape import Outcome, replayed, settled
+from pytest_celery import (
+    CeleryBackendCluster,
+    CeleryBrokerCluster,
+    CeleryTestSetup,
+    CeleryTestWorker,
+    CeleryWorkerCluster,
+    RedisTestBackend,
+    RedisTestBroker,
+)
+from waiting import wait_until
+
+from harvest_tasks import keys
+from harvest_tasks.configuration import QUEUES, configuration
+from harvest_tasks.connection import Client, connect
+from harvest_tasks.health import PROPOSALS_CYCLE_MS
+from harvest_tasks.processes.embedded import EmbeddedServer
+from harvest_tasks.settings import Settings
+
+TAIL = 4_000
+
+Measure = Callable[[str], None]
+MEASURED = pytest.StashKey[list[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash.setdefault(MEASURED, [])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if lines := config.stash.get(MEASURED, []):
+        terminalreporter.section("seeds and times of the end-to-end tests")
+        for line in lines:
+            terminalreporter.write_line(line)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """A failed test shows what its programs logged."""
+    report: pytest.TestReport = yield
+    programs = getattr(item, "funcargs", {}).get("programs", {})
+    if report.failed:
+        report.sections += [(f"log of {name}", _tail(program)) for name, program in programs.items()]
+    return report
+
+
+def _tail(program: Program) -> str:
+    return program.logs().decode(errors="replace")[-TAIL:]
+
+
+@pytest.fixture
+def measured(request: pytest.FixtureRequest) -> Measure:
+    """Notes a line for the end of the run."""
+    lines = request.config.stash.setdefault(MEASURED, [])
+    return lambda line: lines.append(f"{request.node.name}: {line}")
+
+
+@pytest.fixture(scope="module")
+def deployment() -> dict[str, str]:
+    """What a module's Harvest is told besides where its server is."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def crew() -> dict[str, tuple[str, int]]:
+    """Queues and pool size of each worker."""
+    brain = ("fills,watch,control", 3)
+    return {"fills-1": brain, "fills-2": brain, "proposals": ("proposals,adhoc", 1)}
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("programs")
+
+
+@pytest.fixture(scope="module")
+def own_server(server: EmbeddedServer) -> Iterator[EmbeddedServer]:
+    """The address and the data of a server that other modules never empty; `celery_broker_cluster` runs it."""
+    place = EmbeddedServer(server.executable)
+    yield place
+    place.close()
+
+
+@pytest.fixture(scope="module")
+def broker_container(own_server: EmbeddedServer, directory: Path) -> Iterator[ServerContainer]:
+    program = server_program(own_server, directory)
+    program.start()
+    yield ServerContainer(program)
+    program.close()
+
+
+@pytest.fixture(scope="module")
+def celery_broker_cluster(broker_container: ServerContainer) -> CeleryBrokerCluster:
+    return CeleryBrokerCluster(RedisTestBroker(broker_container))
+
+
+@pytest.fixture(scope="module")
+def celery_backend_cluster(broker_container: ServerContainer) -> CeleryBackendCluster:
+    return CeleryBackendCluster(RedisTestBackend(broker_container))
+
+
+@pytest.fixture(scope="module")
+def settings_environ(own_server: EmbeddedServer, deployment: dict[str, str]) -> dict[str, str]:
+    return {
+        "REDIS_URL": own_server.url(),
+        "SYMBOLS": "BTCUSDT,ETHUSDT",
+        "PUBLISH_INTERVAL_SEC": "1",
+        "SYNTHETIC_FALLBACK": "false",
+        "WATCH_SLICE_SEC": "1",
+        "HARVEST_MAX_ACTIONS_PER_MIN": "10000",
+        **deployment,
+    }
+
+
+@pytest.fixture(scope="module")
+def program_environ(settings_environ: dict[str, str]) -> dict[str, str]:
+    """What a program of ours finds in its environment."""
+    return {**inherited(), **settings_environ}
+
+
+@pytest.fixture(scope="module")
+def harvest_app(settings_environ: dict[str, str]) -> Iterator[Celery]:
+    """A client of the cluster in this process, with Harvest's own configuration."""
+    app = Celery("harvest_tasks", set_as_current=False)
+    app.conf.update(configuration(Settings.from_env(settings_environ)))
+    yield app
+    app.close()
+
+
+@pytest.fixture(scope="module")
+def programs(
+    celery_broker_cluster: CeleryBrokerCluster,
+    crew: dict[str, tuple[str, int]],
+    program_environ: dict[str, str],
+    directory: Path,
+) -> Iterator[dict[str, Program]]:
+    """The workers and beat by name, all running."""
+    started = {name: worker_program(name, *place, program_environ, directory) for name, place in crew.items()}
+    started["beat"] = beat_program("beat", program_environ, directory)
+    try:
+        for program in started.values():
+            program.launch()
+        for program in started.values():
+            program.wait_until_ready()
+        yield started
+    finally:
+        for program in started.values():
+            program.close()
+
+
+@pytest.fixture(scope="module")
+def celery_worker_cluster(
+    programs: dict[str, Program], crew: dict[str, tuple[str, int]], harvest_app: Celery
+) -> CeleryWorkerCluster:
+    return CeleryWorkerCluster(*(CeleryTestWorker(WorkerContainer(programs[name]), harvest_app) for name in crew))
+
+
+@pytest.fixture
+def celery_setup_app(harvest_app: Celery) -> Celery:
+    """Harvest's app, instead of a bare one that only knows the addresses."""
+    return harvest_app
+
+
+@pytest.fixture(scope="module")
+def client(own_server: EmbeddedServer, celery_broker_cluster: CeleryBrokerCluster) -> Iterator[Client]:
+    connected = connect(own_server.url())
+    yield connected
+    connected.close()
+
+
+@pytest.fixture(scope="module")
+def broker(own_server: EmbeddedServer, celery_broker_cluster: CeleryBrokerCluster) -> Iterator[Client]:
+    """Where the messages are."""
+    connected = connect(own_server.url(db=1))
+    yield connected
+    connected.close()
+
+
+@pytest.fixture
+def empty(client: Client, broker: Client, settings_environ: dict[str, str]) -> Callable[[], None]:
+    """Takes away all but what the running watcher stands on: its lease, and its group's place in the input."""
+    source = Settings.from_env(settings_environ).stream_execution_result
+
+    def take_away() -> None:
+        wait_until(lambda: client.exists(keys.LEASE, source) == 2, 10.0, "a watcher is at work")
+        client.xtrim(source, maxlen=0, approximate=False)
+        if client.delete(*client.keys("quantum:marketstate:*"), "no other"):
+            _let_a_cycle_pass(client)
+        for key in client.scan_iter():
+            if key not in (source, keys.LEASE):
+                client.delete(key)
+        broker.delete(*QUEUES)
+
+    return take_away
+
+
+def _let_a_cycle_pass(client: Client) -> None:
+    """So that no proposal comes that was computed from what is gone."""
+    before = client.hget(keys.HEARTBEAT, PROPOSALS_CYCLE_MS)
+    wait_until(lambda: client.hget(keys.HEARTBEAT, PROPOSALS_CYCLE_MS) != before, 5.0, "a cycle of proposals")
+
+
+@pytest.fixture
+def desk(
+    celery_setup: CeleryTestSetup,
+    programs: dict[str, Program],
+    client: Client,
+    empty: Callable[[], None],
+    settings_environ: dict[str, str],
+) -> Iterator[Desk]:
+    """The running cluster's desk, with nothing on it; at the end all that came in is accounted for."""
+    for program in programs.values():
+        if program.status == "exited":
+            program.launch()
+    for program in programs.values():
+        program.wait_until_ready()
+    assert celery_setup.ready(docker=True)
+    empty()
+    desk = Desk(client, **settings_environ)
+    yield desk
+    settled(desk)
+    assert_all_accounted_for(desk)
+    ids = [intent["intent_id"] for intent in [*desk.suggestions(), *desk.live_intents()]]
+    assert len(set(ids)) == len(ids)
+
+
+@pytest.fixture
+def replay(desk: Desk, own_server: EmbeddedServer, settings_environ: dict[str, str]) -> Callable[[], Outcome]:
+    """What one thread makes of the same entries."""
+    return lambda: replayed(desk, own_server.url(db=7), settings_environ)

@@ -1,0 +1,133 @@
+"""Harvest's tasks on a worker in a thread of this process: `celery.contrib.testing`, with a real broker.
+
+pytest-celery takes the fixture names `celery_worker` and `celery_setup` for its containers, so the worker is started
+here by the function under Celery's older fixture of that name.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import feeds
+import pytest
+from celery import Celery
+from celery.contrib.testing.app import setup_default_app
+from celery.contrib.testing.worker import start_worker
+from celery.signals import setup_logging
+from desk import Desk
+from e2e.tape import BUY, price
+from waiting import wait_until
+
+from harvest_tasks import brain, celery, keys, proposals, settings, sweep, watcher
+from harvest_tasks.configuration import QUEUES, configuration
+from harvest_tasks.connection import Client, connect
+from harvest_tasks.processes.embedded import EmbeddedServer
+from harvest_tasks.symbols import InvalidSymbol
+
+# Celery writes results with a command that redis-py would rather not see; not ours to change.
+pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")
+
+DATA_DB = 4
+
+
+@pytest.fixture(scope="module")
+def own_settings(server: EmbeddedServer) -> Iterator[settings.Settings]:
+    """What the tasks find when they look for their settings here."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in settings.Settings.model_fields:
+            patch.delenv(name.upper(), raising=False)
+        patch.setenv("REDIS_URL", server.url(DATA_DB))
+        patch.setenv("WATCH_SLICE_SEC", "0.5")
+        settings.current.cache_clear()
+        yield settings.current()
+    settings.current.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def celery_app(own_settings: settings.Settings) -> Iterator[Celery]:
+    """The app that the tasks belong to, pointed at the test's server."""
+    app = celery.app
+    wanted = configuration(own_settings)
+    before = {name: app.conf[name] for name in wanted}
+    with setup_default_app(app):
+        app.conf.update(wanted)
+        yield app
+        app.pool.force_close_all()
+        app.conf.update(before)
+
+
+@pytest.fixture(scope="module")
+def worker(celery_app: Celery) -> Iterator[Any]:
+    def leave_logging_alone(**_: Any) -> None: ...
+
+    setup_logging.connect(leave_logging_alone)
+    try:
+        with start_worker(celery_app, pool="solo", queues=QUEUES, perform_ping_check=False) as running:
+            yield running
+    finally:
+        setup_logging.disconnect(leave_logging_alone)
+
+
+@pytest.fixture
+def client(worker: Any, server: EmbeddedServer) -> Iterator[Client]:
+    """Of the emptied data; the broker's database keeps what its worker stands on."""
+    connected = connect(server.url(DATA_DB))
+    connected.flushdb()
+    yield connected
+    connected.close()
+
+
+@pytest.fixture
+def desk(client: Client) -> Desk:
+    return Desk(client)
+
+
+def test_a_proposal_comes_back_as_a_dict(client: Client) -> None:
+    feeds.market_state(client)
+    feeds.position_hash(client)
+    proposal = proposals.compute_proposal.delay("BTCUSDT").get(timeout=5.0)
+    assert isinstance(proposal, dict)
+    assert {name: proposal[name] for name in ("symbol", "result", "harvest_action", "position_source")} == {
+        "symbol": "BTCUSDT",
+        "result": "published",
+        "harvest_action": "PARTIAL_25",
+        "position_source": "redis_hash",
+    }
+    assert feeds.proposal(client)["R_net"] == proposal["R_net"]
+    assert proposals.compute_proposal.delay("BTCUSDT").get(timeout=5.0)["result"] == "unchanged"
+
+
+def test_an_invalid_symbol_raises_its_own_error_at_the_caller(worker: Any) -> None:
+    with pytest.raises(InvalidSymbol, match=r"^'BTC/USDT' is not a symbol"):
+        proposals.compute_proposal.delay("BTC/USDT").get(timeout=5.0)
+
+
+def test_the_scheduled_kind_keeps_no_result(celery_app: Celery, client: Client) -> None:
+    feeds.market_state(client)
+    feeds.position_hash(client)
+    scheduled = proposals.compute_proposals.delay(["BTCUSDT"])
+    wait_until(lambda: feeds.proposal(client), 5.0, "the scheduled one is published")
+    asked = proposals.compute_proposal.delay("BTCUSDT")
+    assert asked.get(timeout=5.0)["result"] == "unchanged"
+    kept = [celery_app.backend.get(celery_app.backend.get_key_for_task(task.id)) for task in (scheduled, asked)]
+    assert kept[0] is None
+    assert kept[1] is not None
+
+
+def test_one_bell_leads_from_the_input_to_the_suggestions(desk: Desk) -> None:
+    desk.feed(BUY, price("105.2"))
+    watcher.watch_fills.delay()
+    wait_until(lambda: len(desk.suggestions()) == 2, 5.0, "the watcher rang for what it moved")
+
+
+def test_the_sweep_rings_for_a_book_whose_bell_was_lost(desk: Desk) -> None:
+    desk.feed(BUY, price("105.2"))
+    desk.route()
+    assert desk.client.smembers(keys.WAITING) == {"BTCUSDT"}
+    sweep.evaluate_positions.delay()
+    wait_until(lambda: len(desk.suggestions()) == 2, 5.0, "the sweep rang")
+
+
+def test_a_bell_for_a_book_that_nobody_knows_changes_nothing(client: Client) -> None:
+    brain.process_fills.delay(["NOBODYUSDT"])
+    proposals.compute_proposal.delay("BTCUSDT").get(timeout=5.0)
+    assert not client.exists(keys.position("NOBODYUSDT"), keys.lock("NOBODYUSDT"))

@@ -1,0 +1,191 @@
+"""Workers and watchers that are killed with SIGKILL: nothing is lost, nothing is done twice, order is kept."""
+
+import os
+import random
+import signal
+from collections.abc import Callable
+from time import monotonic
+
+import pytest
+from cluster import Program
+from desk import Desk
+from e2e.tape import Outcome, essence, feed, folded, is_settled, outcome, seeded, settled, tape
+from pytest_celery import CeleryTestSetup, CeleryTestWorker
+from waiting import wait_until
+
+from harvest_tasks import keys
+
+SEED = int(os.environ.get("E2E_SEED", "20260123"))
+SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "ADAUSDT")
+BRAINS = ("fills-1", "fills-2")
+BACKLOG = 4_000
+ENTRIES_PER_KILL = 1_500
+REPLACED_WITHIN_SEC = 10.0
+"""The service says 3 s; two busy cores are not what it promises that for."""
+
+Measure = Callable[[str], None]
+
+
+@pytest.fixture(scope="module")
+def deployment() -> dict[str, str]:
+    """Old marks stay usable: this is not about freshness."""
+    return {"HARVEST_REQUIRE_FRESH_SNAPSHOT_SEC": "3600", "WATCH_SLICE_SEC": "5"}
+
+
+def test_workers_killed_at_random_moments_apply_every_fill_once(
+    desk: Desk,
+    celery_setup: CeleryTestSetup,
+    programs: dict[str, Program],
+    replay: Callable[[], Outcome],
+    measured: Measure,
+) -> None:
+    rng, fed = seeded(SEED), seeded(SEED + 1)  # apart: how often `rng` is asked depends on the pools it finds
+    feed(desk, tape(fed, BACKLOG, SYMBOLS))
+    said = []
+    dead: set[str] = set()
+    for kind in rng.sample(list(KILLS), len(KILLS)):
+        feed(desk, tape(fed, ENTRIES_PER_KILL, SYMBOLS))
+        _a_moment_of_work(desk, rng, dead)
+        KILLS[kind](rng, celery_setup, programs)
+        dead = _locks(desk)
+        said.append(f"{kind} ({_waiting(desk)} waiting)")
+    settled(desk)
+    measured(f"seed {SEED}; killed: {', '.join(said)}")
+    assert outcome(desk) == replay()
+    assert {book: essence(desk.position(book)) for book in SYMBOLS} == folded(desk)
+    measured(f"entries {desk.counts()['in']}, intents {desk.counts()['intents']}, lost 0, doubled 0")
+
+
+def _applied(desk: Desk) -> int:
+    return desk.counts().get("applied", 0)
+
+
+def _waiting(desk: Desk) -> int:
+    counts = desk.counts()
+    done = ("applied", "duplicate", "ignored", "deadlettered")
+    return desk.client.xlen(desk.source) - sum(counts.get(name, 0) for name in done)
+
+
+def _locks(desk: Desk) -> set[str]:
+    """Whose hands the books are in."""
+    return {token for token in desk.client.mget([keys.lock(book) for book in SYMBOLS]) if token}
+
+
+def _a_moment_of_work(desk: Desk, rng: random.Random, dead: set[str]) -> None:
+    """Some milliseconds after a worker, not one of the `dead`, took a book in hand."""
+    wait_until(lambda: _locks(desk) - dead, 10.0, "a worker is at work")
+    moment = monotonic() + rng.random() * 0.03
+    wait_until(lambda: monotonic() >= moment, 1.0, "the moment")
+
+
+def _kill_a_child(rng: random.Random, setup: CeleryTestSetup, programs: dict[str, Program]) -> None:
+    os.kill(rng.choice(_pools(programs)), signal.SIGKILL)
+
+
+def _kill_both_pools(rng: random.Random, setup: CeleryTestSetup, programs: dict[str, Program]) -> None:
+    for pid in _pools(programs):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _kill_a_worker(rng: random.Random, setup: CeleryTestSetup, programs: dict[str, Program]) -> None:
+    _kill_and_start([rng.choice(_brains(setup))], programs)
+
+
+def _kill_both_workers(rng: random.Random, setup: CeleryTestSetup, programs: dict[str, Program]) -> None:
+    _kill_and_start(_brains(setup), programs)
+
+
+KILLS: dict[str, Callable[[random.Random, CeleryTestSetup, dict[str, Program]], None]] = {
+    "a child": _kill_a_child,
+    "both pools": _kill_both_pools,
+    "a worker": _kill_a_worker,
+    "both workers": _kill_both_workers,
+    "another child": _kill_a_child,
+}
+
+
+def _pools(programs: dict[str, Program]) -> list[int]:
+    return wait_until(lambda: [pid for name in BRAINS for pid in programs[name].children()], 10.0, "a pool")
+
+
+def _brains(setup: CeleryTestSetup) -> list[CeleryTestWorker]:
+    return [node for node in setup.worker_cluster if node.worker_name in BRAINS]
+
+
+def _kill_and_start(nodes: list[CeleryTestWorker], programs: dict[str, Program]) -> None:
+    """The whole process group of each, then anew."""
+    for node in nodes:
+        node.kill()
+    for node in nodes:
+        programs[node.worker_name].launch()
+
+
+def test_a_killed_watcher_is_replaced_and_what_it_had_read_is_moved_in_order(
+    desk: Desk,
+    celery_setup: CeleryTestSetup,
+    replay: Callable[[], Outcome],
+    measured: Measure,
+) -> None:
+    entries = tape(seeded(SEED), 200, SYMBOLS, flips=0.6)
+    watcher = _stopped_watcher(desk, celery_setup)
+    feed(desk, entries[:100], batch=100)
+    assert desk.pending() == 100, "the server gave the batch to the watcher that stands still"
+    os.kill(watcher, signal.SIGKILL)
+    killed = monotonic()
+    feed(desk, entries[100:], batch=10)
+    settled(desk, REPLACED_WITHIN_SEC)
+    measured(f"{monotonic() - killed:.2f} s from the watcher's death until all is applied")
+    assert outcome(desk) == replay()
+
+
+def _stopped_watcher(desk: Desk, setup: CeleryTestSetup) -> int:
+    """The watching process, standing still in the middle of a read."""
+    return wait_until(lambda: _stop_watcher(desk, setup), 15.0, "a watcher stands still")
+
+
+def _stop_watcher(desk: Desk, setup: CeleryTestSetup) -> int | None:
+    """None, with nothing stopped, if the lease changed hands meanwhile."""
+    holder = desk.client.get(keys.LEASE)
+    pid = _longest_watching(setup)
+    wait_until(lambda: _is_reading(desk), 5.0, "it reads")
+    if holder is None or pid is None or desk.client.get(keys.LEASE) != holder:
+        return None
+    os.kill(pid, signal.SIGSTOP)
+    return pid
+
+
+def _longest_watching(setup: CeleryTestSetup) -> int | None:
+    """The process of the lease's holder; a watcher without the lease returns at once."""
+    names = [node.hostname() for node in _brains(setup)]
+    active = setup.app.control.inspect(destination=names, limit=len(names), timeout=3.0).active() or {}
+    watching = [task for tasks in active.values() for task in tasks if task["name"].endswith(".watch_fills")]
+    return min(watching, key=lambda task: task["time_start"])["worker_pid"] if watching else None
+
+
+def _is_reading(desk: Desk) -> bool:
+    return any(other["cmd"] == "xreadgroup" and "b" in other["flags"] for other in desk.client.client_list())
+
+
+def test_a_server_that_is_killed_and_comes_back_is_taken_up_where_it_was(
+    desk: Desk,
+    celery_setup: CeleryTestSetup,
+    programs: dict[str, Program],
+    replay: Callable[[], Outcome],
+    measured: Measure,
+) -> None:
+    feed(desk, tape(seeded(SEED), 3_000, SYMBOLS))
+    _a_moment_of_work(desk, seeded(SEED), set())
+    celery_setup.broker.kill()
+    killed = monotonic()
+    celery_setup.broker.restart()
+    wait_until(lambda: _supervised(programs) and is_settled(desk), 15.0, "all is applied")
+    measured(f"{monotonic() - killed:.2f} s from the server's death until all is applied")
+    assert outcome(desk) == replay()
+
+
+def _supervised(programs: dict[str, Program]) -> bool:
+    """What ended is started again, as `harvest up` and systemd do: Celery may end a worker that loses its broker."""
+    for program in programs.values():
+        if program.status == "exited":
+            program.launch()
+    return True
