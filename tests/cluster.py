@@ -186,11 +186,10 @@ def beat_program(name: str, environ: Mapping[str, str], directory: Path) -> Prog
 
 
 def inherited() -> dict[str, str]:
-    """This process's environment without any setting of Harvest's."""
+    """This process's environment without any setting of Harvest's, and with logs that are written at once."""
     settings = {name.upper() for name in Settings.model_fields}
-    return {
-        name: value for name, value in os.environ.items() if name not in settings and not name.startswith("HARVEST_")
-    }
+    kept = {n: value for n, value in os.environ.items() if n not in settings and not n.startswith("HARVEST_")}
+    return {**kept, "PYTHONUNBUFFERED": "1"}
 
 
 def _celery(role: str) -> list[str]:

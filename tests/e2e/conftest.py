@@ -1,4 +1,4 @@
-"""Harvest as it is deployed: two workers that watch and process, one for proposals, beat, a server of their own.
+"""Harvest as it is deployed: workers that watch and process (two), for proposals and for calls, beat, a server.
 
 They are pytest-celery's clusters, process-backed (see `cluster`), started once per module; a test begins with an
 empty database and ends when everything it fed is accounted for. A module that needs other settings overrides
@@ -79,7 +79,7 @@ def deployment() -> dict[str, str]:
 def crew() -> dict[str, tuple[str, int]]:
     """Queues and pool size of each worker."""
     brain = ("fills,watch,control", 3)
-    return {"fills-1": brain, "fills-2": brain, "proposals": ("proposals,adhoc", 1)}
+    return {"fills-1": brain, "fills-2": brain, "proposals": ("proposals", 1), "adhoc": ("adhoc", 1)}
 
 
 @pytest.fixture(scope="module")

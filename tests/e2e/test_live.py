@@ -13,8 +13,8 @@ def deployment() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def crew() -> dict[str, tuple[str, int]]:
-    """One worker for everything."""
-    return {"all": ("fills,watch,control,proposals,adhoc", 3)}
+    """One worker for all that beat sends."""
+    return {"all": ("fills,watch,control,proposals", 3)}
 
 
 def test_a_fill_and_a_price_become_one_reduce_only_intent(desk: Desk) -> None:
