@@ -13,7 +13,9 @@ from typing import Final
 from harvest_tasks.celery import app
 from harvest_tasks.connection import Client, shared
 from harvest_tasks.settings import Settings, current
-from harvest_tasks.tracking.ledger import Busy, Committed, Conflict, Failed, Ledger, Loaded, Revise
+from harvest_tasks.tracking.commitment import Committed, Conflict, Revise
+from harvest_tasks.tracking.ledger import Ledger
+from harvest_tasks.tracking.loading import Busy, Failed, Loaded
 from harvest_tasks.tracking.plan import Plan, plan
 from kernel.guards import Guards
 from kernel.rules import Instrument, Rules

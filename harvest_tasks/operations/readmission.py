@@ -17,7 +17,7 @@ from harvest_tasks.door import admission
 from harvest_tasks.door.payload import is_absent
 from harvest_tasks.operations.letters import Letter, newest
 from harvest_tasks.operations.streams import time_ms
-from harvest_tasks.tracking.deadletter import DeadLetter
+from harvest_tasks.tracking.deadletter import DeadLetter, raw
 from kernel.position import EntryId, parse_id
 
 ATTEMPTS: Final = 10
@@ -134,7 +134,7 @@ def _verdict(letter: Letter, original: Fields | None) -> _Readmitted | str:
         return NEVER[letter.reason]
     if original is None:
         return f"its entry {letter.source_id} is no longer in the input stream"
-    if DeadLetter.of("", "", _raw(original)).sha256 != letter.sha256:
+    if DeadLetter.of("", "", raw(original.items())).sha256 != letter.sha256:
         return f"entry {letter.source_id} of the input stream is another one"
     verdict = admission.admit(letter.source_id, original)
     if not isinstance(verdict, admission.Routed):
@@ -156,8 +156,3 @@ def _again(source_id: str, original: Fields, event_ms: int) -> dict[str, str]:
     if event_ms == time_ms(source_id) and is_absent(original.get("timestamp")):
         stated = {"ts": str(event_ms)}
     return {**original, **stated, RETRY_OF: source_id}
-
-
-def _raw(fields: Fields) -> str:
-    """As the routing wrote it down: the digest is of this."""
-    return "\n".join(f"{name}={value}" for name, value in fields.items())

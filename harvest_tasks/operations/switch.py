@@ -1,14 +1,12 @@
 """The kill switch: one key, and whoever may write it stops all publishing."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from redis.exceptions import ResponseError
 
 from harvest_tasks.connection import Client
-
-OFF: Final = (None, "", "0")
-"""Values that let publish; None is an absent key. Anything else does not."""
+from harvest_tasks.tracking.loading import SWITCH_OFF
 
 
 class NotASwitch(Exception):
@@ -25,7 +23,7 @@ class Switch:
 
     @property
     def is_killed(self) -> bool:
-        return self.kind not in ("string", "none") or self.value not in OFF
+        return self.kind not in ("string", "none") or self.value not in SWITCH_OFF
 
 
 def read(client: Client, key: str) -> Switch:

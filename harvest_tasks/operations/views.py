@@ -7,9 +7,8 @@ from typing import Any, Final
 
 from harvest_tasks import keys
 from harvest_tasks.connection import Client
-from harvest_tasks.door.numbers import positive
-from harvest_tasks.door.refusal import Unusable
 from harvest_tasks.settings import Settings
+from harvest_tasks.tracking.loading import stop_distance
 from harvest_tasks.tracking.record import BadRecord, from_fields
 from kernel.holding import RiskTerms
 from kernel.intent import Intent, r_multiple
@@ -126,12 +125,8 @@ def position_row(book: Book, ladder: Ladder, now_ms: int) -> PositionRow:
 
 def risk_terms(client: Client, settings: Settings, symbol: str) -> RiskTerms:
     """What a position of `symbol` would take its risk from, if it opened now without a stop."""
-    text: Any = client.hget(settings.riskproposal_prefix + symbol, "stop_dist_pct")
-    try:
-        published = None if text is None else positive("stop_dist_pct", text)
-    except Unusable:
-        published = None
-    return RiskTerms(published, settings.fallback_stop_pct)
+    text = client.hget(settings.riskproposal_prefix + symbol, "stop_dist_pct")
+    return RiskTerms(stop_distance(text), settings.fallback_stop_pct)
 
 
 def already_out(client: Client, intents: Sequence[Intent]) -> frozenset[str]:

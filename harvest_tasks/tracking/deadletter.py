@@ -1,5 +1,6 @@
 """An entry that could not be used: why, where it came from, and enough of it to recognise it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -22,3 +23,8 @@ class DeadLetter:
         content = raw.encode("utf-8", "surrogateescape")
         head = content[:HEAD_BYTES].decode("utf-8", "backslashreplace")
         return cls(reason, source_id, sha256(content).hexdigest(), len(content), head)
+
+
+def raw(fields: Iterable[tuple[str, str]]) -> str:
+    """An entry's fields as one text, a line each: what the letter about it is made of."""
+    return "\n".join(f"{name}={value}" for name, value in fields)

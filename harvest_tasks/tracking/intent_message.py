@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from harvest_tasks.settings import Settings
 from kernel.intent import Intent, IntentKind
 from kernel.quantities import plain
 
@@ -22,6 +23,10 @@ class Delivery:
     live: bool
     live_stops: bool
     timeout_ms: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Delivery":
+        return cls(settings.is_live, settings.harvest_live_stops, settings.harvest_intent_timeout_sec * 1000)
 
     def is_live(self, intent: Intent) -> bool:
         return self.live and (intent.kind is IntentKind.HARVEST or self.live_stops)

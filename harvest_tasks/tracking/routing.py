@@ -12,7 +12,7 @@ from harvest_tasks.door import admission
 from harvest_tasks.door.refusal import RefusalReason
 from harvest_tasks.settings import Settings
 from harvest_tasks.tracking import wire
-from harvest_tasks.tracking.deadletter import DeadLetter
+from harvest_tasks.tracking.deadletter import DeadLetter, raw
 from kernel.entry import Freeze
 
 DEADLETTER_MAXLEN: Final = 10_000
@@ -164,7 +164,7 @@ def _directions(entry_id: str, flat: Sequence[str]) -> tuple[script.Value, ...]:
         case admission.Routed(_, str(book), entry):
             return entry_id, "B", book, wire.pack(entry), "", "", "", ""
         case admission.Refused(reason, detail, book):
-            letter = DeadLetter.of(f"{reason}: {detail}", entry_id, _raw(flat))
+            letter = DeadLetter.of(f"{reason}: {detail}", entry_id, raw(zip(flat[::2], flat[1::2], strict=True)))
             freeze = wire.pack(Freeze(entry_id, _arrival_ms(entry_id), f"refused_entry {entry_id}: {reason}"))
             return entry_id, "R", book or "", freeze, letter.reason, letter.sha256, letter.size, letter.head
         case _:
@@ -178,11 +178,6 @@ def _admission(entry_id: str, flat: Sequence[str]) -> admission.Admission:
         return verdict
     book = verdict.book if isinstance(verdict, admission.Routed | admission.Refused) else None
     return admission.Refused(RefusalReason.DUPLICATE_KEY, "a field is there twice", book)
-
-
-def _raw(flat: Sequence[str]) -> str:
-    """An entry's fields as one text, a line each."""
-    return "\n".join(f"{name}={value}" for name, value in zip(flat[::2], flat[1::2], strict=True))
 
 
 def _arrival_ms(entry_id: str) -> int:

@@ -179,14 +179,16 @@ def test_a_server_that_is_killed_and_comes_back_is_taken_up_where_it_was(
     celery_setup.broker.kill()
     killed = monotonic()
     celery_setup.broker.restart()
-    wait_until(lambda: _supervised(programs) and is_settled(desk), 15.0, "all is applied")
-    measured(f"{monotonic() - killed:.2f} s from the server's death until all is applied")
+    ended: list[str] = []
+    wait_until(lambda: _supervised(programs, ended) and is_settled(desk), 15.0, "all is applied")
+    measured(f"{monotonic() - killed:.2f} s from the server's death until all is applied; ended by Celery: {ended}")
     assert outcome(desk) == replay()
 
 
-def _supervised(programs: dict[str, Program]) -> bool:
+def _supervised(programs: dict[str, Program], ended: list[str]) -> bool:
     """What ended is started again, as `harvest up` and systemd do: Celery may end a worker that loses its broker."""
-    for program in programs.values():
+    for name, program in programs.items():
         if program.status == "exited":
+            ended.append(name)
             program.launch()
     return True

@@ -10,8 +10,10 @@ from redis.exceptions import ResponseError
 from harvest_tasks import keys
 from harvest_tasks.brain import Brain, rules_of
 from harvest_tasks.connection import connect
+from harvest_tasks.tracking.commitment import Committed, Conflict
 from harvest_tasks.tracking.lease import LEASE_MS, Lease
-from harvest_tasks.tracking.ledger import Busy, Committed, Conflict, Failed, Ledger
+from harvest_tasks.tracking.ledger import Ledger
+from harvest_tasks.tracking.loading import Busy, Failed
 from harvest_tasks.tracking.plan import plan
 from harvest_tasks.tracking.routing import Behind, Deposed, Moved, Route
 from harvest_tasks.watcher import watch

@@ -6,7 +6,8 @@ from desk import Desk, assert_all_accounted_for
 from harvest_tasks import keys
 from harvest_tasks.brain import rules_of
 from harvest_tasks.tracking import controls
-from harvest_tasks.tracking.ledger import Committed, Conflict, Ledger
+from harvest_tasks.tracking.commitment import Committed, Conflict
+from harvest_tasks.tracking.ledger import Ledger
 from harvest_tasks.tracking.plan import plan
 
 BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}

@@ -1,0 +1,103 @@
+"""What is read before a plan is made: the guards of the moment, and each book with the entries that wait for it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+from harvest_tasks.door.numbers import positive
+from harvest_tasks.door.refusal import Unusable
+from harvest_tasks.settings import Settings
+from harvest_tasks.tracking import wire
+from harvest_tasks.tracking.plan import Delivered, Unreadable
+from harvest_tasks.tracking.record import BadRecord, from_fields
+from kernel.entry import Entry
+from kernel.guards import Guards
+from kernel.holding import RiskTerms
+from kernel.position import Position
+
+WINDOW_MS: Final = 60_000
+"""The rate limit counts intents in a sliding minute."""
+SWITCH_OFF: Final = (None, "", "0")
+"""Values of the kill switch that let publish, as commit.lua has it; None is an absent key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A book as it was read: `version` is what a commit must still find."""
+
+    book: str
+    version: int
+    trades_generation: int
+    position: Position
+    batch: Sequence[Delivered]
+    terms: RiskTerms
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """Another worker holds the book's lock: its commit will say what is left."""
+
+    book: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The book could not be read or written; its entries stay where they are."""
+
+    book: str
+    error: Exception
+
+
+def guards(time: Any, switch: Any, window: Any, settings: Settings, now_ms: int | None) -> Guards:
+    """From the replies of TIME, the kill switch and the rate window. A switch that cannot be read is on."""
+    for reply in (time, window):
+        if isinstance(reply, Exception):
+            raise reply
+    now = time[0] * 1000 + time[1] // 1000 if now_ms is None else now_ms
+    return Guards(
+        now_ms=now,
+        fresh_ms=settings.harvest_require_fresh_snapshot_sec * 1000,
+        killed=switch not in SWITCH_OFF,
+        budget=settings.harvest_max_actions_per_min - sum(int(at) > now - WINDOW_MS for at in window),
+    )
+
+
+def book(name: str, replies: Sequence[Any], fallback_stop_pct: Decimal) -> Loaded | Busy | Failed:
+    """From the replies about one book: its lock, hash, inbox and published stop distance."""
+    locked, fields, inbox, stop_dist_pct = replies
+    for reply in (locked, fields, inbox):
+        if isinstance(reply, Exception):
+            return Failed(name, reply)
+    if not locked:
+        return Busy(name)
+    try:
+        position = from_fields(name, fields)
+    except BadRecord as error:
+        return Failed(name, error)
+    return Loaded(
+        book=name,
+        version=int(fields.get("version", "0")),
+        trades_generation=int(fields.get("trades_generation", "0")),
+        position=position,
+        batch=[Delivered(inbox_id, _entry(values)) for inbox_id, values in inbox],
+        terms=RiskTerms(stop_distance(stop_dist_pct), fallback_stop_pct),
+    )
+
+
+def stop_distance(published: Any) -> Decimal | None:
+    """A published stop distance as a ratio; what cannot be one is as good as none."""
+    if not isinstance(published, str):
+        return None
+    try:
+        return positive("stop_dist_pct", published)
+    except Unusable:
+        return None
+
+
+def _entry(values: Mapping[str, str]) -> Entry | Unreadable:
+    raw = values.get("e", "")
+    try:
+        return wire.unpack(raw)
+    except wire.BadWire:
+        return Unreadable(raw or repr(dict(values)))
