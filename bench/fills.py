@@ -51,8 +51,8 @@ def measure(client: Client, settings: Settings, books: int) -> tuple[float, floa
 
 
 def unread(client: Client, settings: Settings) -> bool:
-    reading = Route(client, settings).reading()
-    return reading.added != reading.read
+    (group,) = client.xinfo_groups(settings.stream_execution_result)
+    return bool(group["lag"] or group["pending"])
 
 
 def feed(client: Client, stream: str, books: int) -> None:

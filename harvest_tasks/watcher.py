@@ -17,7 +17,7 @@ from harvest_tasks.connection import Client, shared
 from harvest_tasks.settings import Settings, current
 from harvest_tasks.tracking import controls
 from harvest_tasks.tracking.lease import LEASE_MS, Lease
-from harvest_tasks.tracking.routing import Deposed, Moved, RawEntry, Reading, Route
+from harvest_tasks.tracking.routing import Deposed, Moved, RawEntry, Route, Standing
 
 log = logging.getLogger(__name__)
 
@@ -69,14 +69,15 @@ class Watcher:
         """Read until `deadline` (monotonic). Raises `LeaseLost`."""
         self.route.ensure_group()
         self._take_over()
-        reading = self.route.reading()
-        reading = self._account(reading, reading, 0)
         while (left := deadline - monotonic()) > 0:
-            entries, after = self.route.read(max(1, min(BLOCK_MS, int(left * 1000))))
-            reading = self._account(reading, after, len(entries))
+            entries, standing = self.route.read()
+            if standing.is_miscounted:
+                self._report(standing, entries)
             if entries:
                 self._move(entries)
-            elif not self.lease.renew():
+            elif self.lease.renew():
+                self.route.wait(standing.delivered_id, max(1, min(BLOCK_MS, int(left * 1000))))
+            else:
                 raise LeaseLost
 
     def _take_over(self) -> None:
@@ -103,14 +104,11 @@ class Watcher:
         else:
             self._take_over()
 
-    def _account(self, before: Reading, after: Reading, count: int) -> Reading:
-        """Report what a read of `count` entries passed over; where the group stands once that is reported."""
-        lost = after.lost_since(before, count)
-        if not lost:
-            return after
-        self._lost(lost)
-        self.route.forgive(after)
-        return self.route.reading()
+    def _report(self, standing: Standing, entries: list[RawEntry]) -> None:
+        """Freeze what lost entries concern before the entries behind them are moved."""
+        if standing.lost:
+            self._lost(standing.lost)
+        self.route.recount(standing, entries)
 
     def _lost(self, count: int) -> None:
         books = controls.freeze_all(self.client, count, server_ms(self.client))

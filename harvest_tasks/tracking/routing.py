@@ -14,6 +14,7 @@ from harvest_tasks.settings import Settings
 from harvest_tasks.tracking import wire
 from harvest_tasks.tracking.deadletter import DeadLetter, raw
 from kernel.entry import Freeze
+from kernel.position import parse_id
 
 DEADLETTER_MAXLEN: Final = 10_000
 READ_BATCH: Final = 500
@@ -42,26 +43,39 @@ class Behind:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """How far the group has read its stream, as the server counts it: entries ever added, still there, and read."""
+class Standing:
+    """Where the group stood in its stream, as the server counts it, at the moment of a read.
+
+    `added` counts entries ever added, `length` those still there, `read` those delivered (None: the server cannot say).
+    """
 
     added: int
     length: int
     read: int | None
-    last_id: str
-    is_at_the_end: bool
+    first_id: str | None
+    delivered_id: str
+    newest_id: str
 
-    def lost_since(self, before: "Reading", count: int) -> int:
-        """Entries that were trimmed before the group read them, after a read of `count` entries since `before`.
+    @property
+    def is_at_the_end(self) -> bool:
+        return self.delivered_id == self.newest_id
 
-        Servers count a read across a gap in two ways: some move the counter by the gap and the entries, which shows
-        in the difference; some by the entries alone, which shows once the end is reached.
+    @property
+    def lost(self) -> int:
+        """Entries that were trimmed before the group read them; the oldest are trimmed first.
+
+        While an entry that was delivered is still there, or all were delivered, none can be lost. Only else is the
+        server's counter asked: Redis 7.0 forgets it when it reloads its log.
         """
-        if self.read is None or before.read is None:
+        if self.is_at_the_end or self.read is None:
             return 0
-        jumped = self.read - before.read - count
-        behind = (self.added if self.is_at_the_end else self.added - self.length) - self.read
-        return max(jumped, behind, 0)
+        if self.first_id is not None and parse_id(self.first_id) <= parse_id(self.delivered_id):
+            return 0
+        return max(0, self.added - self.length - self.read)
+
+    @property
+    def is_miscounted(self) -> bool:
+        return self.lost > 0 or (self.is_at_the_end and self.read != self.added)
 
 
 class Route:
@@ -88,19 +102,22 @@ class Route:
             if not str(error).startswith("BUSYGROUP"):
                 raise
 
-    def read(self, block_ms: int) -> tuple[list[RawEntry], Reading]:
-        """The next unread entries, oldest first, and where the group stands then; none after `block_ms`."""
-        with self._unshaped.pipeline(transaction=False) as pipe:
-            # fmt: off
-            pipe.execute_command(
-                "XREADGROUP", "GROUP", keys.GROUP, keys.CONSUMER, "COUNT", READ_BATCH, "BLOCK", block_ms,
-                "STREAMS", self._source, ">",
-            )
-            # fmt: on
+    def wait(self, delivered_id: str, block_ms: int) -> None:
+        """Until there is an entry after `delivered_id`, or `block_ms` have passed."""
+        self._client.xread({self._source: delivered_id}, count=1, block=block_ms)
+
+    def read(self) -> tuple[list[RawEntry], Standing]:
+        """The next unread entries, oldest first, and where the group stood before: one atomic step."""
+        with self._unshaped.pipeline(transaction=True) as pipe:
             pipe.xinfo_stream(self._source)
             pipe.xinfo_groups(self._source)
-            found, stream, groups = pipe.execute()
-        return found[0][1] if found else [], self._standing(stream, groups)
+            # fmt: off
+            pipe.execute_command(
+                "XREADGROUP", "GROUP", keys.GROUP, keys.CONSUMER, "COUNT", READ_BATCH, "STREAMS", self._source, ">"
+            )
+            # fmt: on
+            stream, groups, found = pipe.execute()
+        return found[0][1] if found else [], _standing(stream, groups)
 
     def claim(self) -> tuple[list[RawEntry], int]:
         """The oldest pending entries, whoever read them, and how many others were trimmed while pending."""
@@ -109,31 +126,11 @@ class Route:
         )
         return entries, len(deleted)
 
-    def reading(self) -> Reading:
-        """Where the group stands."""
-        with self._client.pipeline(transaction=False) as pipe:
-            pipe.xinfo_stream(self._source)
-            pipe.xinfo_groups(self._source)
-            stream, groups = pipe.execute()
-        return self._standing(stream, groups)
-
-    def _standing(self, stream: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> Reading:
-        # Entries that came between the two replies make the group seem behind by none: it reads only what we read.
-        group = next((g for g in groups if g["name"] == keys.GROUP), None)
-        if group is None:
-            raise ResponseError(f"NOGROUP no group {keys.GROUP} on {self._source}")
-        return Reading(
-            stream["entries-added"],
-            stream["length"],
-            group["entries-read"],
-            group["last-delivered-id"],
-            group["last-delivered-id"] == stream["last-generated-id"],
-        )
-
-    def forgive(self, reading: Reading) -> None:
-        """Count entries that were lost as read, once they have been reported."""
-        read = reading.added if reading.is_at_the_end else max(reading.added - reading.length, reading.read or 0)
-        self._client.xgroup_setid(self._source, keys.GROUP, reading.last_id, entries_read=read)
+    def recount(self, standing: Standing, entries: Sequence[RawEntry]) -> None:
+        """Set the group's counter right after a read of `entries` that found it at `standing`."""
+        read = standing.added if standing.is_at_the_end else standing.added - standing.length + len(entries)
+        delivered_id = entries[-1][0] if entries else standing.delivered_id
+        self._client.xgroup_setid(self._source, keys.GROUP, delivered_id, entries_read=read)
 
     def move(self, token: str, lease_ms: int, entries: Sequence[RawEntry]) -> Moved | Deposed | Behind:
         """Parse `entries` and move them, in one atomic step."""
@@ -154,6 +151,19 @@ class Route:
         if kind == "behind":
             return Behind()
         return Moved(int(values[0]), tuple(values[1:]))
+
+
+def _standing(stream: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> Standing:
+    group = next(g for g in groups if g["name"] == keys.GROUP)
+    first = stream["first-entry"]
+    return Standing(
+        added=stream["entries-added"],
+        length=stream["length"],
+        read=group["entries-read"],
+        first_id=first[0] if first else None,
+        delivered_id=group["last-delivered-id"],
+        newest_id=stream["last-generated-id"],
+    )
 
 
 def _directions(entry_id: str, flat: Sequence[str]) -> tuple[script.Value, ...]:

@@ -54,7 +54,7 @@ def test_a_watcher_whose_lease_ran_out_moves_nothing(desk, route):
     desk.feed(BUY, MARK)
     slow, quick = Lease(desk.client), Lease(desk.client)
     slow.acquire()
-    entries, _ = route.read(1)
+    entries, _ = route.read()
     desk.client.delete(keys.LEASE)
     quick.acquire()
     claimed, _ = route.claim()
@@ -66,11 +66,11 @@ def test_a_watcher_whose_lease_ran_out_moves_nothing(desk, route):
 
 def test_entries_behind_which_an_older_one_is_pending_are_refused_so_order_is_kept(desk, route):
     ids = desk.feed(BUY, BUY)
-    route.read(1)  # by a watcher that stalls before moving them
+    route.read()  # by a watcher that stalls before moving them
     ids += desk.feed(BUY, MARK)
     lease = Lease(desk.client)
     lease.acquire()
-    assert route.move(lease.token, LEASE_MS, route.read(1)[0]) == Behind()
+    assert route.move(lease.token, LEASE_MS, route.read()[0]) == Behind()
     lease.release()
     watch(desk.client, desk.settings, 0.05, lambda books: None)
     assert inbox_ids(desk) == ids
@@ -80,7 +80,7 @@ def test_moving_the_same_entries_again_changes_nothing(desk, route):
     desk.feed(BUY, MARK)
     lease = Lease(desk.client)
     lease.acquire()
-    entries, _ = route.read(1)
+    entries, _ = route.read()
     route.move(lease.token, LEASE_MS, entries)
     assert route.move(lease.token, LEASE_MS, entries) == Behind()  # as after a lost reply
     assert len(inbox_ids(desk)) == 2

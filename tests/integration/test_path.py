@@ -268,3 +268,30 @@ def test_input_trimmed_before_it_was_read_freezes_every_book_and_says_how_many(d
     desk.process()
     assert len(desk.suggestions()) == 4
     assert_all_accounted_for(desk)
+
+
+def test_what_was_trimmed_after_it_was_read_is_not_lost(desk):
+    desk.run(BUY, BUY)
+    desk.client.xtrim(desk.source, maxlen=0, approximate=False)
+    desk.run(BUY, price("106"))
+    assert not desk.client.exists(keys.LOST)
+    assert desk.position().frozen == ""
+
+
+def test_a_counter_that_the_server_forgot_is_no_loss(desk):
+    """As Redis 7.0 does when it reloads its log."""
+    desk.run(BUY, BUY)
+    newest = desk.client.xinfo_stream(desk.source)["last-generated-id"]
+    desk.client.xgroup_setid(desk.source, keys.GROUP, newest, entries_read=0)
+    desk.run(BUY, price("106"))
+    assert not desk.client.exists(keys.LOST)
+    assert desk.client.xinfo_groups(desk.source)[0]["entries-read"] == 4
+
+
+def test_input_that_is_lost_twice_is_counted_twice(desk):
+    desk.run(BUY)
+    for _ in range(2):
+        desk.feed(BUY, BUY, BUY)
+        desk.client.xtrim(desk.source, maxlen=1, approximate=False)
+        desk.route()
+    assert desk.client.hget(keys.LOST, "entries") == "4"
