@@ -130,7 +130,9 @@ def test_a_killed_watcher_is_replaced_and_what_it_had_read_is_moved_in_order(
     entries = tape(seeded(SEED), 200, SYMBOLS, flips=0.6)
     watcher = _stopped_watcher(desk, celery_setup)
     feed(desk, entries[:100], batch=100)
-    assert desk.pending() == 100, "the server gave the batch to the watcher that stands still"
+    # What the watcher would do next, so that it dies between its read and its move.
+    desk.client.xreadgroup(keys.GROUP, keys.CONSUMER, {desk.source: ">"}, count=100)
+    assert desk.pending() == 100
     os.kill(watcher, signal.SIGKILL)
     killed = monotonic()
     feed(desk, entries[100:], batch=10)
@@ -140,7 +142,7 @@ def test_a_killed_watcher_is_replaced_and_what_it_had_read_is_moved_in_order(
 
 
 def _stopped_watcher(desk: Desk, setup: CeleryTestSetup) -> int:
-    """The watching process, standing still in the middle of a read."""
+    """The watching process, standing still while it waits for entries."""
     return wait_until(lambda: _stop_watcher(desk, setup), 15.0, "a watcher stands still")
 
 
@@ -148,7 +150,7 @@ def _stop_watcher(desk: Desk, setup: CeleryTestSetup) -> int | None:
     """None, with nothing stopped, if the lease changed hands meanwhile."""
     holder = desk.client.get(keys.LEASE)
     pid = _longest_watching(setup)
-    wait_until(lambda: _is_reading(desk), 5.0, "it reads")
+    wait_until(lambda: _is_waiting(desk), 5.0, "it waits")
     if holder is None or pid is None or desk.client.get(keys.LEASE) != holder:
         return None
     os.kill(pid, signal.SIGSTOP)
@@ -163,8 +165,8 @@ def _longest_watching(setup: CeleryTestSetup) -> int | None:
     return min(watching, key=lambda task: task["time_start"])["worker_pid"] if watching else None
 
 
-def _is_reading(desk: Desk) -> bool:
-    return any(other["cmd"] == "xreadgroup" and "b" in other["flags"] for other in desk.client.client_list())
+def _is_waiting(desk: Desk) -> bool:
+    return any(other["cmd"] == "xread" and "b" in other["flags"] for other in desk.client.client_list())
 
 
 def test_a_server_that_is_killed_and_comes_back_is_taken_up_where_it_was(
