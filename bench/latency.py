@@ -22,21 +22,28 @@ PAUSE_SEC = 0.005
 
 
 def main() -> None:
-    with harvest_up() as url:
+    measure("without Flower", "--no-flower")
+    measure("with Flower")
+
+
+def measure(label: str, *options: str) -> None:
+    with harvest_up(*options) as url:
         client = connect(url)
         settings = Settings.from_env({"REDIS_URL": url})
         open_positions(client, settings)
         took = [sample(client, settings, symbol) for symbol in symbols()]
     cuts = quantiles(took, n=100)
-    print(f"fill to intent  p50 {median(took):.2f} ms  p90 {cuts[89]:.2f} ms  p99 {cuts[98]:.2f} ms  n={len(took)}")
+    print(
+        f"fill to intent {label:<14}  p50 {median(took):.2f} ms  p90 {cuts[89]:.2f} ms  p99 {cuts[98]:.2f} ms  n={len(took)}"
+    )
 
 
 @contextmanager
-def harvest_up() -> Iterator[str]:
+def harvest_up(*options: str) -> Iterator[str]:
     """A running Harvest; the URL of its server."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("REDIS_", "HARVEST_"))}
     environ |= {"HARVEST_MAX_ACTIONS_PER_MIN": "10000", "HARVEST_SET_BE_AT_R": "90", "LOG_LEVEL": "WARNING"}
-    argv = [sys.executable, "-m", "harvest_tasks", "up", "--no-flower"]
+    argv = [sys.executable, "-m", "harvest_tasks", "up", *options]
     with subprocess.Popen(argv, env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
             line = process.stdout.readline() if process.stdout else ""

@@ -122,7 +122,6 @@ def _tasks(settings: Settings) -> dict[str, Any]:
                 "ignore_result": False,
             }
         },
-        "task_send_sent_event": True,
     }
 
 
@@ -135,7 +134,6 @@ def _worker() -> dict[str, Any]:
         "worker_proc_alive_timeout": 30.0,
         # A task that goes on without its broker ends by itself; its message comes again and finds the work done.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
-        "worker_send_task_events": True,
         "worker_hijack_root_logger": True,
         "worker_log_format": LOG_FORMAT,
         "worker_task_log_format": LOG_FORMAT,

@@ -79,7 +79,7 @@ def _check_reachable(readiness: Readiness) -> None:
 def _children(server: EmbeddedServer | None, settings: Settings, fill_slots: int, port: int | None) -> list[Child]:
     return [
         *([] if server is None else [crew.server(server)]),
-        *crew.workers(fill_slots, settings),
+        *crew.workers(fill_slots, settings, watched=port is not None),
         crew.beat(),
         *([] if port is None else [crew.flower(port)]),
     ]

@@ -66,7 +66,7 @@ class Stage:
 
     def _children(self, executor_options: list[str]) -> Iterator[Child]:
         yield crew.server(self.server)
-        yield from crew.workers(FILL_SLOTS, self.settings)
+        yield from crew.workers(FILL_SLOTS, self.settings, watched=False)
         yield crew.beat()
         yield crew.command("paper", *executor_options)
 

@@ -28,8 +28,10 @@ ADHOC: Final = f"adhoc@{socket.gethostname()}"
 FILLS: Final = f"fills@{socket.gethostname()}"
 NODES: Final = {PROPOSALS: "proposals", ADHOC: "adhoc", FILLS: "fills,watch,control"}
 """The workers' node names and their queues. Calls that wait for their rate limit hold the slots of their worker."""
-# Nobody reads other workers' gossip, and mingling only delays the start; heartbeats and events feed Flower.
-QUIET: Final = ("--without-gossip", "--without-mingle", "--task-events")
+# Nobody reads other workers' gossip, and mingling only delays the start.
+QUIET: Final = ("--without-gossip", "--without-mingle")
+EVENTS: Final = "--task-events"
+"""Events feed Flower, and cost each task two messages more."""
 
 
 def readiness(client: Client, settings: Settings, flower_port: int | None) -> Readiness:
@@ -47,11 +49,13 @@ def _silence(embedded: EmbeddedServer) -> str | None:
     return None if embedded.answers() else "the embedded server does not answer"
 
 
-def workers(fill_slots: int, settings: Settings) -> Iterator[Child]:
+def workers(fill_slots: int, settings: Settings, *, watched: bool) -> Iterator[Child]:
+    """`watched`: by Flower."""
     slots = {PROPOSALS: PROPOSAL_SLOTS, ADHOC: ADHOC_SLOTS, FILLS: fill_slots + WATCH_SLOTS + CONTROL_SLOTS}
     for node, queues in NODES.items():
         place = [f"--hostname={node}", f"--queues={queues}", f"--concurrency={slots[node]}", "--pool=prefork"]
-        child = _celery(node.partition("@")[0], "worker", *place, *QUIET)
+        events = [EVENTS] if watched else []
+        child = _celery(node.partition("@")[0], "worker", *place, *QUIET, *events)
         # A worker that is asked to stop lets the running watcher's slice end.
         yield replace(child, stop_within=settings.watch_slice_sec + STOP_MARGIN_SEC)
 

@@ -143,11 +143,6 @@ def test_workers_wait_for_their_broker_for_ever() -> None:
     assert app.conf.broker_connection_max_retries is None
 
 
-def test_flower_sees_tasks() -> None:
-    assert app.conf.worker_send_task_events
-    assert app.conf.task_send_sent_event
-
-
 def test_log_level_decides_what_is_logged() -> None:
     logger = getLogger("test_log_level")
     after_setup_logger.send(sender=None, logger=logger, loglevel=50, logfile=None, format="", colorize=False)
