@@ -33,9 +33,8 @@ def measure(label: str, *options: str) -> None:
         open_positions(client, settings)
         took = [sample(client, settings, symbol) for symbol in symbols()]
     cuts = quantiles(took, n=100)
-    print(
-        f"fill to intent {label:<14}  p50 {median(took):.2f} ms  p90 {cuts[89]:.2f} ms  p99 {cuts[98]:.2f} ms  n={len(took)}"
-    )
+    marks = f"p50 {median(took):.2f} ms  p90 {cuts[89]:.2f} ms  p99 {cuts[98]:.2f} ms"
+    print(f"fill to intent {label:<14}  {marks}  n={len(took)}")
 
 
 @contextmanager
