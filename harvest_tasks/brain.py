@@ -85,7 +85,7 @@ class Brain:
         earlier: dict[str, dict[str, str]] = {book: {} for book in work}
         again: list[str] = []
         for _ in range(MAX_REVISIONS):
-            planned = self._plan(work, guards, earlier)
+            planned = self._plan(work, guards, earlier, tally)
             outcomes = self._ledger.commit(planned)
             open_questions: dict[str, Loaded] = {}
             for (loaded, made), outcome in zip(planned, outcomes, strict=True):
@@ -109,12 +109,20 @@ class Brain:
         return again
 
     def _plan(
-        self, work: Mapping[str, Loaded], guards: Guards, earlier: Mapping[str, Mapping[str, str]]
+        self,
+        work: Mapping[str, Loaded],
+        guards: Guards,
+        earlier: Mapping[str, Mapping[str, str]],
+        tally: Counter[str],
     ) -> list[tuple[Loaded, Plan]]:
         """A plan for each book that has something to write, each counting on what the ones before it left."""
         planned, idle = [], []
         for loaded in work.values():
-            made = plan(loaded.position, loaded.batch, self._rules, guards, loaded.terms, earlier[loaded.book])
+            try:
+                made = plan(loaded.position, loaded.batch, self._rules, guards, loaded.terms, earlier[loaded.book])
+            except ArithmeticError as error:
+                self._report(Failed(loaded.book, error), tally)
+                continue
             guards = made.guards
             if made.is_empty:
                 idle.append(loaded.book)
@@ -125,7 +133,7 @@ class Brain:
 
     def _report(self, failed: Failed, tally: Counter[str]) -> None:
         tally["failed"] += 1
-        log.error("book failed book=%s error=%s", failed.book, failed.error)
+        log.error("book failed book=%s error=%r", failed.book, failed.error)
         self._ledger.unlock([failed.book])
 
 

@@ -163,6 +163,16 @@ def test_one_broken_book_does_not_stop_another(desk):
     assert len(inbox_ids(desk)) == 1
 
 
+def test_a_position_beyond_all_arithmetic_stops_only_its_own_book(desk):
+    desk.run(BUY, BUY | {"symbol": "ETHUSDT"})
+    desk.client.hset(keys.position("BTCUSDT"), "avg_entry", "1" + "0" * 75)
+    desk.feed(BUY, BUY | {"symbol": "ETHUSDT"})
+    desk.route()
+    assert desk.process() == {"applied": 1, "failed": 1, "busy": 0}
+    assert desk.position("ETHUSDT").holding.qty == 2
+    assert len(inbox_ids(desk)) == 1
+
+
 def test_scripts_that_the_server_forgot_are_loaded_again(desk):
     desk.run(BUY)
     desk.client.script_flush()
