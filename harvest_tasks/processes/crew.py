@@ -65,7 +65,9 @@ def beat() -> Child:
 
 
 def flower(port: int) -> Child:
-    return _celery("flower", "flower", f"--conf={FLOWER_CONF}", f"--port={port}")
+    """At the lowest priority: who watches must not delay what is watched."""
+    child = _celery("flower", "flower", f"--conf={FLOWER_CONF}", f"--port={port}")
+    return replace(child, argv=["nice", "-n", "19", *child.argv])
 
 
 def command(name: str, *arguments: str) -> Child:
