@@ -285,13 +285,13 @@ def test_the_command_answers_until_it_is_asked_to_stop(
 
 def test_the_command_drains_once_and_says_what_it_did(desk: Desk, environ: dict[str, str]) -> None:
     desk.run(BUY, price("106"))
-    done = subprocess.run([*PROGRAM, "--once"], env=environ, capture_output=True, text=True, check=True)  # noqa: S603
+    done = subprocess.run([*PROGRAM, "--once"], env=environ, capture_output=True, text=True, check=True)  # noqa: S603 - our own program
     assert done.stderr.splitlines()[-1] == "filled=1"
 
 
 def test_shares_of_more_than_everything_are_a_usage_error(environ: dict[str, str]) -> None:
     argv = [*PROGRAM, "--reject-share=0.7", "--ignore-share=0.7"]
-    done = subprocess.run(argv, env=environ, capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(argv, env=environ, capture_output=True, text=True, check=False)  # noqa: S603 - our own program
     assert done.returncode == 2
     assert "sum to more than 1" in done.stderr
 
