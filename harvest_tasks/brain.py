@@ -7,6 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from time import monotonic
 from typing import Final
 
@@ -17,8 +18,9 @@ from harvest_tasks.tracking.commitment import Committed, Conflict, Revise
 from harvest_tasks.tracking.ledger import Ledger
 from harvest_tasks.tracking.loading import Busy, Failed, Loaded
 from harvest_tasks.tracking.plan import Plan, plan
+from harvest_tasks.tracking.reference import Reference
 from kernel.guards import Guards
-from kernel.rules import Instrument, Rules
+from kernel.rules import Rules
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +34,7 @@ PATIENCE_SEC: Final = 5.0
 @app.task(name="harvest_tasks.brain.process_fills", ignore_result=True)
 def process_fills(books: list[str]) -> None:
     """Bring `books` up to date with their inboxes."""
-    settings = current()
-    tally, unfinished = Brain(shared(settings.redis_url), settings).process(books, monotonic() + PATIENCE_SEC)
+    tally, unfinished = this_brain().process(books, monotonic() + PATIENCE_SEC)
     if tally:
         log.info("processed %s", " ".join(f"{name}={n}" for name, n in sorted(tally.items())))
     ring(unfinished)
@@ -45,16 +46,11 @@ def ring(books: Sequence[str]) -> None:
         process_fills.delay(list(books[start : start + BOOKS_PER_BELL]))
 
 
-def rules_of(settings: Settings) -> Rules:
-    """How this deployment harvests."""
-    return Rules(
-        ladder=settings.ladder,
-        set_be_at_r=settings.harvest_set_be_at_r,
-        trail_atr_mult=settings.harvest_trail_atr_mult,
-        min_stop_move_pct=settings.change_eps_pct,
-        instrument=Instrument(min_notional=settings.harvest_min_notional),
-        live=settings.is_live,
-    )
+@lru_cache(maxsize=1)
+def this_brain() -> "Brain":
+    """This process's, with what it remembers of the rules of symbols."""
+    settings = current()
+    return Brain(shared(settings.redis_url), settings)
 
 
 class Brain:
@@ -62,7 +58,7 @@ class Brain:
 
     def __init__(self, client: Client, settings: Settings, now_ms: int | None = None) -> None:
         self._ledger = Ledger(client, settings, now_ms)
-        self._rules = rules_of(settings)
+        self._reference = Reference(client, settings)
 
     def process(self, books: Sequence[str], deadline: float) -> tuple[Counter[str], list[str]]:
         """Apply all that waits for `books`. Returns what was done, and the books unfinished at `deadline`."""
@@ -78,14 +74,18 @@ class Brain:
         for failed in (book for book in loaded if isinstance(book, Failed)):
             self._report(failed, tally)
         tally["busy"] += sum(isinstance(book, Busy) for book in loaded)
-        return self._settle({book.book: book for book in loaded if isinstance(book, Loaded)}, guards, tally)
+        work = {book.book: book for book in loaded if isinstance(book, Loaded)}
+        rules = self._reference.rules({book.position.symbol for book in work.values()})
+        return self._settle(work, rules, guards, tally)
 
-    def _settle(self, work: Mapping[str, Loaded], guards: Guards, tally: Counter[str]) -> list[str]:
+    def _settle(
+        self, work: Mapping[str, Loaded], rules: Mapping[str, Rules], guards: Guards, tally: Counter[str]
+    ) -> list[str]:
         """Plan and commit until no guard objects any more; the books that need another pass."""
         earlier: dict[str, dict[str, str]] = {book: {} for book in work}
         again: list[str] = []
         for _ in range(MAX_REVISIONS):
-            planned = self._plan(work, guards, earlier, tally)
+            planned = self._plan(work, rules, guards, earlier, tally)
             outcomes = self._ledger.commit(planned)
             open_questions: dict[str, Loaded] = {}
             for (loaded, made), outcome in zip(planned, outcomes, strict=True):
@@ -111,6 +111,7 @@ class Brain:
     def _plan(
         self,
         work: Mapping[str, Loaded],
+        rules: Mapping[str, Rules],
         guards: Guards,
         earlier: Mapping[str, Mapping[str, str]],
         tally: Counter[str],
@@ -119,12 +120,20 @@ class Brain:
         planned, idle = [], []
         for loaded in work.values():
             try:
-                made = plan(loaded.position, loaded.batch, self._rules, guards, loaded.terms, earlier[loaded.book])
+                made = plan(
+                    loaded.position,
+                    loaded.batch,
+                    rules[loaded.position.symbol],
+                    guards,
+                    loaded.terms,
+                    earlier[loaded.book],
+                )
             except ArithmeticError as error:
                 self._report(Failed(loaded.book, error), tally)
                 continue
             guards = made.guards
             if made.is_empty:
+                _count(tally, made)
                 idle.append(loaded.book)
             else:
                 planned.append((loaded, made))
@@ -144,5 +153,5 @@ def _count(tally: Counter[str], made: Plan) -> None:
         "deadlettered": len(made.deadletters),
         "intents": len(made.intents),
     }
-    counts |= Counter(f"held_{record['reason']}" for record in made.journal if record["decision"] == "held")
+    counts |= Counter(f"held_{refusal.value}" for refusal in made.standing.values())
     tally.update({name: n for name, n in counts.items() if n})

@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "propose": Entry("harvest_tasks.commands.propose:propose", "Compute and publish proposals in this process."),
     "positions": Entry("harvest_tasks.commands.positions:positions", "Show the tracked positions."),
     "intents": Entry("harvest_tasks.commands.intents:intents", "Show the newest intents."),
+    "history": Entry("harvest_tasks.commands.history:history", "Show past harvests and closed positions."),
     "explain": Entry("harvest_tasks.commands.explain:explain", "Explain a book: risk, R, rungs, guards, decisions."),
     "kill": Entry("harvest_tasks.commands.kill:kill", "Stop all publishing of intents, or allow it again."),
     "release": Entry("harvest_tasks.commands.release:release", "Let frozen books publish again."),

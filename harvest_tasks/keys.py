@@ -24,6 +24,10 @@ HELD: Final = "quantum:harvest:held"
 LEASE: Final = "quantum:harvest:watch:lease"
 LOST: Final = "quantum:harvest:lost"
 """Hash: input entries that were trimmed before they were read, until an operator releases the books."""
+ADOPTION: Final = "quantum:harvest:adoption"
+"""Hash: since when, and up to which input entry, positions that were open before the first start are being adopted."""
+COMPARED: Final = "quantum:harvest:compared"
+"""Hash: what the newest comparison with the exchange's record found, by book."""
 COUNTS: Final = "quantum:harvest:counts"
 """Hash of counters: in, ignored, deadlettered, applied, duplicate, intents."""
 WINDOW: Final = "quantum:harvest:window"
@@ -49,6 +53,21 @@ def trades(book: str, generation: int) -> str:
     return f"quantum:harvest:trades:{book}:{generation}"
 
 
+def history(symbol: str) -> str:
+    """List of the newest harvests of a symbol, newest first."""
+    return f"quantum:harvest:history:{symbol}"
+
+
+def lifecycles(symbol: str) -> str:
+    """List of the newest closed lifecycles of a symbol, newest first."""
+    return f"quantum:harvest:lifecycles:{symbol}"
+
+
+def overrides(symbol: str) -> str:
+    """Hash: the rules that a desk sets for one symbol."""
+    return f"quantum:config:harvest:{symbol}"
+
+
 def lock(book: str) -> str:
     return f"quantum:harvest:lock:{book}"
 
@@ -62,8 +81,11 @@ def paper_answer(intent_id: str) -> str:
     return f"quantum:harvest:paper:{intent_id}"
 
 
+POSITION_STATE_PREFIX: Final = "quantum:state:positions:"
+
+
 def position_state(symbol: str) -> str:
-    return f"quantum:state:positions:{symbol}"
+    return POSITION_STATE_PREFIX + symbol
 
 
 def ticker(symbol: str) -> str:

@@ -1,36 +1,98 @@
-"""The sweep: each second, what bells may have missed, and prices that come by key instead of by stream."""
+"""The sweep: each second, what bells may have missed, prices that come by key instead of by stream, and intents that
+nobody answered.
+"""
 
 import logging
 from collections import Counter
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, Final, cast
 
 from harvest_tasks import keys
-from harvest_tasks.brain import ring
+from harvest_tasks.brain import ring, this_brain
 from harvest_tasks.celery import app
 from harvest_tasks.clock import server_ms
 from harvest_tasks.connection import Client, shared
-from harvest_tasks.settings import current
+from harvest_tasks.settings import Settings, current
 from harvest_tasks.symbols import of_book
 from harvest_tasks.tracking.controls import deliver, open_books
 from harvest_tasks.tracking.marks import read_marks
-from kernel.entry import Mark
+from kernel.entry import Mark, Overdue
+from kernel.quote import FUTURE_TOLERANCE_MS
 
 log = logging.getLogger(__name__)
+
+PATIENCE_SEC: Final = 0.8
+"""Under the second after which the next sweep comes; what is not evaluated by then is rung."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBook:
+    """What the sweep needs to know of an open book: the time of its mark, and when the oldest intent was published
+    that is unanswered and not called overdue (unix ms; 0 and None: there is none).
+    """
+
+    book: str
+    mark_ms: int
+    unanswered_ms: int | None
 
 
 @app.task(name="harvest_tasks.sweep.evaluate_positions", ignore_result=True)
 def evaluate_positions() -> None:
-    """Bring fresh marks to open positions; ring for whatever waits, and for what a guard held back."""
-    client = shared(current().redis_url)
-    summary = deliver_marks(client)
-    books = waiting_books(client) | held_books(client)
-    ring(sorted(books))
+    """Bring fresh marks to open positions and decide about them; ring for whatever else waits."""
+    settings = current()
+    client = shared(settings.redis_url)
+    summary = sweep(client, settings)
+    waiting = waiting_books(client)
+    tally, unfinished = this_brain().process(sorted(waiting | held_books(client)), monotonic() + PATIENCE_SEC)
+    ring(unfinished)
+    summary.update({_told(name): n for name, n in tally.items() if n})
     if summary:
-        log.info("evaluated rung=%d %s", len(books), " ".join(f"{k}={n}" for k, n in sorted(summary.items())))
+        log.info("evaluated %s", " ".join(f"{name}={n}" for name, n in sorted(summary.items())))
+
+
+def sweep(client: Client, settings: Settings) -> Counter[str]:
+    """Put newer marks and alarms into the inboxes of open books; what was scanned, by result."""
+    books = read_open(client)
+    if not books:
+        return Counter()
+    now_ms = server_ms(client)
+    call_overdue(client, books, now_ms, settings.harvest_intent_timeout_sec * 1000)
+    marks = read_marks(client, sorted({of_book(book.book) for book in books}))
+    newer, summary = sorted_out(books, marks, now_ms, settings.harvest_require_fresh_snapshot_sec * 1000)
+    deliver(client, newer)
+    return summary
+
+
+def sorted_out(
+    books: Sequence[OpenBook], marks: Mapping[str, Mark | str], now_ms: int, fresh_ms: int
+) -> tuple[dict[str, Mark], Counter[str]]:
+    """The marks to deliver, by book, and how many books were scanned, evaluated, or not, by reason."""
+    newer: dict[str, Mark] = {}
+    summary = Counter(scanned=len(books))
+    for book in books:
+        mark = marks[of_book(book.book)]
+        if isinstance(mark, Mark) and mark.time_ms > book.mark_ms and _is_fresh(mark.time_ms, now_ms, fresh_ms):
+            newer[book.book] = mark
+            summary["evaluated"] += 1
+        elif _is_fresh(book.mark_ms, now_ms, fresh_ms):
+            # Its own stream brought a fresh one, and it was evaluated then.
+            summary["current"] += 1
+        else:
+            summary["stale" if isinstance(mark, Mark) else f"mark_{mark}"] += 1
+    return newer, summary
+
+
+def call_overdue(client: Client, books: Sequence[OpenBook], now_ms: int, timeout_ms: int) -> None:
+    """Tell the books whose intents went unanswered for too long."""
+    limit = now_ms - timeout_ms
+    late = [book.book for book in books if book.unanswered_ms is not None and book.unanswered_ms <= limit]
+    deliver(client, dict.fromkeys(late, Overdue("", now_ms, limit)))
 
 
 def waiting_books(client: Client) -> set[str]:
-    """Books whose inbox is not empty: their bell was lost, or is still on its way."""
+    """Books whose inbox is not empty: a mark of this sweep, or an entry whose bell was lost or is still on its way."""
     return cast("set[str]", client.smembers(keys.WAITING))
 
 
@@ -41,29 +103,29 @@ def held_books(client: Client) -> set[str]:
     return set(cast("list[str]", client.zrange(keys.HELD, 0, -1)))
 
 
-def deliver_marks(client: Client) -> Counter[str]:
-    """Put marks newer than the tracked ones into the inboxes of open books; what was scanned, by result."""
+def read_open(client: Client) -> list[OpenBook]:
+    """Every open book, in order, in one round trip."""
     books = open_books(client)
-    marks = read_marks(client, sorted({of_book(book) for book in books}))
-    newer: dict[str, Mark] = {}
-    summary: Counter[str] = Counter()
-    for book, tracked_ms in zip(books, _tracked_ms(client, books), strict=True):
-        mark = marks[of_book(book)]
-        if isinstance(mark, str):
-            summary[f"mark_{mark}"] += 1
-        elif mark.time_ms <= tracked_ms:
-            summary["mark_not_newer"] += 1
-        else:
-            newer[book] = mark
-    deliver(client, newer)
-    if books:
-        summary |= Counter(scanned=len(books), evaluated=len(newer))
-    return summary
-
-
-def _tracked_ms(client: Client, books: list[str]) -> list[int]:
     with client.pipeline(transaction=False) as pipe:
         for book in books:
-            pipe.hget(keys.position(book), "mark_ms")
-        replies: list[Any] = pipe.execute()
-    return [int(reply or 0) for reply in replies]
+            pipe.hmget(keys.position(book), "mark_ms", "unanswered_ms")
+        replies: list[Any] = pipe.execute(raise_on_error=False)
+    return [_open_book(book, reply) for book, reply in zip(books, replies, strict=True)]
+
+
+def _open_book(book: str, reply: Any) -> OpenBook:
+    """A book whose record cannot be read has no mark; the brain says what is wrong with it."""
+    mark_ms, unanswered_ms = (None, None) if isinstance(reply, Exception) else reply
+    return OpenBook(book, _ms(mark_ms) or 0, _ms(unanswered_ms))
+
+
+def _ms(text: str | None) -> int | None:
+    return int(text) if text and text.isdigit() else None
+
+
+def _is_fresh(time_ms: int, now_ms: int, fresh_ms: int) -> bool:
+    return -FUTURE_TOLERANCE_MS <= now_ms - time_ms <= fresh_ms
+
+
+def _told(name: str) -> str:
+    return "published" if name == "intents" else name

@@ -1,19 +1,20 @@
 """Which intents a position owes now, and what becomes of it when they are published or held back.
 
 What always holds of a decision:
-1. Each rung of a lifecycle is published at most once per attempt; rungs crossed together make one intent.
+1. Each rung of a lifecycle is published at most once per attempt; rungs crossed together make one harvest.
 2. What is decided depends on the position, the rules and the guards alone.
-3. A refusal is worth recording once per action and reason; a publication always.
-4. Deciding again with the same guards decides nothing.
+3. A refusal is news once per action and reason; a publication always.
+4. Deciding again with the same guards publishes nothing and brings no news.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from kernel.guards import Guards, Refusal
-from kernel.harvest import due_harvest
-from kernel.intent import Intent, IntentKind
+from kernel.harvest import Harvest, due_harvest
+from kernel.intent import Intent
 from kernel.position import Position
-from kernel.progress import Progress, Reservation
+from kernel.progress import Reservation
 from kernel.quote import Quote
 from kernel.rules import Rules
 from kernel.stops import at_break_even, break_even_price, due_stop, is_tighter, with_stop
@@ -23,24 +24,32 @@ from kernel.stops import at_break_even, break_even_price, due_stop, is_tighter, 
 class Decision:
     """One due action: published when `refusal` is None, else held back for that reason.
 
-    `intent` is what was due; None when there was nothing to ask for (nothing left, below the minimum).
+    `intents` are what was due; none when there was nothing to ask for (nothing left, below the minimum). `noted`: the
+    same was refused for the same reason when it was looked at last.
     """
 
     position_id: str
     action: str
-    intent: Intent | None
+    intents: tuple[Intent, ...]
     refusal: Refusal | None
+    noted: bool = False
 
 
 Decided = tuple[Position, Guards, list[Decision]]
 
-_IN_ORDER = (due_harvest, due_stop, due_stop)
-"""A move to break-even may make a trailing one due: whatever is due is decided in one look, so that looking again
-at the same entries decides nothing more."""
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """An action that is due: its intents, or what prevents them, and the position once they are out."""
+
+    action: str
+    intents: tuple[Intent, ...]
+    prevented: Refusal | None
+    published: Callable[[], Position]
 
 
 def decide(position: Position, rules: Rules, guards: Guards) -> Decided:
-    """The position after deciding, what is left of the guards, and the decisions worth recording.
+    """The position after deciding, what is left of the guards, and what was decided.
 
     Runs in the caller's decimal context, which must be exact (see `quantities.exact`).
     """
@@ -50,42 +59,65 @@ def decide(position: Position, rules: Rules, guards: Guards) -> Decided:
         return position, guards, made
     position = _past_break_even(position, quote, rules)
     for owed in _IN_ORDER:
-        found = owed(position, quote, rules)
-        if found is None:
+        due = owed(position, quote, rules)
+        if due is None:
             continue
-        action, due = found
-        refusal = due if isinstance(due, Refusal) else guards.refusal(due, position)
-        intent = None if isinstance(due, Refusal) else due
-        if refusal is None and intent is not None:
-            position, guards = published(position, intent, rules), guards.spent()
-        elif refusal is None or (action, refusal.value) in position.progress.held:
-            continue
-        else:
-            position = replace(position, progress=position.progress.held_back(action, refusal.value))
-        made.append(Decision(position.position_id, action, intent, refusal))
+        refusal = due.prevented or guards.refusal(due.intents, position)
+        noted = refusal is not None and (due.action, refusal.value) in position.progress.held
+        if refusal is None:
+            position = due.published()
+            guards = guards.spent(len(due.intents))
+        elif not noted:
+            position = replace(position, progress=position.progress.held_back(due.action, refusal.value))
+        made.append(Decision(position.position_id, due.action, due.intents, refusal, noted))
     return position, guards, made
 
 
-def published(position: Position, intent: Intent, rules: Rules) -> Position:
-    """`position` once `intent` is out: its rungs spent and, live, its quantity reserved; or its stop moved."""
-    progress = position.progress.let_go(intent.action)
-    if intent.kind is IntentKind.HARVEST:
-        progress = _harvested(progress, intent, rules.live)
-    elif intent.stop_price is not None:
-        progress = with_stop(progress, intent.stop_price)
+def _harvest(position: Position, quote: Quote, rules: Rules) -> _Due | None:
+    found = due_harvest(position, quote, rules)
+    if found is None:
+        return None
+    action, due = found
+    if isinstance(due, Refusal):
+        return _Due(action, (), due, lambda: position)
+    return _Due(action, due.intents, None, lambda: harvested(position, due, rules.live))
+
+
+def _stop(position: Position, quote: Quote, rules: Rules) -> _Due | None:
+    intent = due_stop(position, quote, rules)
+    if intent is None:
+        return None
+    # Held back by what it is for, not by its price: that may be another one at each tick.
+    action = intent.action.partition(":")[0]
+    return _Due(action, (intent,), None, lambda: moved(position, action, intent))
+
+
+_IN_ORDER = (_harvest, _stop, _stop)
+"""A move to break-even may make a trailing one due: whatever is due is decided in one look, so that looking again
+at the same entries decides nothing more."""
+
+
+def harvested(position: Position, harvest: Harvest, live: bool) -> Position:
+    """`position` once `harvest` is out: its rungs are spent and, live, each part's quantity is reserved."""
+    progress = position.progress.let_go(harvest.action)
+    reservations = progress.reservations
+    if live:
+        reservations += tuple(Reservation(i.intent_id, i.qty, harvest.claims, i.time_ms) for i in harvest.intents)
+    progress = replace(
+        progress,
+        spent=progress.spent + tuple(claim.rung for claim in harvest.claims),
+        carry=harvest.left_over,
+        reservations=reservations,
+    )
     return replace(position, progress=progress)
 
 
-def _harvested(progress: Progress, intent: Intent, live: bool) -> Progress:
-    reservations = progress.reservations
-    if live:
-        reservations += (Reservation(intent.intent_id, intent.qty, intent.rungs, intent.time_ms, intent.carried),)
-    return replace(
-        progress,
-        spent=progress.spent + intent.rungs,
-        carry=progress.carry - intent.carried,
-        reservations=reservations,
-    )
+def moved(position: Position, action: str, intent: Intent) -> Position:
+    """`position` once the stop move `intent` is out."""
+    progress = position.progress.let_go(action)
+    if intent.stop_price is not None:
+        progress = with_stop(progress, intent.stop_price, intent.qty)
+    return replace(position, progress=progress)
 
 
 def _past_break_even(position: Position, quote: Quote, rules: Rules) -> Position:

@@ -1,4 +1,4 @@
-"""What can reach a book: fills, marks, outcomes of intents, freezes and releases.
+"""What can reach a book: fills, marks, outcomes of intents, funding, and what operators and watchmen say of it.
 
 An entry is one immutable fact. `source_id` is the Redis stream id of the fact (`<unix ms>-<seq>`), which orders
 the entries of a book; `time_ms` is the event's own time in unix milliseconds.
@@ -38,7 +38,8 @@ class Fill:
     """One execution: `qty` of this fill alone (base currency, > 0) at `price` (quote currency, > 0).
 
     `trade_id` identifies it within its book; without one, `source_id` does. `intent_id` names the intent it
-    executes. `stop_loss` and `atr` are prices, `fee` is in quote currency and may be negative (a rebate).
+    executes. `stop_loss` and `atr` are prices. `fee` may be negative (a rebate); it is in `fee_asset`, or in quote
+    currency when that is None.
     """
 
     source_id: str
@@ -51,6 +52,7 @@ class Fill:
     stop_loss: Decimal | None = None
     atr: Decimal | None = None
     fee: Decimal | None = None
+    fee_asset: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,40 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Funding:
+    """A funding payment: received when `amount` > 0, paid when < 0; in `asset`, or in quote currency when None."""
+
+    source_id: str
+    time_ms: int
+    amount: Decimal
+    asset: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """The exchange's own record of the position replaces the tracked one, if that still is `seen_qty`.
+
+    Both quantities are signed (long > 0, base currency), `entry` and `stop` are prices.
+    """
+
+    source_id: str
+    time_ms: int
+    seen_qty: Decimal
+    qty: Decimal
+    entry: Decimal
+    stop: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """Intents published at or before `placed_before_ms` and not answered yet are late."""
+
+    source_id: str
+    time_ms: int
+    placed_before_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Freeze:
     """From here on the position may be wrong: track it, publish nothing."""
 
@@ -89,4 +125,4 @@ class Release:
     time_ms: int
 
 
-Entry = Fill | Mark | Outcome | Freeze | Release
+Entry = Fill | Mark | Outcome | Funding | Adopt | Overdue | Freeze | Release

@@ -5,6 +5,7 @@ What always holds of the guards:
 2. A refusal leaves the rung armed; nothing else about the position changes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -39,17 +40,17 @@ class Guards:
     budget: int
     published: frozenset[str] = frozenset()
 
-    def refusal(self, intent: Intent, position: Position) -> Refusal | None:
-        """The first guard that holds `intent` back, or None."""
+    def refusal(self, intents: Sequence[Intent], position: Position) -> Refusal | None:
+        """The first guard that holds `intents` (not empty) back, or None. They go out together or not at all."""
         if self.killed:
             return Refusal.KILLED
         if position.frozen:
             return Refusal.FROZEN
-        if not self.is_fresh(intent.time_ms):
+        if not all(self.is_fresh(intent.time_ms) for intent in intents):
             return Refusal.STALE
-        if intent.intent_id in self.published:
+        if any(intent.intent_id in self.published for intent in intents):
             return Refusal.DUPLICATE
-        if self.budget < 1:
+        if self.budget < len(intents):
             return Refusal.RATE_LIMITED
         return None
 
@@ -57,6 +58,6 @@ class Guards:
         """Whether a price of `time_ms` is neither too old nor from the future."""
         return -FUTURE_TOLERANCE_MS <= self.now_ms - time_ms <= self.fresh_ms
 
-    def spent(self) -> "Guards":
-        """After one more publication."""
-        return replace(self, budget=self.budget - 1)
+    def spent(self, intents: int) -> "Guards":
+        """After so many more publications."""
+        return replace(self, budget=self.budget - intents)

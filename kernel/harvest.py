@@ -1,33 +1,47 @@
 """The ladder applied to a position: which rungs are due, and how much they take.
 
 What always holds of a harvest:
-1. A rung is due at R >= its level while it is armed; rungs due together make one intent.
+1. A rung is due at R >= its level while it is armed; rungs due together make one harvest.
 2. Its quantity is positive, on the instrument's step, and at most what is held and not reserved.
 3. What rounding leaves over is carried to the next rung; a remainder under the minimum is closed along.
+4. A quantity above the instrument's maximum goes out in parts that count as one rung.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 
 from kernel.entry import Side
 from kernel.guards import Refusal
-from kernel.intent import Intent, IntentKind, harvest_action, intent_id, r_multiple, reason_text
+from kernel.intent import Intent, IntentKind, harvest_action, intent_id, part_of, reason_text
 from kernel.ladder import Basis, Rung
 from kernel.position import Position
-from kernel.quantities import ZERO, floor_to_step, on_grid
+from kernel.profit import per_unit, r_multiple
+from kernel.progress import Claim
+from kernel.quantities import ZERO, on_grid
 from kernel.quote import Quote
 from kernel.rules import Rules
+
+
+@dataclass(frozen=True, slots=True)
+class Harvest:
+    """A harvest that is due: `claims` are its rungs', `left_over` is what rounding carries on, `intents` its parts."""
+
+    action: str
+    intents: tuple[Intent, ...]
+    claims: tuple[Claim, ...]
+    left_over: Decimal
 
 
 def due_rungs(position: Position, quote: Quote, rules: Rules) -> list[Rung]:
     """The armed rungs at or under the position's R, in ascending order."""
     holding, spent = position.holding, position.progress.spent
-    move = (quote.mark - holding.avg_entry) * holding.sign
-    return [r for r in rules.ladder.rungs if move >= r.r * holding.risk_per_unit and r.name not in spent]
+    profit = per_unit(holding, quote.mark, rules)
+    return [r for r in rules.ladder.rungs if profit >= r.r * holding.risk_per_unit and r.name not in spent]
 
 
-def due_harvest(position: Position, quote: Quote, rules: Rules) -> tuple[str, Intent | Refusal] | None:
-    """The action that is due with its intent, or with what prevents one; None when no rung is due."""
+def due_harvest(position: Position, quote: Quote, rules: Rules) -> tuple[str, Harvest | Refusal] | None:
+    """The action that is due with its harvest, or with what prevents one; None when no rung is due."""
     rungs = due_rungs(position, quote, rules)
     if not rungs:
         return None
@@ -35,40 +49,68 @@ def due_harvest(position: Position, quote: Quote, rules: Rules) -> tuple[str, In
     action = harvest_action(names, position.progress.attempt(names))
     if position.available <= 0:
         return action, Refusal.NOTHING_LEFT
-    wanted = _wanted(position, rungs, rules.ladder.basis)
-    rounded = floor_to_step(max(wanted, ZERO), rules.instrument.step)
-    qty = min(position.available, rounded)
-    if not rules.instrument.accepts(qty, quote.mark):
+    claims = _claims(position, rungs, rules.ladder.basis)
+    wanted = sum((claim.share for claim in claims), position.progress.carry)
+    qty = _takable(position, max(wanted, ZERO), quote, rules)
+    if qty is None:
         return action, Refusal.BELOW_MINIMUM
-    rest = position.available - qty
-    if rest and not rules.instrument.accepts(rest, quote.mark):
-        qty = position.available
-    return action, _intent(position, quote, action, names, qty, wanted - rounded)
+    intents = _intents(position, quote, rules, action, names, qty)
+    return action, Harvest(action, intents, claims, _left_over(position, wanted, rules))
 
 
-def _wanted(position: Position, rungs: Sequence[Rung], basis: Basis) -> Decimal:
-    """The quantity the rungs ask for, with what earlier ones left over."""
+def _claims(position: Position, rungs: Sequence[Rung], basis: Basis) -> tuple[Claim, ...]:
     whole = position.holding.base_qty if basis is Basis.ORIGINAL else position.available
-    return whole * sum((rung.fraction for rung in rungs), ZERO) + position.progress.carry
+    failures = dict(position.progress.failures)
+    return tuple(Claim(r.name, failures.get(r.name, 0) + 1, r.fraction * whole) for r in rungs)
 
 
-def _intent(
-    position: Position, quote: Quote, action: str, names: tuple[str, ...], qty: Decimal, left_over: Decimal
-) -> Intent:
+def _most(rules: Rules) -> Decimal | None:
+    """All that one harvest can take, in as many parts as are allowed."""
+    most = rules.instrument.max_qty
+    return None if most is None else most * rules.max_parts
+
+
+def _takable(position: Position, wanted: Decimal, quote: Quote, rules: Rules) -> Decimal | None:
+    """What is taken of `wanted`; None when that is under the minimum."""
+    instrument, available, most = rules.instrument, position.available, _most(rules)
+    qty = min(available, instrument.floor(wanted))
+    if most is not None:
+        qty = min(qty, most)
+    if not instrument.accepts(qty, quote.mark):
+        return None
+    rest = available - qty
+    if rest and not instrument.accepts(rest, quote.mark) and (most is None or available <= most):
+        return available
+    return qty
+
+
+def _left_over(position: Position, wanted: Decimal, rules: Rules) -> Decimal:
+    """What the next rung is owed: what rounding left over, and what was above the most that can go out at once."""
+    rounded, most = rules.instrument.floor(max(wanted, ZERO)), _most(rules)
+    cut_off = ZERO if most is None else max(ZERO, min(rounded, position.available) - most)
+    return wanted - rounded + cut_off
+
+
+def _intents(
+    position: Position, quote: Quote, rules: Rules, action: str, names: tuple[str, ...], qty: Decimal
+) -> tuple[Intent, ...]:
+    parts = rules.instrument.parts(qty)
     holding = position.holding
-    return Intent(
-        intent_id=intent_id(position.position_id, action),
-        position_id=position.position_id,
-        kind=IntentKind.HARVEST,
-        action=action,
-        book=position.book,
-        side=Side.SELL if holding.qty > 0 else Side.BUY,
-        qty=qty,
-        rungs=names,
-        reason=reason_text(r_multiple(position), names[-1]),
-        mark=quote.mark,
-        time_ms=quote.time_ms,
-        entry_price=holding.avg_entry,
-        unrealized_pnl=on_grid((quote.mark - holding.avg_entry) * holding.qty),
-        carried=position.progress.carry - left_over,
+    return tuple(
+        Intent(
+            intent_id=intent_id(position.position_id, part_of(action, k, len(parts))),
+            position_id=position.position_id,
+            kind=IntentKind.HARVEST,
+            action=part_of(action, k, len(parts)),
+            book=position.book,
+            side=Side.SELL if holding.qty > 0 else Side.BUY,
+            qty=part,
+            rungs=names,
+            reason=reason_text(r_multiple(position, rules), names[-1]),
+            mark=quote.mark,
+            time_ms=quote.time_ms,
+            entry_price=holding.avg_entry,
+            unrealized_pnl=on_grid((quote.mark - holding.avg_entry) * holding.qty),
+        )
+        for k, part in enumerate(parts, start=1)
     )

@@ -4,23 +4,36 @@ What always holds of a holding:
 1. Entering quantity moves the average entry to the weighted mean; leaving quantity never moves it.
 2. `base_qty` is all quantity entered in this lifecycle: it grows on adds and never shrinks.
 3. `risk_per_unit` is set once, at the open.
+4. Money in another asset than the quote currency is kept apart and never converted.
 """
 
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from enum import StrEnum
 
-from kernel.entry import Fill
-from kernel.quantities import GRID, ZERO, on_grid
+from kernel.entry import Adopt, Fill
+from kernel.quantities import EXACT, GRID, ZERO, on_grid
 
 MIN_STOP_DISTANCE = Decimal("0.0001")
 """A stop nearer to the entry than this share of it measures no risk."""
 
+Amounts = tuple[tuple[str, Decimal], ...]
+"""Amounts by asset, in the order of their names."""
+
+
+class Origin(StrEnum):
+    """Where the quantity of a holding comes from."""
+
+    FILLS = "fills"
+    ADOPTED = "adopted"
+    """From the exchange's record, because the fills do not account for it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """`qty` is signed (long > 0) in base currency; prices and money are in quote currency.
+    """`qty` is signed (long > 0) in base currency; prices and money are in quote currency, but for `other_fees`.
 
-    `realized_pnl` is gross of `fees`; both count from the open of this lifecycle.
+    `realized_pnl` is gross of `fees` (paid) and `funding` (received); all count from the open of this lifecycle.
     """
 
     qty: Decimal = ZERO
@@ -30,11 +43,25 @@ class Holding:
     realized_pnl: Decimal = ZERO
     fees: Decimal = ZERO
     opened_ms: int = 0
+    funding: Decimal = ZERO
+    other_fees: Amounts = ()
+    origin: Origin = Origin.FILLS
 
     @property
     def sign(self) -> int:
         """+1 long, -1 short, 0 flat."""
         return (self.qty > 0) - (self.qty < 0)
+
+    @property
+    def net_pnl(self) -> Decimal:
+        """What is realized so far, after fees and funding in quote currency."""
+        return self.realized_pnl - self.fees + self.funding
+
+    @property
+    def net_r(self) -> Decimal:
+        """`net_pnl` in units of the risk of all that was entered; 0 before the first open."""
+        risk = self.risk_per_unit * self.base_qty
+        return EXACT.divide(self.net_pnl, risk) if risk else ZERO
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +79,19 @@ class RiskTerms:
         return max(on_grid(entry * distance), GRID)
 
 
-def usable_stop(fill: Fill) -> Decimal | None:
-    """The fill's stop if it lies on the losing side at a distance that measures a risk, else None."""
-    if fill.stop_loss is None:
+def usable_stop(entry: Decimal, stop: Decimal | None, sign: int) -> Decimal | None:
+    """`stop` if it lies on the losing side of `entry` at a distance that measures a risk, else None."""
+    if stop is None:
         return None
-    distance = (fill.price - fill.stop_loss) * fill.side.sign
-    if distance < fill.price * MIN_STOP_DISTANCE or distance >= fill.price:
+    distance = (entry - stop) * sign
+    if distance < entry * MIN_STOP_DISTANCE or distance >= entry:
         return None
-    return fill.stop_loss
+    return stop
 
 
 def opened(fill: Fill, qty: Decimal, terms: RiskTerms) -> Holding:
     """A new lifecycle: `qty` (> 0) of `fill` enters on the fill's side."""
-    stop = usable_stop(fill)
+    stop = usable_stop(fill.price, fill.stop_loss, fill.side.sign)
     risk = terms.per_unit(fill.price) if stop is None else abs(fill.price - stop)
     return Holding(
         qty=qty * fill.side.sign,
@@ -87,6 +114,9 @@ def added(holding: Holding, qty: Decimal, price: Decimal) -> Holding:
         holding.realized_pnl,
         holding.fees,
         holding.opened_ms,
+        holding.funding,
+        holding.other_fees,
+        holding.origin,
     )
 
 
@@ -101,9 +131,55 @@ def reduced(holding: Holding, qty: Decimal, price: Decimal) -> Holding:
         holding.realized_pnl + (price - holding.avg_entry) * qty * sign,
         holding.fees,
         holding.opened_ms,
+        holding.funding,
+        holding.other_fees,
+        holding.origin,
     )
 
 
-def charged(holding: Holding, fee: Decimal | None) -> Holding:
-    """`holding` after paying `fee` (negative: a rebate)."""
-    return holding if fee is None else replace(holding, fees=holding.fees + fee)
+def charged(holding: Holding, fee: Decimal | None, asset: str | None) -> Holding:
+    """`holding` after paying `fee` (negative: a rebate) in `asset`, or in quote currency when that is None."""
+    if fee is None:
+        return holding
+    if asset is None:
+        return replace(holding, fees=holding.fees + fee)
+    return replace(holding, other_fees=_plus(holding.other_fees, asset, fee))
+
+
+def funded(holding: Holding, amount: Decimal, asset: str | None) -> Holding:
+    """`holding` after receiving `amount` (negative: paying it)."""
+    if asset is None:
+        return replace(holding, funding=holding.funding + amount)
+    return replace(holding, other_fees=_plus(holding.other_fees, asset, -amount))
+
+
+def adopted(adopt: Adopt, terms: RiskTerms) -> Holding:
+    """A new lifecycle of what the exchange says is held (`adopt.qty` != 0)."""
+    sign = 1 if adopt.qty > 0 else -1
+    stop = usable_stop(adopt.entry, adopt.stop, sign)
+    return Holding(
+        qty=adopt.qty,
+        avg_entry=adopt.entry,
+        base_qty=abs(adopt.qty),
+        risk_per_unit=terms.per_unit(adopt.entry) if stop is None else abs(adopt.entry - stop),
+        opened_ms=adopt.time_ms,
+        origin=Origin.ADOPTED,
+    )
+
+
+def corrected(holding: Holding, adopt: Adopt) -> Holding:
+    """The same lifecycle with the exchange's quantity, of the same sign or 0. No profit is invented for the
+    difference.
+    """
+    return replace(
+        holding,
+        qty=adopt.qty,
+        avg_entry=adopt.entry if adopt.qty else holding.avg_entry,
+        base_qty=holding.base_qty + max(ZERO, abs(adopt.qty) - abs(holding.qty)),
+        origin=Origin.ADOPTED,
+    )
+
+
+def _plus(amounts: Amounts, asset: str, amount: Decimal) -> Amounts:
+    sums = dict(amounts)
+    return tuple(sorted({**sums, asset: sums.get(asset, ZERO) + amount}.items()))

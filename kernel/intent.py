@@ -12,8 +12,7 @@ from enum import StrEnum
 from hashlib import sha256
 
 from kernel.entry import Side
-from kernel.position import Position
-from kernel.quantities import EXACT, ZERO, plain
+from kernel.quantities import EXACT, plain
 
 
 class IntentKind(StrEnum):
@@ -49,7 +48,6 @@ class Intent:
     entry_price: Decimal
     unrealized_pnl: Decimal
     stop_price: Decimal | None = None
-    carried: Decimal = ZERO
 
     @property
     def symbol(self) -> str:
@@ -70,17 +68,20 @@ def harvest_action(rungs: Sequence[str], attempt: int) -> str:
     return f"partial:{'+'.join(rungs)}:{attempt}"
 
 
+def part_of(action: str, k: int, n: int) -> str:
+    """The action of part `k` (from 1) of `n`; a whole is its own only part."""
+    return action if n == 1 else f"{action}:{k}of{n}"
+
+
 def stop_action(kind: IntentKind, stop_price: Decimal) -> str:
     return "sl_be" if kind is IntentKind.MOVE_SL_BE else f"trail:{plain(stop_price)}"
 
 
-def r_multiple(position: Position) -> Decimal:
-    """Signed move from the mean entry to the mark over the risk per unit; 0 when flat or without a mark."""
-    holding, quote = position.holding, position.quote
-    if quote is None or not holding.qty:
-        return ZERO
-    move = (quote.mark - holding.avg_entry) * holding.sign
-    return EXACT.divide(move, holding.risk_per_unit)
+def resize_action(stop_price: Decimal, base_qty: Decimal, qty: Decimal) -> str:
+    """A stop of one price that is to protect another quantity. With `base_qty`, which grows on each add, the same
+    quantity is not met twice.
+    """
+    return f"resize:{plain(stop_price)}:{plain(base_qty)}:{plain(qty)}"
 
 
 def reason_text(r: Decimal, level: str) -> str:

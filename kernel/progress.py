@@ -2,9 +2,10 @@
 
 What always holds of progress:
 1. A rung is spent when its intent is published and armed again only by that intent's rejection, cancellation or
-   expiry, at most `MAX_ATTEMPTS` intents in all.
+   expiry, at most `MAX_ATTEMPTS` times in all.
 2. Reservations never sum to more than the position.
 3. A stop only tightens.
+4. A rung that is armed again asks for what its intents left unfilled, and no more.
 """
 
 from dataclasses import dataclass, replace
@@ -16,26 +17,48 @@ MAX_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """A rung's part in an intent: its `share` of the position (base currency) at its `attempt`, counted from 1."""
+
+    rung: str
+    attempt: int
+    share: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class Reservation:
     """Quantity that a published intent may still take (`qty` > 0, base currency).
 
-    `filled` is what it took so far; `carried` is what firing it added to (or took from) the carry, so that an intent
-    that ends early puts its rungs back as they were, less what it filled.
+    It took `filled` so far, at prices that make `value` and with the profit `pnl` (both in quote currency). `overdue`:
+    it went unanswered for too long, and that was said.
     """
 
     intent_id: str
     qty: Decimal
-    rungs: tuple[str, ...]
+    claims: tuple[Claim, ...]
     placed_ms: int
-    carried: Decimal = ZERO
     filled: Decimal = ZERO
+    value: Decimal = ZERO
+    pnl: Decimal = ZERO
+    overdue: bool = False
+
+    def after(self, qty: Decimal, price: Decimal, pnl: Decimal) -> "Reservation":
+        """After a fill of `qty` for it, which may be more than it reserved: then no quantity is left."""
+        return replace(
+            self,
+            qty=max(ZERO, self.qty - qty),
+            filled=self.filled + qty,
+            value=self.value + qty * price,
+            pnl=self.pnl + pnl,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
     """`spent` and `failures` name rungs; `carry` is quantity owed to the next rung (rounding left it over).
 
-    `held` maps an action to the guard that held it back last, so that a refusal is journaled once, not per tick.
+    `stop_qty` is the quantity that the newest published stop protects. `held` maps an action to the guard that held it
+    back last, so that a refusal is journaled once, not per tick.
     """
 
     spent: tuple[str, ...] = ()
@@ -43,6 +66,7 @@ class Progress:
     carry: Decimal = ZERO
     reservations: tuple[Reservation, ...] = ()
     stop: Decimal | None = None
+    stop_qty: Decimal | None = None
     break_even: bool = False
     atr: Decimal | None = None
     held: tuple[tuple[str, str], ...] = ()
@@ -57,36 +81,34 @@ class Progress:
         failed = dict(self.failures)
         return 1 + max(failed.get(rung, 0) for rung in rungs)
 
-    def taken(self, intent_id: str, qty: Decimal) -> "Progress":
-        """After a fill of `qty` that names `intent_id`: that much less is reserved."""
-        kept = []
-        for r in self.reservations:
-            if r.intent_id != intent_id:
-                kept.append(r)
-            elif r.qty > qty:
-                kept.append(replace(r, qty=r.qty - qty, filled=r.filled + qty))
-        return replace(self, reservations=tuple(kept))
+    def taken(self, intent_id: str, qty: Decimal, price: Decimal, pnl: Decimal) -> "Progress":
+        """After a fill of `qty` at `price` that names `intent_id` and realized `pnl`: that much less is reserved."""
+        after = (r.after(qty, price, pnl) if r.intent_id == intent_id else r for r in self.reservations)
+        return replace(self, reservations=tuple(r for r in after if r.qty))
 
     def released(self, intent_id: str) -> tuple["Progress", tuple[str, ...]]:
         """After `intent_id` ended unfilled: its quantity is free, its rungs armed again or, once exhausted, spent.
 
-        The second value names the rungs that are exhausted now.
+        The second value names the rungs that are exhausted now. An intent may be one part of a harvest: only the first
+        part that fails arms the rung, the others add what they left.
         """
         ended = next((r for r in self.reservations if r.intent_id == intent_id), None)
         if ended is None:
             return self, ()
-        failed = dict(self.failures)
-        failed.update({rung: failed.get(rung, 0) + 1 for rung in ended.rungs})
-        exhausted = tuple(rung for rung in ended.rungs if failed[rung] >= MAX_ATTEMPTS)
-        armed_again = set(ended.rungs) - set(exhausted)
+        before = dict(self.failures)
+        failed = before | {c.rung: max(c.attempt, before.get(c.rung, 0)) for c in ended.claims}
+        retried = [claim for claim in ended.claims if failed[claim.rung] < MAX_ATTEMPTS]
+        armed = {claim.rung for claim in retried}
+        owed = sum((claim.share for claim in retried if claim.rung in self.spent), ZERO)
         freed = replace(
             self,
             reservations=tuple(r for r in self.reservations if r is not ended),
-            spent=tuple(rung for rung in self.spent if rung not in armed_again),
+            spent=tuple(rung for rung in self.spent if rung not in armed),
             failures=tuple(sorted(failed.items())),
-            carry=self.carry + ended.carried - ended.filled if armed_again else self.carry,
+            carry=self.carry + ended.qty - owed if retried else self.carry,
         )
-        return freed, exhausted
+        given_up = [rung for rung, n in failed.items() if n >= MAX_ATTEMPTS > before.get(rung, 0)]
+        return freed, tuple(given_up)
 
     def clamped(self, limit: Decimal) -> "Progress":
         """With reservations cut, newest first, until they sum to at most `limit`."""
@@ -100,6 +122,16 @@ class Progress:
                 kept.append(replace(newest, qty=newest.qty - excess))
             excess -= newest.qty
         return replace(self, reservations=tuple(kept))
+
+    def late(self, placed_before_ms: int) -> tuple[str, ...]:
+        """Ids of the intents that were published by then, are unanswered, and were not called overdue yet."""
+        return tuple(r.intent_id for r in self.reservations if r.placed_ms <= placed_before_ms and not r.overdue)
+
+    def called_overdue(self, placed_before_ms: int) -> "Progress":
+        """With those marked: their quantity stays reserved, for the answer may still come."""
+        late = self.late(placed_before_ms)
+        marked = (replace(r, overdue=True) if r.intent_id in late else r for r in self.reservations)
+        return replace(self, reservations=tuple(marked))
 
     def held_back(self, action: str, reason: str) -> "Progress":
         """With `reason` noted as the last one that held `action` back."""

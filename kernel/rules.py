@@ -3,27 +3,19 @@
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from kernel.instrument import Instrument
 from kernel.ladder import Ladder
-from kernel.quantities import GRID, ZERO
-
-
-@dataclass(frozen=True, slots=True)
-class Instrument:
-    """An exchange's limits: quantity `step` and `min_qty` (base currency), `min_notional` (quote currency)."""
-
-    step: Decimal = GRID
-    min_qty: Decimal = ZERO
-    min_notional: Decimal = ZERO
-
-    def accepts(self, qty: Decimal, price: Decimal) -> bool:
-        return qty > 0 and qty >= self.min_qty and qty * price >= self.min_notional
+from kernel.quantities import ZERO
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """`be_plus_pct` and `min_stop_move_pct` are ratios of a price, `trail_atr_mult` is a multiple of the ATR.
+    """`be_plus_pct` and `min_stop_move_pct` are ratios of a price, `trail_atr_mult` is a multiple of the ATR, `atr` the
+    ATR (a price difference) to trail by while no fill has named one, `cost_bps` what a way in and out costs, in 1/10000
+    of the entry: it is taken off R.
 
-    `live` reserves what is published; in shadow mode a rung is only spent.
+    `live` reserves what is published; in shadow mode a rung is only spent. A harvest above the instrument's maximum is
+    split into at most `max_parts` intents. `overrides` says in words which of these rules are the symbol's own.
     """
 
     ladder: Ladder
@@ -31,5 +23,9 @@ class Rules:
     be_plus_pct: Decimal = Decimal("0.002")
     trail_atr_mult: Decimal = Decimal("2.0")
     min_stop_move_pct: Decimal = Decimal("0.001")
+    atr: Decimal | None = None
+    cost_bps: Decimal = ZERO
     instrument: Instrument = field(default_factory=Instrument)
+    max_parts: int = 30
     live: bool = False
+    overrides: str = ""

@@ -1,44 +1,52 @@
-"""The protective stop: to break-even once, then after the peak at a distance of ATRs.
+"""The protective stop: to break-even once, then after the peak at a distance of ATRs, always for what is held.
 
 What always holds of a stop:
 1. It only tightens, and never crosses to the wrong side of the mark.
-2. It trails only after break-even is set, and moves only by more than `min_stop_move_pct`.
+2. It trails only after break-even is set, and moves only by at least `min_stop_move_pct`.
+3. Its price is on the instrument's tick, rounded towards the market.
+4. It is published again with another quantity only while no intent is open that may change that quantity once more.
 """
 
 from dataclasses import replace
 from decimal import Decimal
 
 from kernel.entry import Side
-from kernel.intent import Intent, IntentKind, intent_id, r_multiple, reason_text, stop_action
+from kernel.intent import Intent, IntentKind, intent_id, reason_text, resize_action, stop_action
 from kernel.position import Position
+from kernel.profit import r_multiple, reaches
 from kernel.progress import Progress
 from kernel.quantities import on_grid, plain
 from kernel.quote import Quote
 from kernel.rules import Rules
 
 
-def due_stop(position: Position, quote: Quote, rules: Rules) -> tuple[str, Intent] | None:
-    """The action that is due now with its intent, or None."""
-    owed = _trailing if position.progress.break_even else _break_even
-    intent = owed(position, quote, rules)
-    return None if intent is None else (intent.action, intent)
+def due_stop(position: Position, quote: Quote, rules: Rules) -> Intent | None:
+    """The stop move that is due now."""
+    if not position.progress.break_even:
+        return _break_even(position, quote, rules)
+    return _trailing(position, quote, rules) or _resized(position, quote, rules)
 
 
-def with_stop(progress: Progress, stop_price: Decimal) -> Progress:
+def with_stop(progress: Progress, stop_price: Decimal, qty: Decimal) -> Progress:
     """After a published stop move: every move implies that break-even is behind."""
-    return replace(progress, stop=stop_price, break_even=True)
+    return replace(progress, stop=stop_price, stop_qty=qty, break_even=True)
 
 
 def at_break_even(position: Position, quote: Quote, rules: Rules) -> bool:
     """Whether the mark is at or beyond the R at which break-even is set."""
-    holding = position.holding
-    move = (quote.mark - holding.avg_entry) * holding.sign
-    return move >= rules.set_be_at_r * holding.risk_per_unit
+    return reaches(position.holding, quote.mark, rules, rules.set_be_at_r)
 
 
 def break_even_price(position: Position, rules: Rules) -> Decimal:
-    """The entry plus, for a short minus, `be_plus_pct`; rounded half-even to 12 decimals."""
-    return on_grid(position.holding.avg_entry * (1 + rules.be_plus_pct * position.holding.sign))
+    """The entry plus, for a short minus, `be_plus_pct`; on the tick."""
+    holding = position.holding
+    return rules.instrument.stop_price(holding.avg_entry * (1 + rules.be_plus_pct * holding.sign), holding.sign)
+
+
+def trailing_distance(position: Position, rules: Rules) -> Decimal | None:
+    """How far the stop trails behind the best price; None while no ATR is known."""
+    atr = position.progress.atr or rules.atr
+    return None if atr is None else rules.trail_atr_mult * atr
 
 
 def is_tighter(position: Position, stop_price: Decimal) -> bool:
@@ -53,31 +61,46 @@ def _break_even(position: Position, quote: Quote, rules: Rules) -> Intent | None
     stop_price = break_even_price(position, rules)
     if not is_tighter(position, stop_price) or not _protects(position, quote, stop_price):
         return None
-    return _move(position, quote, IntentKind.MOVE_SL_BE, stop_price, plain(rules.set_be_at_r))
+    action = stop_action(IntentKind.MOVE_SL_BE, stop_price)
+    return _move(position, quote, rules, IntentKind.MOVE_SL_BE, action, stop_price)
 
 
 def _trailing(position: Position, quote: Quote, rules: Rules) -> Intent | None:
-    atr, stop = position.progress.atr, position.progress.stop
-    if atr is None or stop is None:
+    stop, distance = position.progress.stop, trailing_distance(position, rules)
+    if distance is None or stop is None:
         return None
-    long = position.holding.qty > 0
-    distance = rules.trail_atr_mult * atr
-    stop_price = on_grid(quote.peak - distance if long else quote.trough + distance)
-    moved = abs(stop_price - stop) > stop * rules.min_stop_move_pct
+    sign = position.holding.sign
+    stop_price = rules.instrument.stop_price(quote.peak - distance if sign > 0 else quote.trough + distance, sign)
+    moved = abs(stop_price - stop) >= stop * rules.min_stop_move_pct
     if stop_price <= 0 or not moved or not is_tighter(position, stop_price):
         return None
     if not _protects(position, quote, stop_price):
         return None
-    return _move(position, quote, IntentKind.TRAIL_UPDATE, stop_price, plain(rules.set_be_at_r))
+    action = stop_action(IntentKind.TRAIL_UPDATE, stop_price)
+    return _move(position, quote, rules, IntentKind.TRAIL_UPDATE, action, stop_price)
+
+
+def _resized(position: Position, quote: Quote, rules: Rules) -> Intent | None:
+    """The stop in place, for what is held now; nothing while a reservation may still change that."""
+    stop, stop_qty = position.progress.stop, position.progress.stop_qty
+    if stop is None or stop_qty is None or position.progress.reservations:
+        return None
+    holding = position.holding
+    qty = abs(holding.qty)
+    if qty == stop_qty or abs(qty - stop_qty) < stop_qty * rules.min_stop_move_pct:
+        return None
+    if not _protects(position, quote, stop):
+        return None
+    action = resize_action(stop, holding.base_qty, qty)
+    return _move(position, quote, rules, IntentKind.TRAIL_UPDATE, action, stop)
 
 
 def _protects(position: Position, quote: Quote, stop_price: Decimal) -> bool:
     return (quote.mark - stop_price) * position.holding.sign > 0
 
 
-def _move(position: Position, quote: Quote, kind: IntentKind, stop_price: Decimal, level: str) -> Intent:
+def _move(position: Position, quote: Quote, rules: Rules, kind: IntentKind, action: str, stop_price: Decimal) -> Intent:
     holding = position.holding
-    action = stop_action(kind, stop_price)
     return Intent(
         intent_id=intent_id(position.position_id, action),
         position_id=position.position_id,
@@ -87,7 +110,7 @@ def _move(position: Position, quote: Quote, kind: IntentKind, stop_price: Decima
         side=Side.SELL if holding.qty > 0 else Side.BUY,
         qty=abs(holding.qty),
         rungs=(),
-        reason=reason_text(r_multiple(position), level),
+        reason=reason_text(r_multiple(position, rules), plain(rules.set_be_at_r)),
         mark=quote.mark,
         time_ms=quote.time_ms,
         entry_price=holding.avg_entry,

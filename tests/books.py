@@ -66,9 +66,9 @@ def short_100(**values: Any) -> Fill:
 
 @exact
 def look(position: Position, the_rules: Rules, the_guards: Guards) -> tuple[Position, list[Decision]]:
-    """Decide once."""
+    """Decide once: what is new."""
     position, _, decisions = decide(position, the_rules, the_guards)
-    return position, decisions
+    return position, [decision for decision in decisions if not decision.noted]
 
 
 def run(
@@ -89,7 +89,7 @@ def run(
 
 def intents(decisions: Sequence[Decision]) -> list[Intent]:
     """What was published."""
-    return [d.intent for d in decisions if d.refusal is None and d.intent is not None]
+    return [intent for d in decisions if d.refusal is None for intent in d.intents]
 
 
 def refusals(decisions: Sequence[Decision]) -> list[tuple[str, str]]:

@@ -40,6 +40,8 @@ def as_dict(account: Account) -> dict[str, Any]:
     return {
         **position,
         "risk": _risk(account, explained),
+        "rules": {"overrides": account.rules.overrides, "cost_bps": account.rules.cost_bps},
+        "instrument": account.rules.instrument,
         "rungs": explained.rungs,
         "due": [_intent(decision) for decision in explained.due],
         "next": None if explained.upcoming is None else _next(explained.upcoming),
@@ -67,7 +69,6 @@ def _next(upcoming: Upcoming) -> Mapping[str, object]:
 
 def _intent(asked: Decision | Upcoming) -> Mapping[str, object]:
     said: dict[str, object] = {"action": asked.action, "held_back_by": asked.refusal}
-    if asked.intent is not None:
-        names = ("intent_id", "kind", "side", "qty", "rungs", "stop_price", "reason")
-        said |= {name: getattr(asked.intent, name) for name in names}
+    names = ("intent_id", "kind", "side", "qty", "rungs", "stop_price", "reason")
+    said["intents"] = [{name: getattr(intent, name) for name in names} for intent in asked.intents]
     return said

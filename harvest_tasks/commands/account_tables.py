@@ -1,7 +1,6 @@
 """The tables of an account: rungs, guards, and the journal."""
 
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Final
 
 import click
@@ -13,6 +12,7 @@ from harvest_tasks.commands.wording import figure, how_old, percent, recent
 from harvest_tasks.operations.explanation import RungState, RungView
 from harvest_tasks.operations.journal import JournalRecord
 from kernel.guards import Refusal
+from kernel.instrument import Instrument
 from kernel.progress import MAX_ATTEMPTS
 
 RUNGS: Final = (
@@ -75,7 +75,7 @@ def _state(account: Account, refusal: Refusal) -> str:
         case Refusal.NOTHING_LEFT:
             return f"{figure(account.position.available)} of {figure(row.qty)} is not reserved"
         case Refusal.BELOW_MINIMUM:
-            return _minimum(account.rules.instrument.min_notional)
+            return _minimum(account.rules.instrument)
         case Refusal.RATE_LIMITED:
             left = max(0, account.guards.budget)
             return f"{left} of {settings.harvest_max_actions_per_min} intents are left in these 60 s"
@@ -83,8 +83,10 @@ def _state(account: Account, refusal: Refusal) -> str:
             return f"{len(account.guards.published) or 'none'} of the due intents went out before"
 
 
-def _minimum(notional: Decimal) -> str:
-    return f"the smallest intent is worth {figure(notional)}" if notional else "no minimum is set"
+def _minimum(instrument: Instrument) -> str:
+    least = [f"of {figure(instrument.min_qty)}"] if instrument.min_qty else []
+    least += [f"worth {figure(instrument.min_notional)}"] if instrument.min_notional else []
+    return f"the smallest intent is {' and '.join(least)}" if least else "no minimum is set"
 
 
 def _record_cells(record: JournalRecord) -> Sequence[Cell]:

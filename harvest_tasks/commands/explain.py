@@ -6,7 +6,6 @@ from typing import Final
 
 import click
 
-from harvest_tasks.brain import rules_of
 from harvest_tasks.commands.account import Account, as_dict
 from harvest_tasks.commands.failure import Failure
 from harvest_tasks.commands.server import reached
@@ -18,6 +17,7 @@ from harvest_tasks.operations.views import Book, Unreadable
 from harvest_tasks.settings import Settings
 from harvest_tasks.tracking import controls
 from harvest_tasks.tracking.ledger import Ledger
+from harvest_tasks.tracking.reference import Reference
 
 RECORDS: Final = 10
 
@@ -52,13 +52,14 @@ def _found(client: Client, name: str) -> Book:
 
 
 def _account(client: Client, settings: Settings, book: Book, records: int) -> Account:
-    position, rules = book.position, rules_of(settings)
+    position = book.position
+    rules = Reference(client, settings).rules([position.symbol])[position.symbol]
     guards, _ = Ledger(client, settings).load([])
     terms = views.risk_terms(client, settings, position.symbol)
     out = views.already_out(client, explanation.wanted(position, rules, guards))
     guards = replace(guards, published=out)
     return Account(
-        row=views.position_row(book, settings.ladder, guards.now_ms),
+        row=views.position_row(book, rules, guards.now_ms),
         position=position,
         explained=explanation.explain(position, rules, guards, terms),
         guards=guards,

@@ -12,6 +12,8 @@ from harvest_tasks.commands.wording import age, cost, figure, money, printable, 
 from harvest_tasks.operations.views import Book, PositionRow, Unreadable, position_row, read_books
 from harvest_tasks.settings import Settings
 from harvest_tasks.tracking.controls import known_books, open_books
+from harvest_tasks.tracking.reference import Reference
+from kernel.holding import Origin
 from kernel.quantities import plain
 
 COLUMNS = (
@@ -25,11 +27,14 @@ COLUMNS = (
     Column("Unrealized", right=True),
     Column("Realized", right=True),
     Column("Fees", right=True),
+    Column("Funding", right=True),
+    Column("Realized R", right=True),
     Column("Stop", right=True),
     Column("Spent"),
     Column("Armed"),
     Column("Reserved", right=True),
     Column("Waiting", right=True),
+    Column("Origin"),
 )
 
 
@@ -41,13 +46,16 @@ def positions(everything: bool, as_json: bool) -> None:
 
     R is the move from the entry over the risk per unit; Spent and Armed are rungs of the ladder; Reserved is what
     published intents may still take; Waiting counts entries that no worker has applied yet. Unrealized and Realized
-    are before fees and since the position opened.
+    are before fees and since the position opened; Realized R is after fees and funding, in units of the risk of all
+    that was entered. Origin is shown when the exchange's own record was adopted. `harvest history` has what is closed.
     """
     with reached() as (settings, client):
         names = known_books(client) if everything else open_books(client)
         now_ms = server_ms(client)
         found = read_books(client, names)
-    rows = [position_row(book, settings.ladder, now_ms) for book in found if isinstance(book, Book)]
+        tracked = [book for book in found if isinstance(book, Book)]
+        rules = Reference(client, settings).rules({book.position.symbol for book in tracked})
+    rows = [position_row(book, rules[book.position.symbol], now_ms) for book in tracked]
     if as_json:
         show_json(rows)
     elif rows:
@@ -61,8 +69,7 @@ def positions(everything: bool, as_json: bool) -> None:
 def _cells(row: PositionRow) -> Sequence[Cell]:
     """One row of the table; of a flat book, what its last position earned."""
     if row.side == "FLAT":
-        earned = [money(row.realized_pnl), cost(row.fees)]
-        return [row.book, row.side, *[""] * 6, *earned, *[""] * 4, _count(row.waiting)]
+        return [row.book, row.side, *[""] * 6, *_earned(row), *[""] * 4, _count(row.waiting), _origin(row)]
     return [
         row.book,
         row.side,
@@ -72,14 +79,22 @@ def _cells(row: PositionRow) -> Sequence[Cell]:
         "" if row.mark_age_ms is None else age(row.mark_age_ms),
         Text(r_text(row.r), "green" if row.r > 0 else "red"),
         money(row.unrealized_pnl),
-        money(row.realized_pnl),
-        cost(row.fees),
+        *_earned(row),
         figure(row.stop),
         " ".join(row.rungs_spent),
         " ".join(row.rungs_armed),
         plain(row.reserved) if row.reserved else "",
         _count(row.waiting),
+        _origin(row),
     ]
+
+
+def _earned(row: PositionRow) -> Sequence[Cell]:
+    return [money(row.realized_pnl), cost(row.fees), money(row.funding) if row.funding else "", r_text(row.net_r)]
+
+
+def _origin(row: PositionRow) -> str:
+    return "" if row.origin == Origin.FILLS else row.origin
 
 
 def _count(n: int) -> str:

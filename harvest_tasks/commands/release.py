@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import click
 from kombu.exceptions import OperationalError
 
+from harvest_tasks import symbols
 from harvest_tasks.clock import server_ms
 from harvest_tasks.commands.failure import Failure
 from harvest_tasks.commands.server import reached
@@ -12,23 +13,44 @@ from harvest_tasks.commands.wording import printable
 from harvest_tasks.connection import Client
 from harvest_tasks.operations import views
 from harvest_tasks.operations.views import Book, Unreadable
+from harvest_tasks.symbols import of_book
 from harvest_tasks.tracking import controls
 
 
 @click.command()
 @click.argument("book", required=False)
 @click.option("--all", "everything", is_flag=True, help="Every book; also forgets that input was lost.")
-def release(book: str | None, everything: bool) -> None:
+@click.option("--switch-mode", is_flag=True, help="Forget a flat symbol's books: its next fill says one-way or hedge.")
+def release(book: str | None, everything: bool, switch_mode: bool) -> None:
     """Let a frozen book publish again.
 
     A book freezes when an entry of its own was refused or lost, so that its position may be wrong. Releasing it says
     that you looked, and that it is right.
+
+    A symbol is tracked in one-way or in hedge mode, as its first fill was; fills of the other mode are dead-lettered.
+    After the account was switched, `harvest release SYMBOL --switch-mode`, then `harvest deadletter retry`.
     """
     if (book is None) is not everything:
         raise click.UsageError("name one book, or give --all")
+    if everything and switch_mode:
+        raise click.UsageError("--switch-mode takes one symbol")
     with reached() as (_, client):
-        released = _release_all(client) if book is None else [_release(client, book.upper())]
-        _ring(released)
+        if book is None:
+            _ring(_release_all(client))
+        elif switch_mode:
+            _switch_mode(client, of_book(book.upper()))
+        else:
+            _ring([_release(client, book.upper())])
+
+
+def _switch_mode(client: Client, symbol: str) -> None:
+    known = [name for name in symbols.books(symbol) if name in controls.known_books(client)]
+    if not known:
+        raise Failure(f"{symbol} is not tracked: its next fill decides its mode anyway")
+    busy = controls.forget_books(client, known)
+    if busy:
+        raise Failure(f"not flat, or entries wait to be applied: {', '.join(busy)}; only a flat symbol can switch")
+    click.echo(f"{symbol}: the next fill says whether it is tracked in one-way or in hedge mode.")
 
 
 def _release(client: Client, name: str) -> str:

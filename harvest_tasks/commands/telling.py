@@ -1,7 +1,7 @@
 """An account of a book as text: what is held and what happens next first, then why, then what happened."""
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import click
@@ -11,11 +11,14 @@ from harvest_tasks.commands.account_tables import show_tables
 from harvest_tasks.commands.tables import width
 from harvest_tasks.commands.wording import cost, duration, figure, how_old, moment, money, percent, printable, r_text
 from harvest_tasks.operations.explanation import Explanation, RiskSource, Upcoming
+from harvest_tasks.operations.views import PositionRow
 from kernel.decision import Decision
+from kernel.holding import Origin
 from kernel.intent import Intent, IntentKind
 from kernel.progress import Reservation
-from kernel.quantities import exact
-from kernel.stops import break_even_price
+from kernel.quantities import ZERO, exact, plain
+from kernel.rules import Rules
+from kernel.stops import break_even_price, trailing_distance
 
 LABEL: Final = 9
 
@@ -41,8 +44,8 @@ def _filled(label: str, text: str) -> str:
 def _lines(account: Account) -> Iterator[tuple[str, str]]:
     row, explained = account.row, account.explained
     if explained is None:
-        earned = money(row.banked_pnl + row.realized_pnl - row.fees)
-        yield row.book, f"flat; {earned} earned so far, net of fees"
+        earned = money(row.banked_pnl + account.position.holding.net_pnl)
+        yield row.book, f"flat; {earned} earned so far, net of fees and funding"
         if row.frozen:
             yield "Frozen", f"{row.frozen}: `harvest release {row.book}` once its position is right"
     else:
@@ -70,13 +73,18 @@ def _what_happens(explained: Explanation) -> Iterator[tuple[str, str]]:
 
 
 def _asked(asked: Decision | Upcoming) -> str:
-    return asked.action if asked.intent is None else _intent(asked.intent)
+    return _intents(asked.intents) if asked.intents else asked.action
 
 
-def _intent(intent: Intent) -> str:
+@exact
+def _intents(intents: Sequence[Intent]) -> str:
+    """The first, with the quantity of all: they are parts of one harvest."""
+    intent = intents[0]
     match intent.kind:
         case IntentKind.HARVEST:
-            return f"{intent.side} {figure(intent.qty)} (rung {' + '.join(intent.rungs)})"
+            parts = f" in {len(intents)} parts" if len(intents) > 1 else ""
+            qty = figure(sum((part.qty for part in intents), ZERO))
+            return f"{intent.side} {qty}{parts} (rung {' + '.join(intent.rungs)})"
         case IntentKind.MOVE_SL_BE:
             return f"the stop's move to {figure(intent.stop_price)} (break-even)"
         case IntentKind.TRAIL_UPDATE:
@@ -95,13 +103,41 @@ def _obstacle(upcoming: Upcoming) -> str:
 
 def _what_is_held(account: Account, explained: Explanation) -> Iterator[tuple[str, str]]:
     row = account.row
-    yield "Position", f"{row.position_id}, {figure(row.base_qty)} entered since {moment(row.opened_ms)} UTC"
-    yield "PnL", f"{money(row.unrealized_pnl)} unrealized, {money(row.realized_pnl)} realized, {cost(row.fees)} in fees"
+    adopted = ", adopted from the exchange's record" if row.origin == Origin.ADOPTED else ""
+    yield "Position", f"{row.position_id}, {figure(row.base_qty)} entered since {moment(row.opened_ms)} UTC{adopted}"
+    yield "PnL", _pnl(row)
     share = percent(row.risk_per_unit / row.entry)
     yield "Risk", f"{figure(row.risk_per_unit)} per unit, {share} of the entry: {_source(account, explained)}"
     yield "Stop", _stop(account)
     for reservation in account.position.progress.reservations:
         yield "Reserved", _reservation(account, reservation)
+    yield from _rules(account.rules)
+
+
+def _pnl(row: PositionRow) -> str:
+    parts = [
+        f"{money(row.unrealized_pnl)} unrealized",
+        f"{money(row.realized_pnl)} realized",
+        f"{cost(row.fees)} in fees",
+    ]
+    parts += [f"{money(row.funding)} funding"] if row.funding else []
+    parts += [f"{figure(amount)} {asset} in other fees" for asset, amount in row.other_fees.items()]
+    return f"{', '.join(parts)}: {r_text(row.net_r)} R realized, net"
+
+
+def _rules(rules: Rules) -> Iterator[tuple[str, str]]:
+    """What is not the same for every symbol."""
+    limits = rules.instrument
+    if limits.tick is not None:
+        most = "" if limits.max_qty is None else f", at most {figure(limits.max_qty)} an order"
+        yield (
+            "Exchange",
+            f"quantities in steps of {figure(limits.step)}{most}; prices in steps of {figure(limits.tick)}",
+        )
+    if rules.cost_bps:
+        yield "Costs", f"{plain(rules.cost_bps)} bps of the entry are taken off R"
+    if rules.overrides:
+        yield "Rules", f"its own: {rules.overrides}"
 
 
 def _source(account: Account, explained: Explanation) -> str:
@@ -125,9 +161,9 @@ def _stop(account: Account) -> str:
         return (
             f"{figure(progress.stop) or 'none known'}; to break-even at {price} from R {r_text(rules.set_be_at_r)} on"
         )
-    if progress.atr is None:
-        return f"{figure(progress.stop)}, past break-even; it does not trail, as no fill named an ATR"
-    distance = rules.trail_atr_mult * progress.atr
+    distance = trailing_distance(account.position, rules)
+    if distance is None:
+        return f"{figure(progress.stop)}, past break-even; it does not trail, as no ATR is known"
     return f"{figure(progress.stop)}, past break-even; it trails the best price by {figure(distance)}"
 
 

@@ -10,22 +10,22 @@ from rich.table import Table
 from rich.text import Text
 
 from harvest_tasks.demo.board import Board, Fields, Sent
-from kernel.intent import r_multiple
-from kernel.ladder import Ladder
 from kernel.position import Position
+from kernel.profit import r_multiple
 from kernel.quantities import plain
+from kernel.rules import Rules
 
 TAKEN_UP: Final = 15
 """Lines of the screen besides the newest intents."""
 ANSWER_STYLES: Final = {"filled": "green", "rejected": "yellow", "expired": "yellow"}
 
 
-def screen(board: Board, ladder: Ladder, height: int) -> RenderableType:
+def screen(board: Board, rules: Rules, height: int) -> RenderableType:
     """As many lines as `height`, but at least one with an intent."""
     return Group(
         _progress(board),
         Text(),
-        _positions(board, ladder),
+        _positions(board, rules),
         Text(),
         _proposals(board),
         Text(),
@@ -54,14 +54,14 @@ def _table(**columns: int) -> Table:
     return table
 
 
-def _positions(board: Board, ladder: Ladder) -> Table:
+def _positions(board: Board, rules: Rules) -> Table:
     table = _table(Position=8, _=5, Quantity=-8, Entry=-9, Mark=-9, R=-5, Stop=-9, Rungs=5, USDT=-8)
     for position in board.positions.values():
-        table.add_row(*_position(position, ladder))
+        table.add_row(*_position(position, rules))
     return table
 
 
-def _position(position: Position, ladder: Ladder) -> Iterator[RenderableType]:
+def _position(position: Position, rules: Rules) -> Iterator[RenderableType]:
     holding, quote, progress = position.holding, position.quote, position.progress
     yield position.symbol
     if not holding.qty or quote is None:
@@ -71,10 +71,10 @@ def _position(position: Position, ladder: Ladder) -> Iterator[RenderableType]:
     yield plain(abs(holding.qty).quantize(Decimal("0.0001")))
     yield f"{holding.avg_entry:,.2f}"
     yield f"{quote.mark:,.2f}"
-    yield _coloured(r_multiple(position))
+    yield _coloured(r_multiple(position, rules))
     yield Text("-" if progress.stop is None else f"{progress.stop:,.2f}", style="bold" if progress.break_even else "")
-    yield Text("".join("●" if rung.name in progress.spent else "○" for rung in ladder.rungs))
-    yield _coloured((quote.mark - holding.avg_entry) * holding.qty + holding.realized_pnl - holding.fees)
+    yield Text("".join("●" if rung.name in progress.spent else "○" for rung in rules.ladder.rungs))
+    yield _coloured((quote.mark - holding.avg_entry) * holding.qty + holding.net_pnl)
 
 
 def _proposals(board: Board) -> Table:

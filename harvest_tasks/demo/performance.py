@@ -18,6 +18,7 @@ from harvest_tasks.demo.summary import Summary, summarize
 from harvest_tasks.demo.tape import carried
 from harvest_tasks.demo.view import view
 from harvest_tasks.paper.execution import Terms
+from harvest_tasks.tracking.reference import base_rules
 
 LONGEST_SEC: Final = 38.0
 """On a machine that is too slow for the whole tape the session ends early, and says so."""
@@ -46,7 +47,7 @@ def perform(stage: Stage, console: Console, terms: Terms, speed: float) -> Summa
                 screen.show(lookout.look(session, tape.minutes))
             return pace.go_on(session.minute + 1)
 
-        with view(console, stage.settings.ladder) as screen:
+        with view(console, base_rules(stage.settings)) as screen:
             session.play(go_on)
         doing.update("checking everything against the kernel, and stopping all processes")
         doing.start()

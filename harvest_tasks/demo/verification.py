@@ -11,13 +11,13 @@ from decimal import Decimal
 from itertools import zip_longest
 from typing import Final
 
-from harvest_tasks.brain import rules_of
 from harvest_tasks.demo.evidence import Evidence, Fields, read
 from harvest_tasks.door.admission import Refused, Routed, admit
 from harvest_tasks.settings import Settings
 from harvest_tasks.symbols import books as books_of
 from harvest_tasks.tracking.intent_message import Delivery, payload
 from harvest_tasks.tracking.record import to_fields
+from harvest_tasks.tracking.reference import base_rules
 from kernel.decision import decide
 from kernel.entry import Entry, Fill
 from kernel.guards import Guards
@@ -81,8 +81,8 @@ class Fold:
         self.positions[book], _, decisions = decide(position, self.rules, _permissive(position))
         cause = f"{position.applied[0]}-{position.applied[1]}"
         for decision in decisions:
-            if decision.intent is not None and decision.refusal is None:
-                self.intents[decision.intent.symbol].append(payload(decision.intent, self.delivery, cause))
+            for intent in decision.intents if decision.refusal is None else ():
+                self.intents[intent.symbol].append(payload(intent, self.delivery, cause))
         return "applied"
 
     def _account(self, fill: Fill, position: Position) -> None:
@@ -107,7 +107,7 @@ def _permissive(position: Position) -> Guards:
 
 def fold(entries: Iterable[tuple[str, Fields]], settings: Settings) -> Fold:
     timeout_ms = int(settings.harvest_intent_timeout_sec * 1000)
-    folded = Fold(rules_of(settings), Delivery(settings.is_live, settings.harvest_live_stops, timeout_ms))
+    folded = Fold(base_rules(settings), Delivery(settings.is_live, settings.harvest_live_stops, timeout_ms))
     for entry_id, fields in entries:
         folded.take(entry_id, fields)
     return folded

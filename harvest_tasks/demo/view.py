@@ -9,7 +9,7 @@ from rich.live import Live
 
 from harvest_tasks.demo.board import Board
 from harvest_tasks.demo.panels import screen, signed
-from kernel.ladder import Ladder
+from kernel.rules import Rules
 
 SCREEN_EVERY_SEC: Final = 0.2
 LINE_EVERY_SEC: Final = 3.0
@@ -31,8 +31,8 @@ class View(Protocol):
     def show(self, board: Board) -> None: ...
 
 
-def view(console: Console, ladder: Ladder) -> View:
-    return Screen(console, ladder) if console.is_terminal else Lines(console)
+def view(console: Console, rules: Rules) -> View:
+    return Screen(console, rules) if console.is_terminal else Lines(console)
 
 
 class _Regular:
@@ -75,10 +75,10 @@ class Lines(_Regular):
 class Screen(_Regular):
     """The whole terminal, which gets its content back at the end."""
 
-    def __init__(self, console: Console, ladder: Ladder) -> None:
+    def __init__(self, console: Console, rules: Rules) -> None:
         super().__init__(SCREEN_EVERY_SEC, at_once=True)
         self._console = console
-        self._ladder = ladder
+        self._rules = rules
         self._live = Live(console=console, auto_refresh=False, screen=True, vertical_overflow="crop")
 
     def __enter__(self) -> Self:
@@ -91,5 +91,5 @@ class Screen(_Regular):
         self._live.stop()
 
     def show(self, board: Board) -> None:
-        self._live.update(screen(board, self._ladder, self._console.height), refresh=True)
+        self._live.update(screen(board, self._rules, self._console.height), refresh=True)
         self._shown()

@@ -15,7 +15,7 @@ from harvest_tasks.door.event_time import event_time
 from harvest_tasks.door.numbers import quotient
 from harvest_tasks.door.payload import Layers, glimpse, is_absent, open_layers
 from harvest_tasks.door.refusal import RefusalReason, Unusable
-from kernel.entry import Fill, Mark, Outcome, OutcomeStatus
+from kernel.entry import Fill, Funding, Mark, Outcome, OutcomeStatus
 
 
 class IgnoredReason(StrEnum):
@@ -32,7 +32,7 @@ class Routed:
 
     symbol: str
     book: str | None
-    entry: Fill | Mark | Outcome
+    entry: Fill | Mark | Outcome | Funding
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,7 @@ def _fill(entry_id: str, layers: Layers) -> Routed:
         said.get("stop_loss"),
         said.get("atr"),
         said.get("fee"),
+        _other_asset(symbol, said.get("fee_asset")),
     )
     return Routed(symbol, _book(symbol, said.get("position_side")), fill)
 
@@ -93,6 +94,14 @@ def _mark(entry_id: str, layers: Layers) -> Routed:
     symbol = said.get("symbol") or _missing("symbol")
     price = said.get("price") or _missing("price")
     return Routed(symbol, None, Mark(entry_id, event_time(entry_id, layers), price))
+
+
+def _funding(entry_id: str, layers: Layers) -> Routed:
+    said = grammar.read(layers, grammar.FUNDING)
+    symbol = said.get("symbol") or _missing("symbol")
+    amount = said["amount"] if "amount" in said else _missing("amount")
+    funding = Funding(entry_id, event_time(entry_id, layers), amount, _other_asset(symbol, said.get("asset")))
+    return Routed(symbol, _book(symbol, said.get("position_side")), funding)
 
 
 def _outcome(status: OutcomeStatus, entry_id: str, layers: Layers) -> Routed | Ignored:
@@ -116,6 +125,7 @@ _KINDS: Mapping[str, _Kind] = {
     "PARTIAL": _fill,
     "PARTIALLY_FILLED": _fill,
     "PRICE_UPDATE": _mark,
+    "FUNDING": _funding,
     **{status.value: partial(_outcome, status) for status in OutcomeStatus},
     "CANCELLED": partial(_outcome, OutcomeStatus.CANCELED),
 }
@@ -166,6 +176,11 @@ def _bought(layers: Layers, price: Decimal) -> Decimal:
     """The quantity that `position_size_usd` buys at `price`."""
     notional: Decimal | None = grammar.read(layers, grammar.NOTIONAL).get("notional")
     return quotient("qty", notional or _missing("qty"), price)
+
+
+def _other_asset(symbol: str, asset: str | None) -> str | None:
+    """`asset`, or None when it is the symbol's quote currency: a symbol ends in its name."""
+    return None if asset is None or symbol.partition("_")[0].endswith(asset) else asset
 
 
 def _book(symbol: str, position_side: str | None) -> str:

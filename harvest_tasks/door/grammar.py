@@ -18,6 +18,7 @@ Grammar: TypeAlias = Mapping[str, tuple[str, Reader]]
 """Field name -> what it means, and how its value is read. Names with one meaning are aliases."""
 
 _is_identifier = re.compile(r"[!-~]{1,64}").fullmatch
+_is_asset = re.compile(r"[A-Z0-9]{2,16}").fullmatch
 _LONGEST_WORD = 16
 _SIDES = {side.value: side for side in Side}
 _POSITION_SIDES = frozenset(("LONG", "SHORT", "BOTH"))
@@ -72,6 +73,13 @@ def _identifier(name: str, value: object) -> str:
     raise Unusable(RefusalReason.BAD_ID, detail)
 
 
+def _asset(name: str, value: object) -> str:
+    asset = upper(value)
+    if type(value) is not Numeral and _is_asset(asset):
+        return asset
+    raise Unusable(RefusalReason.BAD_ASSET, f"{name} {shown(value)} is not an asset such as USDT")
+
+
 def upper(value: object) -> str:
     """A word in upper case, or a word no table knows: `str.upper` makes FILLED of a ligature, too."""
     if isinstance(value, str) and len(value) <= _LONGEST_WORD and value.isascii():
@@ -100,10 +108,16 @@ FILL: Final[Grammar] = {
     "stop_loss": ("stop_loss", positive),
     "atr": ("atr", positive),
     "fee": ("fee", signed),
+    "fee_asset": ("fee_asset", _asset),
 }
 PLANNED_PRICE: Final[Grammar] = {"entry_price": ("price", positive)}
 NOTIONAL: Final[Grammar] = {"position_size_usd": ("notional", positive)}
 MARK: Final[Grammar] = {"symbol": ("symbol", _symbol), "price": ("price", positive)}
+FUNDING: Final[Grammar] = {
+    **PLACE,
+    "amount": ("amount", signed),
+    "asset": ("asset", _asset),
+}
 OUTCOME: Final[Grammar] = {
     **PLACE,
     "intent_id": ("intent_id", _identifier),

@@ -21,6 +21,7 @@ class RefusalReason(StrEnum):
     BAD_SIDE = "bad_side"
     BAD_POSITION_SIDE = "bad_position_side"
     BAD_ID = "bad_id"
+    BAD_ASSET = "bad_asset"
     NOT_A_NUMBER = "not_a_number"
     NOT_FINITE = "not_finite"
     NUMBER_TOO_LONG = "number_too_long"

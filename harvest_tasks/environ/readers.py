@@ -1,11 +1,12 @@
 """How each kind of setting is read from text: strictly, refusing with one sentence that says what is allowed."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final, cast
 
 from pydantic import BeforeValidator
+from pydantic.fields import FieldInfo
 
 from harvest_tasks.symbols import InvalidSymbol, valid
 from kernel.ladder import Ladder, Rung
@@ -16,6 +17,12 @@ _HOST: Final = re.compile(r"\A([A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]+\])\Z")
 _KEY: Final = re.compile(r"\A[A-Za-z0-9_.{}-]+(:[A-Za-z0-9_.{}-]+)*\Z")
 _RATE: Final = re.compile(r"\A([1-9][0-9]{0,5})/([smh])\Z")
 _PER_MINUTE: Final = {"s": Decimal(60), "m": Decimal(1), "h": Decimal(1) / 60}
+
+
+def of(setting: FieldInfo) -> Callable[[str], Any]:
+    """The plain function that reads this setting; it raises ValueError with the sentence."""
+    (validator,) = (part for part in setting.metadata if isinstance(part, BeforeValidator))
+    return cast("Callable[[str], Any]", validator.func)
 
 
 def whole(low: int, high: int) -> BeforeValidator:

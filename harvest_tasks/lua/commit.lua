@@ -6,16 +6,18 @@
 -- KEYS  1 position hash  2 inbox  3 trade ids, newest generation  4 trade ids, generation before  5 lock
 --       6 kill switch  7 window list  8 decisions stream  9 dead letter stream  10 counts hash  11 waiting set
 --       12 held zset  13 open set  14 suggestions stream  15 trade intent stream
---       16.. dedup key of each intent, in order
+--       16 harvests list of the symbol  17 lifecycles list of the symbol  18.. dedup key of each intent, in order
 -- ARGV  1 book  2 version  3 now in unix ms, or '' for the server's clock  4 oldest price age ms
 --       5 youngest price age ms (negative: ahead of the clock)  6 intents allowed in any 60 s  7 dedup TTL s
 --       8 lock token  9 id of the last inbox entry consumed, or ''  10 unix ms until which to look again, or ''
 --       11 '1' if the position is open  12 applied  13 duplicate  14 dead-lettered (counts of this commit)
 --       15 trade ids per generation  16 out stream MAXLEN  17 decisions MAXLEN  18 dead letter MAXLEN
---       then five lists, each preceded by its length:
+--       19 rows kept of a history list
+--       then six lists, each preceded by its length:
 --         position fields: name, value          trades: trade id, digest
 --         intents: 'live' or 'shadow', price time ms, intent_id, symbol, intent_type, payload
 --         journal: number of values, then name, value, ...
+--         history: 'harvest' or 'lifecycle', row
 --         dead letters: reason, source id, sha256, size, head
 -- Reply {'committed', inbox entries left}
 --       {'conflict'}                      another commit came first: load again
@@ -28,15 +30,16 @@ local position, inbox, trades, trades_before, lock, kill, window, decisions, dea
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12],
   KEYS[13]
 local targets = {shadow = KEYS[14], live = KEYS[15]}
-local DEDUP = 15
+local histories = {harvest = KEYS[16], lifecycle = KEYS[17]}
+local DEDUP = 17
 local book, version, given_now = ARGV[1], ARGV[2], ARGV[3]
 local oldest, youngest, per_minute = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local dedup_ttl, token, consumed, look_until, is_open = ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11]
 local applied, duplicate, dead = ARGV[12], ARGV[13], ARGV[14]
 local generation_size, out_maxlen = tonumber(ARGV[15]), ARGV[16]
-local decisions_maxlen, deadletter_maxlen = ARGV[17], ARGV[18]
+local decisions_maxlen, deadletter_maxlen, history_kept = ARGV[17], ARGV[18], tonumber(ARGV[19])
 
-local cursor = 19
+local cursor = 20
 local function list(width)
   local n, first = tonumber(ARGV[cursor]), cursor + 1
   cursor = first + n * width
@@ -50,6 +53,7 @@ cursor = record
 for _ = 1, n_records do
   cursor = cursor + 1 + tonumber(ARGV[cursor])
 end
+local n_rows, row = list(2)
 local n_dead, dead_letter = list(5)
 
 -- Checks: nothing is written above the line that says so.
@@ -58,6 +62,7 @@ local kinds = {
   [position] = 'hash', [inbox] = 'stream', [trades] = 'hash', [trades_before] = 'hash', [window] = 'list',
   [decisions] = 'stream', [deadletter] = 'stream', [counts] = 'hash', [waiting] = 'set', [held] = 'zset',
   [open] = 'set', [targets.shadow] = 'stream', [targets.live] = 'stream', [lock] = 'string',
+  [histories.harvest] = 'list', [histories.lifecycle] = 'list',
 }
 for key, kind in pairs(kinds) do
   local found = redis.call('TYPE', key)['ok']
@@ -161,6 +166,11 @@ for _ = 1, n_records do
   local n = tonumber(ARGV[at])
   redis.call('XADD', decisions, 'MAXLEN', '~', decisions_maxlen, '*', unpack(ARGV, at + 1, at + n))
   at = at + 1 + n
+end
+
+for i = row, row + (n_rows - 1) * 2, 2 do
+  redis.call('LPUSH', histories[ARGV[i]], ARGV[i + 1])
+  redis.call('LTRIM', histories[ARGV[i]], 0, history_kept - 1)
 end
 
 for i = dead_letter, dead_letter + (n_dead - 1) * 5, 5 do

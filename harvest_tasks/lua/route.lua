@@ -3,24 +3,32 @@
 -- The batch must be the oldest entries that are pending in the group, in stream order: a batch behind which an
 -- older entry waits is refused, so the entries of a book reach its inbox in stream order whatever watchers do.
 --
+-- A symbol is tracked either as one book that nets or as two legs: whichever its first fill named.
+--
 -- KEYS  1 lease  2 source stream  3 dead letter stream  4 books set  5 waiting set  6 counts hash  7 lost hash
+--       8 adoption hash
 -- ARGV  1 lease token  2 lease ms  3 group  4 inbox key prefix  5 dead letter MAXLEN
 --       6 packed freeze for a book first seen while entries are lost
+--       7 packed freeze for a book first seen while open positions are adopted
 --       then for each entry: id, kind, target, packed, reason, sha256, size, head
---         kind B  to the inbox of the book `target`
+--         kind B  to the inbox of the book `target`, which is known from here on
+--         kind K  to the inbox of the book `target`; ignored if it is not known, and fits the symbol's mode
+--         kind O  the same, whatever the symbol's mode
 --         kind S  to the inbox of every known book of the symbol `target`; ignored where there is none
 --         kind I  ignored
 --         kind R  refused: to the dead letter; `packed` freezes the book `target` unless that is empty
+--         kind M  refused: to the dead letter; `packed` freezes every known book of the symbol `target`
 -- Reply {'routed', entries moved, book, book, ...}   books whose inbox received something
 --       {'deposed'}                                  the lease is another's
 --       {'behind'}                                   an older entry is pending: take over first
+--       {'mixed', id, id, ...}                       entries of kind B, K or R whose symbol is tracked in the other mode
 -- Error WRONGTYPE <key>                              nothing was written
 
-local lease, source, deadletter, books, waiting, counts, lost =
-  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+local lease, source, deadletter, books, waiting, counts, lost, adoption =
+  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local token, lease_ms, group, inbox_prefix = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local deadletter_maxlen, loss_freeze = ARGV[5], ARGV[6]
-local FIRST, WIDTH = 7, 8
+local deadletter_maxlen, loss_freeze, adoption_freeze = ARGV[5], ARGV[6], ARGV[7]
+local FIRST, WIDTH = 8, 8
 
 local function wrong_type(key, kind)
   local found = redis.call('TYPE', key)['ok']
@@ -33,7 +41,7 @@ if redis.call('GET', lease) ~= token then
   return {'deposed'}
 end
 for key, kind in pairs({[source] = 'stream', [deadletter] = 'stream', [books] = 'set', [waiting] = 'set',
-                        [counts] = 'hash', [lost] = 'hash'}) do
+                        [counts] = 'hash', [lost] = 'hash', [adoption] = 'hash'}) do
   if wrong_type(key, kind) then
     return redis.error_reply('WRONGTYPE ' .. key)
   end
@@ -54,6 +62,30 @@ local function candidates(symbol)
   return {symbol, symbol .. ':LONG', symbol .. ':SHORT'}
 end
 
+local function others(book)
+  local symbol = book:match('^([^:]+):')
+  return symbol and {symbol} or {book .. ':LONG', book .. ':SHORT'}
+end
+
+local soon, mixed = {}, {'mixed'}
+for i = FIRST, #ARGV, WIDTH do
+  local kind, target = ARGV[i + 1], ARGV[i + 2]
+  if (kind == 'B' or kind == 'K' or kind == 'R') and target ~= '' and not soon[target] and not is_known(target) then
+    local clash = false
+    for _, other in ipairs(others(target)) do
+      clash = clash or soon[other] or is_known(other)
+    end
+    if clash then
+      mixed[#mixed + 1] = ARGV[i]
+    elseif kind ~= 'K' then
+      soon[target] = true
+    end
+  end
+end
+if #mixed > 1 then
+  return mixed
+end
+
 local checked = {}
 local function bad_inbox(book)
   if checked[book] == nil then
@@ -64,7 +96,7 @@ end
 for i = FIRST, #ARGV, WIDTH do
   local kind, target = ARGV[i + 1], ARGV[i + 2]
   local targets = {}
-  if kind == 'S' then
+  if kind == 'S' or kind == 'M' then
     targets = candidates(target)
   elseif target ~= '' then
     targets = {target}
@@ -78,7 +110,7 @@ end
 
 -- Writes.
 
-local after_loss = redis.call('EXISTS', lost) == 1
+local after_loss, adopting = redis.call('EXISTS', lost) == 1, redis.call('EXISTS', adoption) == 1
 local rung, total = {}, {['in'] = 0, ignored = 0, deadlettered = 0}
 
 local function count(name)
@@ -102,12 +134,26 @@ local function introduce(book)
     if after_loss then
       deliver(book, loss_freeze)
     end
+    if adopting then
+      deliver(book, adoption_freeze)
+    end
   end
 end
 
 local function ignore()
   count('in')
   count('ignored')
+end
+
+local function deliver_to_known(targets, packed)
+  local reached = false
+  for _, book in ipairs(targets) do
+    if is_known(book) then
+      deliver(book, packed)
+      reached = true
+    end
+  end
+  return reached
 end
 
 local moved = 0
@@ -118,15 +164,12 @@ for i = FIRST, #ARGV, WIDTH do
     if kind == 'B' then
       introduce(target)
       deliver(target, packed)
-    elseif kind == 'S' then
-      local reached = false
-      for _, book in ipairs(candidates(target)) do
-        if is_known(book) then
-          deliver(book, packed)
-          reached = true
-        end
+    elseif kind == 'K' or kind == 'O' then
+      if not deliver_to_known({target}, packed) then
+        ignore()
       end
-      if not reached then
+    elseif kind == 'S' then
+      if not deliver_to_known(candidates(target), packed) then
         ignore()
       end
     elseif kind == 'I' then
@@ -136,7 +179,9 @@ for i = FIRST, #ARGV, WIDTH do
       count('deadlettered')
       redis.call('XADD', deadletter, 'MAXLEN', '~', deadletter_maxlen, '*', 'reason', ARGV[i + 4], 'source_id', id,
                  'sha256', ARGV[i + 5], 'size', ARGV[i + 6], 'head', ARGV[i + 7])
-      if target ~= '' then
+      if kind == 'M' then
+        deliver_to_known(candidates(target), packed)
+      elseif target ~= '' then
         introduce(target)
         deliver(target, packed)
       end

@@ -13,6 +13,7 @@ from kernel.holding import RiskTerms
 from kernel.intent import Intent
 from kernel.ladder import Rung
 from kernel.position import Position
+from kernel.profit import price_at
 from kernel.quantities import ZERO, exact
 from kernel.quote import Quote
 from kernel.rules import Rules
@@ -54,11 +55,11 @@ class RungView:
 
 @dataclass(frozen=True, slots=True)
 class Upcoming:
-    """The intent at the next rung's price, were that the fresh mark now; or what would hold it back."""
+    """The intents at the next rung's price, were that the fresh mark now; or what would hold them back."""
 
     price: Decimal
     action: str
-    intent: Intent | None
+    intents: tuple[Intent, ...]
     refusal: Refusal | None
 
 
@@ -79,8 +80,8 @@ class Explanation:
 @exact
 def wanted(position: Position, rules: Rules, guards: Guards) -> list[Intent]:
     """The intents that would go out now if none were out already and any number were allowed."""
-    decisions = _decided(position, rules, replace(guards, budget=_NO_LIMIT))
-    return [d.intent for d in decisions if d.intent is not None and d.refusal is None]
+    decisions = decide(position, rules, replace(guards, budget=_NO_LIMIT))[2]
+    return [intent for decision in decisions if decision.refusal is None for intent in decision.intents]
 
 
 @exact
@@ -89,22 +90,16 @@ def explain(position: Position, rules: Rules, guards: Guards, terms: RiskTerms) 
     quote = position.quote
     if quote is None or not position.is_open:
         return None
-    due = _decided(position, rules, guards)
+    due = decide(position, rules, guards)[2]
     rungs = _rungs(position, quote, rules)
     return Explanation(
         risk_source=_risk_source(position, terms),
-        implied_stop=_price_at(position, Decimal(-1)),
+        implied_stop=_implied_stop(position),
         rungs=rungs,
         due=due,
         upcoming=_upcoming(position, rungs, rules, guards),
         refusals=_standing(position, quote, guards) | {d.refusal for d in due if d.refusal is not None},
     )
-
-
-def _decided(position: Position, rules: Rules, guards: Guards) -> list[Decision]:
-    """All that is due, including what was refused before for the same reason."""
-    forgetful = replace(position, progress=replace(position.progress, held=()))
-    return decide(forgetful, rules, guards)[2]
 
 
 def _standing(position: Position, quote: Quote, guards: Guards) -> frozenset[Refusal]:
@@ -123,7 +118,7 @@ def _rungs(position: Position, quote: Quote, rules: Rules) -> list[RungView]:
     failures = dict(position.progress.failures)
     views = []
     for rung in rules.ladder.rungs:
-        price = _price_at(position, rung.r)
+        price = price_at(position.holding, rules, rung.r)
         reachable = price > 0
         views.append(
             RungView(
@@ -156,19 +151,19 @@ def _upcoming(position: Position, rungs: Sequence[RungView], rules: Rules, guard
         raise AssertionError("a rung is due at its own price")
     action, asked = found
     if isinstance(asked, Refusal):
-        return Upcoming(price, action, None, asked)
-    return Upcoming(price, action, asked, guards.refusal(asked, there))
+        return Upcoming(price, action, (), asked)
+    return Upcoming(price, action, asked.intents, guards.refusal(asked.intents, there))
 
 
-def _price_at(position: Position, r: Decimal) -> Decimal:
-    """The mark at which the R multiple is `r`; exact."""
+def _implied_stop(position: Position) -> Decimal:
+    """Where a stop would have to be to mean the risk per unit; exact."""
     holding = position.holding
-    return holding.avg_entry + holding.sign * r * holding.risk_per_unit
+    return holding.avg_entry - holding.sign * holding.risk_per_unit
 
 
 def _risk_source(position: Position, terms: RiskTerms) -> RiskSource:
     holding, progress = position.holding, position.progress
-    if not progress.break_even and progress.stop == _price_at(position, Decimal(-1)):
+    if not progress.break_even and progress.stop == _implied_stop(position):
         return RiskSource.OPENING_STOP
     published = terms.stop_dist_pct or ZERO
     if published and terms.per_unit(holding.avg_entry) == holding.risk_per_unit:

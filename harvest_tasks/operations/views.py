@@ -1,6 +1,6 @@
 """Tracked books as an operator looks at them: read in one round trip, and nothing is written."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 from typing import Any, Final
@@ -11,10 +11,11 @@ from harvest_tasks.settings import Settings
 from harvest_tasks.tracking.loading import stop_distance
 from harvest_tasks.tracking.record import BadRecord, from_fields
 from kernel.holding import RiskTerms
-from kernel.intent import Intent, r_multiple
-from kernel.ladder import Ladder
+from kernel.intent import Intent
 from kernel.position import Position
+from kernel.profit import r_multiple
 from kernel.quantities import EXACT, ZERO, exact
+from kernel.rules import Rules
 
 SHOWN_R: Final = Decimal("0.000001")
 
@@ -38,7 +39,8 @@ class Unreadable:
 @dataclass(frozen=True, slots=True)
 class PositionRow:
     """A position in figures: quantities unsigned and in base currency, prices and money in quote currency, times in
-    unix ms. `side` is LONG, SHORT or FLAT; `r` is cut to 6 decimals, never rounded up.
+    unix ms. `side` is LONG, SHORT or FLAT; `r` (of the mark) and `net_r` (realized, after fees and funding) are cut to
+    6 decimals, never rounded up. Of a flat book, money and `net_r` are those of its last lifecycle.
     """
 
     book: str
@@ -56,6 +58,10 @@ class PositionRow:
     realized_pnl: Decimal
     banked_pnl: Decimal
     fees: Decimal
+    funding: Decimal
+    other_fees: Mapping[str, Decimal]
+    net_r: Decimal
+    origin: str
     stop: Decimal | None
     break_even: bool
     rungs_spent: Sequence[str]
@@ -92,7 +98,7 @@ def _book(name: str, fields: Any, waiting: Any) -> Book | Unreadable:
 
 
 @exact
-def position_row(book: Book, ladder: Ladder, now_ms: int) -> PositionRow:
+def position_row(book: Book, rules: Rules, now_ms: int) -> PositionRow:
     """The figures of `book` at `now_ms` by the server's clock."""
     position = book.position
     holding, quote, progress = position.holding, position.quote, position.progress
@@ -106,16 +112,20 @@ def position_row(book: Book, ladder: Ladder, now_ms: int) -> PositionRow:
         mark=quote.mark if quote else None,
         mark_ms=quote.time_ms if quote else None,
         mark_age_ms=now_ms - quote.time_ms if quote else None,
-        r=r_multiple(position).quantize(SHOWN_R, rounding=ROUND_DOWN, context=EXACT),
+        r=r_multiple(position, rules).quantize(SHOWN_R, rounding=ROUND_DOWN, context=EXACT),
         risk_per_unit=holding.risk_per_unit,
         unrealized_pnl=(quote.mark - holding.avg_entry) * holding.qty if quote else ZERO,
         realized_pnl=holding.realized_pnl,
         banked_pnl=position.banked_pnl,
         fees=holding.fees,
+        funding=holding.funding,
+        other_fees=dict(holding.other_fees),
+        net_r=holding.net_r.quantize(SHOWN_R, rounding=ROUND_DOWN, context=EXACT),
+        origin=holding.origin.value,
         stop=progress.stop,
         break_even=progress.break_even,
         rungs_spent=progress.spent,
-        rungs_armed=tuple(rung.name for rung in ladder.rungs if rung.name not in progress.spent),
+        rungs_armed=tuple(rung.name for rung in rules.ladder.rungs if rung.name not in progress.spent),
         reserved=progress.reserved,
         frozen=position.frozen,
         opened_ms=holding.opened_ms,

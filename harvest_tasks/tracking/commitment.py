@@ -8,6 +8,7 @@ from redis.exceptions import RedisError
 
 from harvest_tasks import keys, script
 from harvest_tasks.settings import Settings
+from harvest_tasks.tracking.history import KEPT, Harvest, written
 from harvest_tasks.tracking.intent_message import Delivery, payload
 from harvest_tasks.tracking.loading import Failed, Loaded
 from harvest_tasks.tracking.plan import Plan
@@ -70,6 +71,7 @@ def call(loaded: Loaded, plan: Plan, settings: Settings, token: str, now_ms: int
         OUT_MAXLEN,
         DECISIONS_MAXLEN,
         DEADLETTER_MAXLEN,
+        KEPT,
     ]
     return script.Call(script.load("commit"), _keys(loaded, plan, settings), head + _lists(plan, delivery))
 
@@ -96,7 +98,7 @@ def _revision(fresh_ms: int, values: Sequence[Any]) -> Revise:
 
 
 def _keys(loaded: Loaded, plan: Plan, settings: Settings) -> list[str]:
-    book, generation = loaded.book, loaded.trades_generation
+    book, generation, symbol = loaded.book, loaded.trades_generation, loaded.position.symbol
     return [
         keys.position(book),
         keys.inbox(book),
@@ -113,12 +115,14 @@ def _keys(loaded: Loaded, plan: Plan, settings: Settings) -> list[str]:
         keys.OPEN,
         settings.stream_harvest_suggestions,
         settings.stream_trade_intent,
+        keys.history(symbol),
+        keys.lifecycles(symbol),
         *(keys.dedup(intent.position_id, intent.action) for intent, _ in plan.intents),
     ]
 
 
 def _lists(plan: Plan, delivery: Delivery) -> list[script.Value]:
-    """The five counted lists that end the arguments."""
+    """The six counted lists that end the arguments."""
     args = _pairs(to_fields(plan.position)) + _pairs(plan.trades) + [len(plan.intents)]
     for intent, cause in plan.intents:
         args += [
@@ -133,6 +137,9 @@ def _lists(plan: Plan, delivery: Delivery) -> list[script.Value]:
     for record in plan.journal:
         _, *pairs = _pairs(record)
         args += [len(pairs), *pairs]
+    args.append(len(plan.past))
+    for row in plan.past:
+        args += ["harvest" if isinstance(row, Harvest) else "lifecycle", written(row)]
     args.append(len(plan.deadletters))
     for letter in plan.deadletters:
         args += [letter.reason, letter.source_id, letter.sha256, letter.size, letter.head]

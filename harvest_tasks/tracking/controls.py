@@ -3,8 +3,10 @@
 They enter the inbox like everything else, so that a position stays a fold over its entries.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
+
+from redis.exceptions import WatchError
 
 from harvest_tasks import keys
 from harvest_tasks.connection import Client
@@ -59,6 +61,31 @@ def release_all(client: Client, now_ms: int) -> list[str]:
         _queue(pipe, dict.fromkeys(books, Release("", now_ms)))
         pipe.execute()
     return books
+
+
+def forget_books(client: Client, books: Sequence[str]) -> list[str]:
+    """Track `books` no more, so that the next fill decides anew whether their symbol nets or has legs.
+
+    Only if all of them are flat with empty inboxes; returns those that are not. Their records stay: should a book come
+    back, its lifecycles count on.
+    """
+    names = [key for book in books for key in (keys.position(book), keys.inbox(book))]
+    with client.pipeline(transaction=True) as pipe:
+        while True:
+            try:
+                pipe.watch(*names)
+                busy = [book for book in books if _is_busy(pipe, book)]
+                pipe.multi()
+                if not busy:
+                    pipe.srem(keys.BOOKS, *books)
+                pipe.execute()
+            except WatchError:
+                continue
+            return busy
+
+
+def _is_busy(client: Any, book: str) -> bool:
+    return bool(client.xlen(keys.inbox(book))) or client.hget(keys.position(book), "qty") not in (None, "0")
 
 
 def _queue(pipe: Any, entries: Mapping[str, Entry]) -> None:

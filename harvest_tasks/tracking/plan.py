@@ -6,16 +6,17 @@ refused.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 from harvest_tasks.tracking.deadletter import DeadLetter
+from harvest_tasks.tracking.history import Row, rows, suggested
 from kernel.decision import Decision, decide
-from kernel.entry import Entry, Fill, Freeze, Outcome, Release
-from kernel.guards import Guards
+from kernel.entry import Adopt, Entry, Fill, Freeze, Outcome, Overdue, Release
+from kernel.guards import Guards, Refusal
 from kernel.holding import RiskTerms
-from kernel.intent import Intent
-from kernel.position import Position, applied, parse_id
+from kernel.intent import Intent, IntentKind
+from kernel.position import Position, applied, excess, parse_id
 from kernel.quantities import exact, plain
 from kernel.rules import Rules
 
@@ -48,7 +49,11 @@ class Plan:
     journal: list[Record] = field(default_factory=list)
     trades: dict[str, str] = field(default_factory=dict)
     """Trade ids first seen in this batch, with the digest of their content."""
+    past: list[Row] = field(default_factory=list)
+    """Rows of the history: what came to an end, and what was suggested."""
     deadletters: list[DeadLetter] = field(default_factory=list)
+    standing: Mapping[str, Refusal] = field(default_factory=dict)
+    """What is due after the last entry and held back, new or not: the refusal by action."""
     applied: int = 0
     duplicate: int = 0
     consumed: str = ""
@@ -74,6 +79,7 @@ def plan(
     An empty batch looks again at what the guards held back.
     """
     made = Plan(position, guards)
+    _heed(made, rules)
     for delivered in batch:
         if _take(made, delivered.entry, terms, earlier_trades):
             _decide(made, rules)
@@ -109,6 +115,7 @@ def _take(made: Plan, entry: Entry | Unreadable, terms: RiskTerms, earlier: Mapp
         made.duplicate += 1
         return False
     _note(made, entry)
+    made.past += rows(made.position, after, entry)
     made.position = after
     made.applied += 1
     return True
@@ -126,37 +133,67 @@ def _refuse(made: Plan, reason: str, source_id: str, raw: str, time_ms: int) -> 
     _note(made, freeze)
 
 
+def _heed(made: Plan, rules: Rules) -> None:
+    """Journal the rules of the symbol's own when they are others than last time."""
+    if rules.overrides != made.position.overrides:
+        made.journal.append(_record(made.position, "overrides", reason=rules.overrides or "none"))
+        made.position = replace(made.position, overrides=rules.overrides)
+
+
 def _note(made: Plan, entry: Entry) -> None:
     """Journal what is not a decision but changes what may be decided. `made.position` is the one before."""
     position = made.position
-    if isinstance(entry, Freeze):
-        made.journal.append(_record(position, "frozen", reason=entry.reason))
-    elif isinstance(entry, Release):
-        made.journal.append(_record(position, "released"))
-    elif isinstance(entry, Outcome):
-        for rung in position.progress.released(entry.intent_id)[1]:
-            made.journal.append(_record(position, "exhausted", action=rung, intent_id=entry.intent_id))
+    match entry:
+        case Freeze():
+            made.journal.append(_record(position, "frozen", reason=entry.reason))
+        case Release():
+            made.journal.append(_record(position, "released"))
+        case Outcome():
+            for rung in position.progress.released(entry.intent_id)[1]:
+                made.journal.append(_record(position, "exhausted", action=rung, intent_id=entry.intent_id))
+        case Overdue():
+            for intent_id in position.progress.late(entry.placed_before_ms):
+                made.journal.append(_record(position, "unanswered", intent_id=intent_id))
+        case Adopt():
+            made.journal.append(_adoption_record(position, entry))
+        case Fill():
+            beyond = excess(position, entry)
+            if beyond:
+                made.journal.append(_record(position, "clamped", reason="exit_over_position", qty=plain(beyond)))
+
+
+def _adoption_record(position: Position, adopt: Adopt) -> Record:
+    held, seen = position.holding.qty, adopt.seen_qty
+    decision = "adopted" if held == seen else "adoption_refused"
+    quantities = {"tracked": plain(held), "seen": plain(seen), "qty": plain(adopt.qty), "entry": plain(adopt.entry)}
+    return _record(position, decision, **quantities)
 
 
 def _decide(made: Plan, rules: Rules) -> None:
     made.position, made.guards, decisions = decide(made.position, rules, made.guards)
+    made.standing = {decision.action: decision.refusal for decision in decisions if decision.refusal is not None}
     for decision in decisions:
-        made.journal.append(_decision_record(made.position, decision))
-        if decision.refusal is None and decision.intent is not None:
-            made.intents.append((decision.intent, _cause(made.position)))
+        if decision.refusal is not None:
+            if not decision.noted:
+                made.journal.append(_held_record(made.position, decision, decision.refusal))
+            continue
+        for intent in decision.intents:
+            made.journal.append(_published_record(made.position, intent))
+            made.intents.append((intent, _cause(made.position)))
+            if intent.kind is IntentKind.HARVEST and not rules.live:
+                made.past.append(suggested(made.position, intent))
 
 
-def _decision_record(position: Position, decision: Decision) -> Record:
-    intent = decision.intent
-    if decision.refusal is not None:
-        return _record(position, "held", action=decision.action, reason=decision.refusal.value)
-    if intent is None:
-        raise AssertionError("a decision without a refusal carries its intent")
+def _held_record(position: Position, decision: Decision, refusal: Refusal) -> Record:
+    return _record(position, "held", action=decision.action, reason=refusal.value)
+
+
+def _published_record(position: Position, intent: Intent) -> Record:
     stop = {} if intent.stop_price is None else {"stop_price": plain(intent.stop_price)}
     return _record(
         position,
         "published",
-        action=decision.action,
+        action=intent.action,
         reason=intent.reason,
         intent_id=intent.intent_id,
         side=intent.side.value,

@@ -8,9 +8,9 @@ import json
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 
-from kernel.holding import Holding
+from kernel.holding import Amounts, Holding, Origin
 from kernel.position import Position, parse_id
-from kernel.progress import Progress, Reservation
+from kernel.progress import Claim, Progress, Reservation
 from kernel.quantities import plain
 from kernel.quote import Quote
 
@@ -33,18 +33,24 @@ def to_fields(position: Position) -> dict[str, str]:
         "realized_pnl": plain(holding.realized_pnl),
         "fees": plain(holding.fees),
         "opened_ms": str(holding.opened_ms),
+        "funding": plain(holding.funding),
+        "other_fees": _amounts_text(holding.other_fees),
+        "origin": holding.origin.value,
         "banked_pnl": plain(position.banked_pnl),
         **_quote_fields(position.quote),
         "stop": _optional(progress.stop),
+        "stop_qty": _optional(progress.stop_qty),
         "break_even": "1" if progress.break_even else "0",
         "atr": _optional(progress.atr),
         "spent": ",".join(progress.spent),
         "failures": ",".join(f"{rung}:{n}" for rung, n in progress.failures),
         "carry": plain(progress.carry),
         "reservations": _reservations_text(progress.reservations),
+        "unanswered_ms": _unanswered_text(progress.reservations),
         "held": ",".join(f"{action}={reason}" for action, reason in progress.held),
         "frozen": position.frozen,
         "applied": f"{position.applied[0]}-{position.applied[1]}",
+        "overrides": position.overrides,
     }
 
 
@@ -71,6 +77,7 @@ def _position(book: str, fields: Mapping[str, str]) -> Position:
         banked_pnl=Decimal(fields["banked_pnl"]),
         frozen=fields["frozen"],
         applied=parse_id(fields["applied"]),
+        overrides=fields["overrides"],
     )
 
 
@@ -83,6 +90,9 @@ def _holding(fields: Mapping[str, str]) -> Holding:
         realized_pnl=Decimal(fields["realized_pnl"]),
         fees=Decimal(fields["fees"]),
         opened_ms=int(fields["opened_ms"]),
+        funding=Decimal(fields["funding"]),
+        other_fees=_amounts(fields["other_fees"]),
+        origin=Origin(fields["origin"]),
     )
 
 
@@ -115,6 +125,7 @@ def _progress(fields: Mapping[str, str]) -> Progress:
         carry=Decimal(fields["carry"]),
         reservations=_reservations(fields["reservations"]),
         stop=_decimal(fields["stop"]),
+        stop_qty=_decimal(fields["stop_qty"]),
         break_even=fields["break_even"] == "1",
         atr=_decimal(fields["atr"]),
         held=_pairs(fields["held"], "="),
@@ -122,21 +133,51 @@ def _progress(fields: Mapping[str, str]) -> Progress:
 
 
 def _reservations_text(reservations: tuple[Reservation, ...]) -> str:
-    if not reservations:
-        return ""
-    rows = [
-        [r.intent_id, plain(r.qty), list(r.rungs), r.placed_ms, plain(r.carried), plain(r.filled)] for r in reservations
-    ]
-    return json.dumps(rows, separators=(",", ":"))
+    return json.dumps([_row(r) for r in reservations], separators=(",", ":")) if reservations else ""
+
+
+def _row(r: Reservation) -> list[object]:
+    claims = [[claim.rung, claim.attempt, plain(claim.share)] for claim in r.claims]
+    return [r.intent_id, plain(r.qty), claims, r.placed_ms, plain(r.filled), plain(r.value), plain(r.pnl), r.overdue]
 
 
 def _reservations(text: str) -> tuple[Reservation, ...]:
-    if not text:
-        return ()
-    return tuple(
-        Reservation(intent_id, Decimal(qty), tuple(rungs), placed_ms, Decimal(carried), Decimal(filled))
-        for intent_id, qty, rungs, placed_ms, carried, filled in json.loads(text)
+    return tuple(_reservation(*row) for row in json.loads(text)) if text else ()
+
+
+def _reservation(
+    intent_id: str,
+    qty: str,
+    claims: list[tuple[str, int, str]],
+    placed_ms: int,
+    filled: str,
+    value: str,
+    pnl: str,
+    overdue: bool,
+) -> Reservation:
+    return Reservation(
+        intent_id,
+        Decimal(qty),
+        tuple(Claim(rung, attempt, Decimal(share)) for rung, attempt, share in claims),
+        placed_ms,
+        Decimal(filled),
+        Decimal(value),
+        Decimal(pnl),
+        overdue,
     )
+
+
+def _unanswered_text(reservations: tuple[Reservation, ...]) -> str:
+    """When the oldest intent was published that is unanswered and not called overdue; kept for the sweep to read."""
+    return str(min((r.placed_ms for r in reservations if not r.overdue), default=""))
+
+
+def _amounts_text(amounts: Amounts) -> str:
+    return ",".join(f"{asset}:{plain(amount)}" for asset, amount in amounts)
+
+
+def _amounts(text: str) -> Amounts:
+    return tuple((asset, Decimal(amount)) for asset, amount in _pairs(text, ":"))
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -11,17 +11,25 @@ from harvest_tasks.connection import Client, unshaped
 from harvest_tasks.door import admission
 from harvest_tasks.door.refusal import RefusalReason
 from harvest_tasks.settings import Settings
+from harvest_tasks.symbols import of_book
 from harvest_tasks.tracking import wire
 from harvest_tasks.tracking.deadletter import DeadLetter, raw
-from kernel.entry import Freeze
+from kernel.entry import Fill, Freeze, Funding, Outcome
 from kernel.position import parse_id
 
 DEADLETTER_MAXLEN: Final = 10_000
 READ_BATCH: Final = 500
 LOST_INPUT: Final = "lost_input"
+ADOPTING: Final = "adopting"
+POSITION_MODE: Final = "position_mode"
 
 RawEntry = tuple[str, Sequence[str]]
 """A stream id, and names and values in turn: a mapping would hide a name that is there twice."""
+
+Refusal = tuple[str, str, str, int, str]
+"""Packed freeze, and a dead letter's reason, sha256, size and head."""
+Directions = tuple[str, str, str, str, str, int | str, str]
+"""What route.lua is told of an entry after its id: kind, target, packed, reason, sha256, size, head."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +142,20 @@ class Route:
 
     def move(self, token: str, lease_ms: int, entries: Sequence[RawEntry]) -> Moved | Deposed | Behind:
         """Parse `entries` and move them, in one atomic step."""
+        directions = {entry_id: _directions(entry_id, flat) for entry_id, flat in entries}
+        raws = dict(entries)
+        while True:
+            kind, *values = self._call(token, lease_ms, directions)
+            if kind == "deposed":
+                return Deposed()
+            if kind == "behind":
+                return Behind()
+            if kind == "routed":
+                return Moved(int(values[0]), tuple(values[1:]))
+            for entry_id in values:
+                directions[entry_id] = _other_mode(entry_id, raws[entry_id], directions[entry_id])
+
+    def _call(self, token: str, lease_ms: int, directions: Mapping[str, Directions]) -> Any:
         args: list[script.Value] = [
             token,
             lease_ms,
@@ -141,16 +163,12 @@ class Route:
             keys.INBOX_PREFIX,
             DEADLETTER_MAXLEN,
             wire.pack(Freeze("", 0, LOST_INPUT)),
+            wire.pack(Freeze("", 0, ADOPTING)),
         ]
-        for entry_id, flat in entries:
-            args += _directions(entry_id, flat)
-        key_names = [keys.LEASE, self._source, keys.DEADLETTER, keys.BOOKS, keys.WAITING, keys.COUNTS, keys.LOST]
-        kind, *values = script.run(self._client, script.Call(script.load("route"), key_names, args))
-        if kind == "deposed":
-            return Deposed()
-        if kind == "behind":
-            return Behind()
-        return Moved(int(values[0]), tuple(values[1:]))
+        for entry_id, told in directions.items():
+            args += (entry_id, *told)
+        names = (keys.LEASE, self._source, keys.DEADLETTER, keys.BOOKS, keys.WAITING, keys.COUNTS, keys.LOST)
+        return script.run(self._client, script.Call(script.load("route"), (*names, keys.ADOPTION), args))
 
 
 def _standing(stream: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> Standing:
@@ -166,19 +184,40 @@ def _standing(stream: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) ->
     )
 
 
-def _directions(entry_id: str, flat: Sequence[str]) -> tuple[script.Value, ...]:
+def _directions(entry_id: str, flat: Sequence[str]) -> Directions:
     """What route.lua is told of one entry."""
     match _admission(entry_id, flat):
         case admission.Routed(symbol, None, entry):
-            return entry_id, "S", symbol, wire.pack(entry), "", "", "", ""
+            return "S", symbol, wire.pack(entry), "", "", "", ""
         case admission.Routed(_, str(book), entry):
-            return entry_id, "B", book, wire.pack(entry), "", "", "", ""
+            return _KINDS[type(entry)], book, wire.pack(entry), "", "", "", ""
         case admission.Refused(reason, detail, book):
-            letter = DeadLetter.of(f"{reason}: {detail}", entry_id, raw(zip(flat[::2], flat[1::2], strict=True)))
-            freeze = wire.pack(Freeze(entry_id, _arrival_ms(entry_id), f"refused_entry {entry_id}: {reason}"))
-            return entry_id, "R", book or "", freeze, letter.reason, letter.sha256, letter.size, letter.head
+            return "R", book or "", *_refusal(entry_id, flat, reason, detail)
         case _:
-            return entry_id, "I", "", "", "", "", "", ""
+            return "I", "", "", "", "", "", ""
+
+
+def _other_mode(entry_id: str, flat: Sequence[str], told: Directions) -> Directions:
+    """What it is told instead of an entry whose symbol is tracked in the other mode."""
+    kind, book, *_ = told
+    symbol = of_book(book)
+    if kind == "R":
+        return "M", symbol, *told[2:]
+    tracked = "one-way" if book != symbol else "hedge"
+    refusal = _refusal(entry_id, flat, POSITION_MODE, f"{symbol} is tracked in {tracked} mode, the entry is for {book}")
+    # Funding of the wrong book is money lost from view, but the position is as right as it was.
+    return ("M", symbol, *refusal) if kind == "B" else ("R", "", *refusal)
+
+
+def _refusal(entry_id: str, flat: Sequence[str], reason: str, detail: str) -> Refusal:
+    """The freeze of whatever the refused entry was for, and the letter about it."""
+    letter = DeadLetter.of(f"{reason}: {detail}", entry_id, raw(zip(flat[::2], flat[1::2], strict=True)))
+    freeze = Freeze(entry_id, _arrival_ms(entry_id), f"refused_entry {entry_id}: {reason}")
+    return wire.pack(freeze), letter.reason, letter.sha256, letter.size, letter.head
+
+
+_KINDS: Final[Mapping[type, str]] = {Fill: "B", Funding: "K", Outcome: "O"}
+"""How route.lua is told of an entry for one book."""
 
 
 def _admission(entry_id: str, flat: Sequence[str]) -> admission.Admission:

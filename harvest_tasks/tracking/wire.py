@@ -9,7 +9,19 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Final
 
-from kernel.entry import Entry, Fill, Freeze, Mark, Outcome, OutcomeStatus, Release, Side
+from kernel.entry import (
+    Adopt,
+    Entry,
+    Fill,
+    Freeze,
+    Funding,
+    Mark,
+    Outcome,
+    OutcomeStatus,
+    Overdue,
+    Release,
+    Side,
+)
 from kernel.quantities import plain
 
 
@@ -54,11 +66,19 @@ def _values(entry: Entry) -> tuple[str | int | None, ...]:
                 _text(entry.stop_loss),
                 _text(entry.atr),
                 _text(entry.fee),
+                entry.fee_asset,
             )
         case Mark():
             return "M", entry.source_id, entry.time_ms, plain(entry.price)
         case Outcome():
             return "O", entry.source_id, entry.time_ms, entry.status, entry.intent_id
+        case Funding():
+            return "U", entry.source_id, entry.time_ms, plain(entry.amount), entry.asset
+        case Adopt():
+            quantities = plain(entry.seen_qty), plain(entry.qty)
+            return "A", entry.source_id, entry.time_ms, *quantities, plain(entry.entry), _text(entry.stop)
+        case Overdue():
+            return "L", entry.source_id, entry.time_ms, entry.placed_before_ms
         case Freeze():
             return "Z", entry.source_id, entry.time_ms, entry.reason
         case Release():
@@ -76,6 +96,7 @@ def _fill(
     stop_loss: str | None,
     atr: str | None,
     fee: str | None,
+    fee_asset: str | None,
 ) -> Fill:
     return Fill(
         source_id,
@@ -88,6 +109,7 @@ def _fill(
         None if stop_loss is None else Decimal(stop_loss),
         None if atr is None else Decimal(atr),
         None if fee is None else Decimal(fee),
+        fee_asset,
     )
 
 
@@ -99,6 +121,16 @@ def _outcome(source_id: str, time_ms: int, status: str, intent_id: str) -> Outco
     return Outcome(source_id, time_ms, OutcomeStatus(status), intent_id)
 
 
+def _funding(source_id: str, time_ms: int, amount: str, asset: str | None) -> Funding:
+    return Funding(source_id, time_ms, Decimal(amount), asset)
+
+
+def _adopt(source_id: str, time_ms: int, seen_qty: str, qty: str, entry: str, stop: str | None) -> Adopt:
+    return Adopt(
+        source_id, time_ms, Decimal(seen_qty), Decimal(qty), Decimal(entry), None if stop is None else Decimal(stop)
+    )
+
+
 def _text(value: Decimal | None) -> str | None:
     return None if value is None else plain(value)
 
@@ -108,6 +140,9 @@ _ENTRIES: Final[dict[str, Callable[..., Entry]]] = {
     "F": _fill,
     "M": _mark,
     "O": _outcome,
+    "U": _funding,
+    "A": _adopt,
+    "L": Overdue,
     "Z": Freeze,
     "R": Release,
 }

@@ -91,7 +91,7 @@ def test_positions_show_the_open_books_in_figures(desk, harvest):
     desk.run(BUY | {"fee": "0.05"}, price("105.2"), BUY | {"side": "SELL", "qty": "0.25", "price": "105.2"})
     ((book, side, qty, entry, mark, _, unit, r, *rest),) = rows(harvest("positions"))
     assert (book, side, qty, entry, mark, unit, r) == ("BTCUSDT", "LONG", "0.75", "100", "105.2", "s", "0.52")
-    assert rest == ["+3.9", "+1.3", "0.05", "100.2", "0.5", "1", "1.5"]
+    assert rest == ["+3.9", "+1.3", "0.05", "0.12", "100.2", "0.5", "1", "1.5"]
 
 
 def test_positions_as_json_are_exact(desk, harvest):
@@ -113,7 +113,7 @@ def test_positions_as_json_are_exact(desk, harvest):
 def test_positions_show_flat_books_on_request_with_what_they_earned(desk, harvest):
     desk.run(BUY | {"fee": "0.1"}, BUY | {"side": "SELL", "price": "103"})
     assert harvest("positions").stdout.startswith("No position is open")
-    assert rows(harvest("positions", "--all")) == [["BTCUSDT", "FLAT", "+3", "0.1"]]
+    assert rows(harvest("positions", "--all")) == [["BTCUSDT", "FLAT", "+3", "0.1", "0.29"]]
 
 
 def test_positions_name_the_frozen_and_why(desk, harvest):
@@ -202,7 +202,7 @@ def test_explain_tells_of_risk_rungs_guards_and_the_last_decisions(desk, harvest
         "Now nothing is due",
         "Next SELL 0.25 (rung 1) at mark 110",
         "Risk 10 per unit, 10 % of the entry: as it was when it opened, like a stop at 90",
-        "Stop 100.2, past break-even; it does not trail, as no fill named an ATR",
+        "Stop 100.2, past break-even; it does not trail, as no ATR is known",
         "R 0.5 25 % 105 -0.19 % spent R 1 25 % 110 +4.56 % armed",
         "killed lets pass quantum:kill is off",
         "published partial:0.5:1 SELL 0.25 R=0.52 >= 0.5",

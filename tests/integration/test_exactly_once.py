@@ -8,13 +8,14 @@ from desk import Desk, assert_all_accounted_for
 from redis.exceptions import ResponseError
 
 from harvest_tasks import keys
-from harvest_tasks.brain import Brain, rules_of
+from harvest_tasks.brain import Brain
 from harvest_tasks.connection import connect
 from harvest_tasks.tracking.commitment import Committed, Conflict
 from harvest_tasks.tracking.lease import LEASE_MS, Lease
 from harvest_tasks.tracking.ledger import Ledger
 from harvest_tasks.tracking.loading import Busy, Failed
 from harvest_tasks.tracking.plan import plan
+from harvest_tasks.tracking.reference import base_rules
 from harvest_tasks.tracking.routing import Behind, Deposed, Moved, Route
 from harvest_tasks.watcher import watch
 
@@ -36,7 +37,7 @@ def route(desk):
 
 def planned(desk, ledger, book="BTCUSDT"):
     guards, (loaded,) = ledger.load([book])
-    return loaded, plan(loaded.position, loaded.batch, rules_of(desk.settings), guards, loaded.terms, {})
+    return loaded, plan(loaded.position, loaded.batch, base_rules(desk.settings), guards, loaded.terms, {})
 
 
 def inbox_ids(desk, book="BTCUSDT"):

@@ -12,9 +12,10 @@ from harvest_tasks.demo.board import Board, Sent
 from harvest_tasks.demo.panels import screen
 from harvest_tasks.demo.view import Lines, Screen, view
 from harvest_tasks.settings import Settings
+from harvest_tasks.tracking.reference import base_rules
 from kernel.position import Position
 
-LADDER = Settings.from_env({}).ladder
+RULES = base_rules(Settings.from_env({}))
 HELD, _ = run([fill("BUY", "0.5", "60000", stop_loss=Decimal(59000)), mark("60640.5")])
 SENT = Sent(
     {
@@ -52,7 +53,7 @@ BOARD = Board(
 def drawn(width: int, height: int) -> list[str]:
     console = Console(file=io.StringIO(), width=width, height=height)
     with console.capture() as captured:
-        console.print(screen(BOARD, LADDER, height))
+        console.print(screen(BOARD, RULES, height))
     return captured.get().splitlines()
 
 
@@ -82,13 +83,13 @@ def test_everything_that_matters_is_readable(width: int, height: int) -> None:
 
 
 def test_a_terminal_gets_the_screen_and_a_file_gets_lines() -> None:
-    assert isinstance(view(Console(file=io.StringIO(), force_terminal=True), LADDER), Screen)
-    assert isinstance(view(Console(file=io.StringIO()), LADDER), Lines)
+    assert isinstance(view(Console(file=io.StringIO(), force_terminal=True), RULES), Screen)
+    assert isinstance(view(Console(file=io.StringIO()), RULES), Lines)
 
 
 def test_a_line_says_how_far_it_is() -> None:
     out = io.StringIO()
-    with view(Console(file=out, width=40), LADDER) as lines:
+    with view(Console(file=out, width=40), RULES) as lines:
         assert not lines.is_due
         lines.show(BOARD)
     assert out.getvalue() == "minute 212 of 480: 20 opened, 17 harvested, 18 closed; +0.00 USDT realized\n"

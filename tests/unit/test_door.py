@@ -280,7 +280,7 @@ def test_an_outcome_may_show_a_price_and_quantity_of_zero() -> None:
         (outcome_fields(intent_id=""), IgnoredReason.NO_INTENT_ID),
         (outcome_fields(symbol=None), IgnoredReason.NO_SYMBOL),
         (fill_fields(status="NEW"), IgnoredReason.UNKNOWN_STATUS),
-        (fill_fields(status="FUNDING"), IgnoredReason.UNKNOWN_STATUS),
+        (fill_fields(status="SETTLED"), IgnoredReason.UNKNOWN_STATUS),
         (fill_fields(status="FILLED "), IgnoredReason.UNKNOWN_STATUS),
         (fill_fields(status="x" * 4000), IgnoredReason.UNKNOWN_STATUS),
         # str.upper() turns this ligature into FI

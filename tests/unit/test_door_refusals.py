@@ -291,6 +291,8 @@ def words() -> Iterator[Case]:
     for field in ("fill_id", "order_id", "intent_id", "correlation_id"):
         yield Case(f"{field}: a space", fill_fields(**{field: "a b"}), Reason.BAD_ID, says=field)
     yield Case("intent_id: of an outcome", outcome_fields(intent_id="a b"), Reason.BAD_ID, None)
+    for text in ("B", "US DT", "USD₮", "-", "A" * 17, "ﬁat"):
+        yield Case(f"fee_asset: {text:.5}", fill_fields(fee="1", fee_asset=text), Reason.BAD_ASSET, says="fee_asset")
 
 
 def times() -> Iterator[Case]:

@@ -63,7 +63,7 @@ def test_what_is_due_and_was_refused_before_is_told_again():
     (decision,) = told(position, killed).due
     assert (decision.action, decision.refusal) == ("partial:0.5+1:1", Refusal.KILLED)
     (decision,) = told(position).due
-    assert (decision.intent.qty, decision.refusal) == (Decimal("0.5"), None)
+    assert (decision.intents[0].qty, decision.refusal) == (Decimal("0.5"), None)
 
 
 def test_explaining_decides_what_the_next_look_will_decide():
@@ -84,7 +84,8 @@ def test_an_intent_that_is_out_already_is_a_duplicate():
 def test_the_next_intent_takes_along_what_is_due_by_then():
     held = opened(long_100(), mark("105"), the_guards=guards(killed=True))
     upcoming = told(held).upcoming
-    assert (upcoming.price, upcoming.intent.rungs, upcoming.intent.qty) == (Decimal(110), ("0.5", "1"), Decimal("0.5"))
+    (intent,) = upcoming.intents
+    assert (upcoming.price, intent.rungs, intent.qty) == (Decimal(110), ("0.5", "1"), Decimal("0.5"))
 
 
 def test_the_next_intent_meets_the_guards_with_a_fresh_mark():

@@ -4,15 +4,15 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
 
-from books import START_MS, TERMS, guards, ladder, look, rules
+from books import START_MS, TERMS, guards, intents, ladder, look, rules
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel.entry import Entry, Fill, Mark, Outcome, OutcomeStatus, Side
+from kernel.instrument import Instrument
 from kernel.ladder import Basis
 from kernel.position import Position, apply, fold
 from kernel.quantities import exact
-from kernel.rules import Instrument
 
 quantities = st.decimals("0.001", "50", places=3)
 prices = st.decimals("50", "200", places=2)
@@ -123,10 +123,7 @@ def test_every_promise_about_intents_holds_at_every_step(history, live, basis, s
         position = apply(position, answered(step, sent), TERMS)
         before = position
         position, decisions = look(position, the_rules, guards())
-        for decision in decisions:
-            intent = decision.intent
-            if decision.refusal is not None:
-                continue
+        for intent in intents(decisions):
             assert (intent.position_id, intent.action) not in seen_actions
             seen_actions.add((intent.position_id, intent.action))
             assert intent.side.sign == -before.holding.sign
@@ -136,7 +133,10 @@ def test_every_promise_about_intents_holds_at_every_step(history, live, basis, s
                 assert intent.qty % Decimal(step_size) == 0 or intent.qty == before.available
                 sent.append(intent)
             else:
-                assert is_tighter(before.progress.stop, intent.stop_price, before.holding.sign)
+                resized = intent.action.startswith("resize:")
+                assert resized == (intent.stop_price == before.progress.stop)
+                assert resized or is_tighter(before.progress.stop, intent.stop_price, before.holding.sign)
+                assert intent.qty == abs(before.holding.qty)
                 assert (before.quote.mark - intent.stop_price) * before.holding.sign > 0
         assert 0 <= position.progress.reserved <= abs(position.holding.qty)
         assert look(position, the_rules, guards()) == (position, [])  # an extra bell publishes nothing
@@ -168,7 +168,7 @@ def test_harvests_of_one_lifecycle_sum_to_at_most_the_ladders_share_of_the_base(
     for i, price in enumerate(marks):
         position = apply(position, Mark(f"{2 + i}-0", 2 + i, price), TERMS)
         position, decisions = look(position, rules(live=True), guards())
-        taken += sum(d.intent.qty for d in decisions)
+        taken += sum(intent.qty for intent in intents(decisions))
     assert taken <= qty * Decimal("0.75")
 
 
@@ -180,7 +180,7 @@ def test_which_rungs_fire_does_not_depend_on_the_quantity(marks, qty, factor):
         for i, price in enumerate(marks):
             position = apply(position, Mark(f"{2 + i}-0", 2 + i, price), TERMS)
             position, decisions = look(position, rules(), guards())
-            fired += [(i, d.intent.rungs, d.intent.reason) for d in decisions]
+            fired += [(i, intent.rungs, intent.reason) for intent in intents(decisions)]
         return fired
 
     assert rungs_of(qty) == rungs_of(qty * factor)
@@ -199,9 +199,7 @@ def test_a_short_mirrors_a_long(marks, qty):
             reflected = Decimal(100) + reflect * (price - 100)
             position = apply(position, Mark(f"{2 + i}-0", 2 + i, reflected), TERMS)
             position, decisions = look(position, the_rules, guards())
-            made += [
-                (i, d.intent.kind, d.intent.qty, d.intent.rungs, mirrored_stop(d.intent, reflect)) for d in decisions
-            ]
+            made += [(i, it.kind, it.qty, it.rungs, mirrored_stop(it, reflect)) for it in intents(decisions)]
         return [m for m in made if m[1] != "TRAIL_UPDATE"]
 
     assert harvests(Side.BUY, 1) == harvests(Side.SELL, -1)

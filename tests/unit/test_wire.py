@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvest_tasks.tracking.wire import BadWire, pack, unpack
-from kernel.entry import Entry, Fill, Freeze, Mark, Outcome, OutcomeStatus, Release, Side
+from kernel.entry import Adopt, Entry, Fill, Freeze, Funding, Mark, Outcome, OutcomeStatus, Overdue, Release, Side
 
 ids = st.builds("{}-{}".format, st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
 times = st.integers(0, 2**53)
@@ -52,10 +52,15 @@ def test_what_is_packed_is_unpacked_exactly(entry: Entry) -> None:
     [
         (
             fill(qty="0.50", price="6E+4", trade_id="7", fee="-0.010"),
-            '["F","1700000000123-0",1700000000123,"BUY","0.5","60000","7",null,null,null,"-0.01"]',
+            '["F","1700000000123-0",1700000000123,"BUY","0.5","60000","7",null,null,null,"-0.01",null]',
         ),
         (mark("0.000000000001"), '["M","1700000000123-0",1700000000123,"0.000000000001"]'),
         (outcome(), '["O","1700000000123-0",1700000000123,"REJECTED","h-1"]'),
+        (Funding("1-1", 5, Decimal("-0.50")), '["U","1-1",5,"-0.5",null]'),
+        (Funding("1-1", 5, Decimal(1), "BNB"), '["U","1-1",5,"1","BNB"]'),
+        (Adopt("", 5, Decimal(0), Decimal("-1.50"), Decimal(100)), '["A","",5,"0","-1.5","100",null]'),
+        (Adopt("", 5, Decimal(1), Decimal(2), Decimal(100), Decimal(90)), '["A","",5,"1","2","100","90"]'),
+        (Overdue("", 5, 4), '["L","",5,4]'),
         (Freeze("1-1", 5, "lost"), '["Z","1-1",5,"lost"]'),
         (Release("1-1", 5), '["R","1-1",5]'),
     ],

@@ -1,0 +1,121 @@
+"""`harvest history`."""
+
+from collections.abc import Sequence
+
+import click
+from rich.text import Text
+
+from harvest_tasks import symbols
+from harvest_tasks.commands.server import reached
+from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json
+from harvest_tasks.commands.wording import cost, duration, figure, money, r_text, recent
+from harvest_tasks.operations import past
+from harvest_tasks.operations.past import Past
+from harvest_tasks.symbols import of_book
+from harvest_tasks.tracking.controls import known_books
+from harvest_tasks.tracking.history import Harvest, HarvestKind, Lifecycle
+from kernel.holding import Origin
+
+HARVESTS = (
+    Column("Time (UTC)"),
+    Column("Book"),
+    Column("Lifecycle"),
+    Column("Rungs"),
+    Column("Qty", right=True),
+    Column("Price", right=True),
+    Column("R", right=True),
+    Column("PnL", right=True),
+    Column("What"),
+)
+LIFECYCLES = (
+    Column("Closed (UTC)"),
+    Column("Lifecycle"),
+    Column("Side"),
+    Column("Entered", right=True),
+    Column("Entry", right=True),
+    Column("Held", right=True),
+    Column("Realized", right=True),
+    Column("Fees", right=True),
+    Column("Funding", right=True),
+    Column("Other fees"),
+    Column("Net", right=True),
+    Column("Net R", right=True),
+    Column("Origin"),
+)
+
+
+def _symbol(_ctx: click.Context, _param: click.Parameter, text: str | None) -> str | None:
+    try:
+        return None if text is None else symbols.valid(of_book(text.upper()))
+    except symbols.InvalidSymbol as error:
+        raise click.BadParameter(str(error)) from error
+
+
+@click.command()
+@click.argument("symbol", required=False, callback=_symbol)
+@click.option("--limit", type=click.IntRange(1, 100), default=10, show_default=True, help="Rows of each table.")
+@json_option
+def history(symbol: str | None, limit: int, as_json: bool) -> None:
+    """Show past harvests and closed positions, of SYMBOL or of all, newest first.
+
+    A harvest is executed when fills named its intent; in shadow mode it was suggested, and its PnL is what it would
+    have made at the mark. PnL and Realized are before fees; Net is after fees and funding, and Net R the same in units
+    of the risk of all that was entered. The last 100 of each kind are kept per symbol.
+    """
+    with reached() as (_, client):
+        names = [symbol] if symbol else sorted({of_book(book) for book in known_books(client)})
+        found = past.read(client, names)
+    shown = Past(found.harvests[:limit], found.lifecycles[:limit], found.unreadable)
+    if as_json:
+        show_json(shown)
+    else:
+        _tell(shown, symbol)
+
+
+def _tell(shown: Past, symbol: str | None) -> None:
+    if not shown.harvests and not shown.lifecycles:
+        click.echo(f"Nothing was harvested or closed yet{f' of {symbol}' if symbol else ''}: see `harvest positions`.")
+    if shown.harvests:
+        show(HARVESTS, [_harvest_cells(row) for row in shown.harvests])
+    if shown.harvests and shown.lifecycles:
+        click.echo()
+    if shown.lifecycles:
+        show(LIFECYCLES, [_lifecycle_cells(row) for row in shown.lifecycles])
+    if shown.unreadable:
+        click.echo(f"harvest: {shown.unreadable} rows of the history cannot be read", err=True)
+
+
+def _harvest_cells(row: Harvest) -> Sequence[Cell]:
+    return [
+        recent(row.time_ms),
+        row.book,
+        row.position_id.rpartition(":")[2],
+        " ".join(row.rungs),
+        figure(row.qty),
+        figure(row.price),
+        r_text(row.r),
+        _coloured(money(row.pnl), row.pnl > 0),
+        Text(row.kind.value, "bold" if row.kind is HarvestKind.EXECUTED else ""),
+    ]
+
+
+def _lifecycle_cells(row: Lifecycle) -> Sequence[Cell]:
+    return [
+        recent(row.closed_ms),
+        row.position_id,
+        row.side,
+        figure(row.base_qty),
+        figure(row.entry),
+        duration(max(0, row.closed_ms - row.opened_ms)),
+        money(row.realized_pnl),
+        cost(row.fees),
+        money(row.funding) if row.funding else "",
+        " ".join(f"{figure(amount)} {asset}" for asset, amount in row.other_fees.items()),
+        _coloured(money(row.net_pnl), row.net_pnl > 0),
+        r_text(row.net_r),
+        "" if row.origin == Origin.FILLS else row.origin,
+    ]
+
+
+def _coloured(text: str, won: bool) -> Text:
+    return Text(text, "green" if won else "red")

@@ -1,0 +1,47 @@
+"""Past harvests and lifecycles of a symbol, read back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from harvest_tasks import keys
+from harvest_tasks.connection import Client
+from harvest_tasks.tracking.history import Harvest, Lifecycle
+
+Row = TypeVar("Row")
+HARVESTS: Final = TypeAdapter(Harvest)
+LIFECYCLES: Final = TypeAdapter(Lifecycle)
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """Both newest first. `unreadable` counts rows that Harvest did not write."""
+
+    harvests: Sequence[Harvest]
+    lifecycles: Sequence[Lifecycle]
+    unreadable: int = 0
+
+
+def read(client: Client, symbols: Sequence[str]) -> Past:
+    """Of all `symbols` together."""
+    with client.pipeline(transaction=False) as pipe:
+        for symbol in symbols:
+            pipe.lrange(keys.history(symbol), 0, -1)
+            pipe.lrange(keys.lifecycles(symbol), 0, -1)
+        replies: list[list[str]] = pipe.execute()
+    harvests = [_row(HARVESTS, text) for reply in replies[::2] for text in reply]
+    lifecycles = [_row(LIFECYCLES, text) for reply in replies[1::2] for text in reply]
+    return Past(
+        sorted((row for row in harvests if row), key=lambda row: row.time_ms, reverse=True),
+        sorted((row for row in lifecycles if row), key=lambda row: row.closed_ms, reverse=True),
+        harvests.count(None) + lifecycles.count(None),
+    )
+
+
+def _row(rows: TypeAdapter[Row], text: str) -> Row | None:
+    try:
+        return rows.validate_json(text)
+    except ValidationError:
+        return None

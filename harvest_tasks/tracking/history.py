@@ -1,0 +1,178 @@
+"""What came of a book's harvests and lifecycles, one row each, worked out from the position before and after an entry.
+
+In live mode a harvest is a row once its intent is done: filled, ended, or overtaken by the position's close. In shadow
+mode nobody fills intents, so a row says what was suggested. Pure.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from decimal import ROUND_DOWN, Decimal
+from enum import StrEnum
+from typing import Any, Final
+
+from kernel import holding as holdings
+from kernel.entry import Entry, Fill
+from kernel.holding import Holding
+from kernel.intent import Intent
+from kernel.position import Position
+from kernel.progress import Reservation
+from kernel.quantities import EXACT, on_grid, plain
+
+KEPT: Final = 100
+"""Rows of a kind and symbol."""
+SHOWN_R: Final = Decimal("0.000001")
+
+
+class HarvestKind(StrEnum):
+    EXECUTED = "executed"
+    SUGGESTED = "suggested"
+
+
+@dataclass(frozen=True, slots=True)
+class Harvest:
+    """`qty` (base currency) taken at the mean `price`, with the gross profit `pnl` (quote currency), at `r` multiples
+    of the risk, cut to 6 decimals. What was only suggested has the mark as its price.
+    """
+
+    kind: HarvestKind
+    time_ms: int
+    book: str
+    position_id: str
+    intent_id: str
+    rungs: tuple[str, ...]
+    qty: Decimal
+    price: Decimal
+    r: Decimal
+    pnl: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Lifecycle:
+    """A position from its open to its close. `net_pnl` is `realized_pnl` - `fees` + `funding` (quote currency), `net_r`
+    the same in units of the risk of all that was entered, cut to 6 decimals; other assets are not in it.
+    """
+
+    book: str
+    position_id: str
+    side: str
+    origin: str
+    opened_ms: int
+    closed_ms: int
+    base_qty: Decimal
+    entry: Decimal
+    risk_per_unit: Decimal
+    realized_pnl: Decimal
+    fees: Decimal
+    funding: Decimal
+    other_fees: Mapping[str, Decimal]
+    net_pnl: Decimal
+    net_r: Decimal
+
+
+Row = Harvest | Lifecycle
+
+
+def written(row: Row) -> str:
+    """`row` as JSON text; decimals are plain text in it."""
+    return json.dumps(asdict(row), separators=(",", ":"), default=_plain)
+
+
+def rows(before: Position, after: Position, entry: Entry) -> Iterator[Row]:
+    """What `entry` brought to an end, in order: harvests first."""
+    if not before.is_open:
+        return
+    ended = after.epoch != before.epoch or not after.is_open
+    still_open = () if ended else after.progress.reservations
+    kept = {reservation.intent_id for reservation in still_open}
+    for reservation in before.progress.reservations:
+        if reservation.intent_id not in kept:
+            yield from _executed(before, entry, reservation)
+    if ended:
+        yield _closed(before, _final(before, after, entry), entry.time_ms)
+
+
+def suggested(position: Position, intent: Intent) -> Harvest:
+    """The row of an intent that was published in shadow mode."""
+    profit = (intent.mark - intent.entry_price) * position.holding.sign
+    return Harvest(
+        HarvestKind.SUGGESTED,
+        intent.time_ms,
+        intent.book,
+        intent.position_id,
+        intent.intent_id,
+        intent.rungs,
+        intent.qty,
+        intent.mark,
+        _r(profit, position.holding),
+        profit * intent.qty,
+    )
+
+
+def _executed(before: Position, entry: Entry, reservation: Reservation) -> Iterator[Harvest]:
+    """The row of an intent that is done, unless it was never filled."""
+    done = _with_last_fill(before.holding, entry, reservation)
+    if not done.filled:
+        return
+    yield Harvest(
+        HarvestKind.EXECUTED,
+        entry.time_ms,
+        before.book,
+        before.position_id,
+        done.intent_id,
+        tuple(claim.rung for claim in done.claims),
+        done.filled,
+        on_grid(EXACT.divide(done.value, done.filled)),
+        _r(EXACT.divide(done.pnl, done.filled), before.holding),
+        done.pnl,
+    )
+
+
+def _with_last_fill(held: Holding, entry: Entry, reservation: Reservation) -> Reservation:
+    if not isinstance(entry, Fill) or entry.intent_id != reservation.intent_id:
+        return reservation
+    qty = min(entry.qty, abs(held.qty))
+    return reservation.after(qty, entry.price, (entry.price - held.avg_entry) * qty * held.sign)
+
+
+def _final(before: Position, after: Position, entry: Entry) -> Holding:
+    """The holding of the lifecycle that ended: of a flip, without the fee, which counts in the new one."""
+    if after.epoch == before.epoch:
+        return after.holding
+    if isinstance(entry, Fill):
+        return holdings.reduced(before.holding, abs(before.holding.qty), entry.price)
+    return before.holding
+
+
+def _closed(before: Position, final: Holding, time_ms: int) -> Lifecycle:
+    return Lifecycle(
+        book=before.book,
+        position_id=before.position_id,
+        side="LONG" if before.holding.sign > 0 else "SHORT",
+        origin=final.origin.value,
+        opened_ms=final.opened_ms,
+        closed_ms=time_ms,
+        base_qty=final.base_qty,
+        entry=final.avg_entry,
+        risk_per_unit=final.risk_per_unit,
+        realized_pnl=final.realized_pnl,
+        fees=final.fees,
+        funding=final.funding,
+        other_fees=dict(final.other_fees),
+        net_pnl=final.net_pnl,
+        net_r=_cut(final.net_r),
+    )
+
+
+def _r(profit_per_unit: Decimal, holding: Holding) -> Decimal:
+    return _cut(EXACT.divide(profit_per_unit, holding.risk_per_unit))
+
+
+def _cut(r: Decimal) -> Decimal:
+    return r.quantize(SHOWN_R, rounding=ROUND_DOWN, context=EXACT)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Decimal):
+        return plain(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")

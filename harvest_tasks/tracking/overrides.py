@@ -1,0 +1,125 @@
+"""The rules that a desk sets for one symbol: the hash `quantum:config:harvest:<SYMBOL>`, as it was read.
+
+What always holds:
+1. Whatever the hash holds, each field is either used or refused with a reason; a refused one changes no rule.
+2. A field is read by the reader of the setting it stands in for, so both allow the same, up to `LONGEST_TEXT`.
+3. A ladder that has a rung still has one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Any, Final
+
+from harvest_tasks.environ import readers, variables
+from harvest_tasks.settings import Settings
+from kernel.ladder import Ladder
+from kernel.rules import Rules
+
+SETTING_OF: Final = {
+    "ladder": "harvest_ladder",
+    "min_r": "harvest_min_r",
+    "set_be_at_r": "harvest_set_be_at_r",
+    "trail_atr_mult": "harvest_trail_atr_mult",
+}
+"""The fields that may be set, in the order they are told, and the setting that each stands in for."""
+
+LONGEST_TEXT: Final = 1_000
+"""Characters of one field that are read: an environment is small by nature, a Redis value is not."""
+LONGEST_LINE: Final = 400
+_LONGEST_VALUE: Final = 160
+"""Characters of one value in the line, so that a long ladder hides none of the others."""
+_MOST_STRANGERS: Final = 3
+"""Unknown fields that are named; the others are counted."""
+
+_READERS: Final = {name: readers.of(Settings.model_fields[setting]) for name, setting in SETTING_OF.items()}
+
+
+@dataclass(slots=True)
+class _Sorted:
+    """Values in use and reasons of refusal, both by field, out of the texts of the known fields."""
+
+    texts: Mapping[str, str]
+    used: dict[str, Any] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+
+    def refuse(self, name: str, why: str) -> None:
+        self.used.pop(name, None)
+        self.refused[name] = variables.line(name, self.texts[name], why)
+
+
+def overridden(rules: Rules, default_min_r: Decimal, full_ladder: Ladder, fields: Mapping[str, str]) -> Rules:
+    """`rules` with the symbol's own in their place, and `overrides` as one printable line that says which, and what
+    was refused; empty for an empty hash.
+
+    `full_ladder` is the deployment's before its rungs under `default_min_r` are cut; one at least is above.
+    """
+    found = _read({name: fields[name] for name in SETTING_OF if name in fields})
+    ladder = _cut(found, default_min_r, full_ladder)
+    return replace(
+        rules,
+        ladder=ladder,
+        set_be_at_r=found.used.get("set_be_at_r", rules.set_be_at_r),
+        trail_atr_mult=found.used.get("trail_atr_mult", rules.trail_atr_mult),
+        overrides=_line(found, sorted(fields.keys() - SETTING_OF.keys())),
+    )
+
+
+def not_a_hash(rules: Rules, key: str) -> Rules:
+    """`rules`, saying that `key` holds something else than fields."""
+    return replace(rules, overrides=_shortened(f"refused {key}: is not a hash", LONGEST_LINE))
+
+
+def _read(texts: Mapping[str, str]) -> _Sorted:
+    """Each field by itself."""
+    found = _Sorted(texts, refused=variables.damaged(texts))
+    for name in texts:
+        if name not in found.refused:
+            _read_one(found, name)
+    return found
+
+
+def _read_one(found: _Sorted, name: str) -> None:
+    text = found.texts[name]
+    if len(text) > LONGEST_TEXT:
+        found.refuse(name, f"is over {LONGEST_TEXT} characters")
+        return
+    try:
+        found.used[name] = _READERS[name](text)
+    except ValueError as error:
+        found.refuse(name, str(error))
+
+
+def _cut(found: _Sorted, default_min_r: Decimal, full_ladder: Ladder) -> Ladder:
+    """The ladder without the rungs under `min_r`. Refuses `min_r`, and then `ladder`, when none would be left."""
+    for blamed in ("min_r", "ladder"):
+        whole = Ladder(found.used.get("ladder", full_ladder.rungs), full_ladder.basis)
+        ladder = whole.at_least(found.used.get("min_r", default_min_r))
+        if ladder.rungs:
+            return ladder
+        if blamed in found.used:
+            found.refuse(blamed, "leaves no rung")
+    return full_ladder.at_least(default_min_r)
+
+
+def _line(found: _Sorted, strangers: list[str]) -> str:
+    """The same for the same hash, whatever the order of its fields."""
+    used = " ".join(
+        f"{name}={_shortened(variables.written(found.used[name]), _LONGEST_VALUE)}"
+        for name in SETTING_OF
+        if name in found.used
+    )
+    refused = [f"refused {found.refused[name]}" for name in SETTING_OF if name in found.refused]
+    parts = [*([used] if used else []), *refused, *([_unknown(strangers)] if strangers else [])]
+    return _shortened("; ".join(parts), LONGEST_LINE)
+
+
+def _unknown(strangers: list[str]) -> str:
+    named = ", ".join(variables.shown("", name) for name in strangers[:_MOST_STRANGERS])
+    more = len(strangers) - _MOST_STRANGERS
+    counted = f" and {more} more" if more > 0 else ""
+    return f"refused {named}{counted}: not one of {', '.join(SETTING_OF)}"
+
+
+def _shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 3] + "..."

@@ -1,0 +1,104 @@
+"""What a decision needs to know of a symbol besides its position: the rules that hold for it, and its ATR."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from time import monotonic
+from typing import Any, Final
+
+from harvest_tasks import keys
+from harvest_tasks.connection import Client
+from harvest_tasks.door.numbers import positive
+from harvest_tasks.door.refusal import Unusable
+from harvest_tasks.settings import Settings
+from harvest_tasks.tracking.overrides import not_a_hash, overridden
+from kernel.instrument import Instrument
+from kernel.ladder import Ladder
+from kernel.rules import Rules
+
+CACHE_SEC: Final = 5.0
+"""How long a change of a symbol's rules may go unnoticed."""
+
+
+def base_rules(settings: Settings) -> Rules:
+    """How this deployment harvests a symbol of which it knows nothing more."""
+    return Rules(
+        ladder=settings.ladder,
+        set_be_at_r=settings.harvest_set_be_at_r,
+        trail_atr_mult=settings.harvest_trail_atr_mult,
+        min_stop_move_pct=settings.change_eps_pct,
+        cost_bps=getattr(settings, "harvest_cost_bps", Decimal(0)),
+        instrument=Instrument(min_notional=settings.harvest_min_notional),
+        max_parts=settings.harvest_max_actions_per_min,
+        live=settings.is_live,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Rules, and when they were asked for (seconds of the cache's clock)."""
+
+    rules: Rules
+    asked: float
+
+
+class Reference:
+    """The rules by symbol, as Redis and the settings have them; a read is remembered for `CACHE_SEC`."""
+
+    def __init__(self, client: Client, settings: Settings, clock: Callable[[], float] = monotonic) -> None:
+        self._client = client
+        self._settings = settings
+        self._clock = clock
+        self._base = base_rules(settings)
+        self._ladder = Ladder(settings.harvest_ladder, settings.harvest_ladder_basis)
+        self._kept: dict[str, _Kept] = {}
+
+    def rules(self, symbols: Iterable[str]) -> dict[str, Rules]:
+        """The rules of each of `symbols`; at most one round trip. Raises redis-py's errors, except for a key of a
+        wrong type.
+        """
+        wanted = list(dict.fromkeys(symbols))
+        now = self._clock()
+        # What is too old goes as a whole, so that symbols no longer asked for leave nothing behind.
+        known = {symbol: kept for symbol, kept in self._kept.items() if now - kept.asked < CACHE_SEC}
+        missing = [symbol for symbol in wanted if symbol not in known]
+        if missing:
+            known |= {symbol: _Kept(rules, now) for symbol, rules in self._read(missing).items()}
+            self._kept = known
+        return {symbol: known[symbol].rules for symbol in wanted}
+
+    def _read(self, symbols: Sequence[str]) -> dict[str, Rules]:
+        with self._client.pipeline(transaction=False) as pipe:
+            for symbol in symbols:
+                pipe.hget(self._settings.marketstate_prefix + symbol, "atr")
+                pipe.hgetall(keys.overrides(symbol))
+            replies = [_checked(reply) for reply in pipe.execute(raise_on_error=False)]
+        return {symbol: self._rules(symbol, *replies[i * 2 : i * 2 + 2]) for i, symbol in enumerate(symbols)}
+
+    def _rules(self, symbol: str, atr: Any, fields: Any) -> Rules:
+        """From the replies about one symbol; None stands for a key of a wrong type."""
+        rules = replace(self._base, instrument=self._instrument(symbol), atr=_atr(atr))
+        if fields is None:
+            return not_a_hash(rules, keys.overrides(symbol))
+        return overridden(rules, self._settings.harvest_min_r, self._ladder, fields)
+
+    def _instrument(self, symbol: str) -> Instrument:
+        """The exchange's rules for the symbol."""
+        return self._base.instrument
+
+
+def _checked(reply: Any) -> Any:
+    """None for the error of a key of a wrong type; any other error is raised."""
+    if not isinstance(reply, Exception):
+        return reply
+    if not str(reply).startswith("WRONGTYPE"):
+        raise reply
+    return None
+
+
+def _atr(stated: str | None) -> Decimal | None:
+    """A price difference; what cannot be one is as good as none."""
+    try:
+        return positive("atr", stated)
+    except Unusable:
+        return None
