@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Final
 
-from harvest_tasks import brain
+from harvest_tasks import brain, keys
 from harvest_tasks.celery import app
 from harvest_tasks.clock import server_ms
 from harvest_tasks.connection import Client, shared
 from harvest_tasks.settings import Settings, current
 from harvest_tasks.tracking import controls
+from harvest_tasks.tracking.directions import RawEntry
 from harvest_tasks.tracking.lease import LEASE_MS, Lease
-from harvest_tasks.tracking.routing import Deposed, Moved, RawEntry, Route, Standing
+from harvest_tasks.tracking.routing import Deposed, InputGone, InputUnusable, Moved, Route
+from harvest_tasks.tracking.standing import Standing
 
 log = logging.getLogger(__name__)
 
@@ -51,9 +53,22 @@ def watch(client: Client, settings: Settings, seconds: float, ring: Bell) -> boo
     except LeaseLost:
         log.warning("watch lease lost")
         return False
+    except InputGone as gone:
+        log.warning("%s: beginning again", gone)
+    except InputUnusable as unusable:
+        _freeze_once(client, str(unusable), ring)
+        return False
     finally:
         lease.release()
     return True
+
+
+def _freeze_once(client: Client, why: str, ring: Bell) -> None:
+    """Of an input that is no stream; said once, though it is tried each second."""
+    if not client.exists(keys.LOST):
+        books = controls.freeze_all(client, 0, why, server_ms(client))
+        log.error("%s; books frozen: %d", why, len(books))
+        ring(books)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +82,14 @@ class Watcher:
 
     def run(self, deadline: float) -> None:
         """Read until `deadline` (monotonic). Raises `LeaseLost`."""
-        self.route.ensure_group()
+        self.route.ensure_group(lost=self._destroyed)
         self._take_over()
         while (left := deadline - monotonic()) > 0:
             entries, standing = self.route.read()
             if standing.is_miscounted:
                 self._report(standing, entries)
             if entries:
-                self._move(entries)
+                self._move(entries, standing.read_after(len(entries)))
             elif self.lease.renew():
                 self.route.wait(standing.delivered_id, max(1, min(BLOCK_MS, int(left * 1000))))
             else:
@@ -85,7 +100,7 @@ class Watcher:
         while True:
             entries, trimmed = self.route.claim()
             if trimmed:
-                self._lost(trimmed)
+                self._lost(trimmed, f"{trimmed} entries were trimmed or deleted before they were moved")
             if not entries:
                 return
             moved = self.route.move(self.lease.token, LEASE_MS, entries)
@@ -95,8 +110,8 @@ class Watcher:
                 log.info("took over pending entries count=%d", moved.count)
                 self.ring(moved.books)
 
-    def _move(self, entries: list[RawEntry]) -> None:
-        moved = self.route.move(self.lease.token, LEASE_MS, entries)
+    def _move(self, entries: list[RawEntry], read: int | None) -> None:
+        moved = self.route.move(self.lease.token, LEASE_MS, entries, read)
         if isinstance(moved, Deposed):
             raise LeaseLost
         if isinstance(moved, Moved):
@@ -107,10 +122,14 @@ class Watcher:
     def _report(self, standing: Standing, entries: list[RawEntry]) -> None:
         """Freeze what lost entries concern before the entries behind them are moved."""
         if standing.lost:
-            self._lost(standing.lost)
+            self._lost(standing.lost, f"{standing.lost} entries were trimmed or deleted before they were read")
         self.route.recount(standing, entries)
 
-    def _lost(self, count: int) -> None:
-        books = controls.freeze_all(self.client, count, server_ms(self.client))
-        log.error("input lost entries=%d frozen=%d: once positions are right, harvest release --all", count, len(books))
+    def _destroyed(self, why: str) -> None:
+        """Whatever was unread is gone with the stream, and nobody can say how much that was."""
+        self._lost(0, why)
+
+    def _lost(self, count: int, why: str) -> None:
+        books = controls.freeze_all(self.client, count, why, server_ms(self.client))
+        log.error("input lost: %s; books frozen: %d; once positions are right, harvest release --all", why, len(books))
         self.ring(books)

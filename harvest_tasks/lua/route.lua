@@ -6,10 +6,12 @@
 -- A symbol is tracked either as one book that nets or as two legs: whichever its first fill named.
 --
 -- KEYS  1 lease  2 source stream  3 dead letter stream  4 books set  5 waiting set  6 counts hash  7 lost hash
---       8 adoption hash
+--       8 adoption hash  9 cursor hash  10 set of books with a broken inbox
 -- ARGV  1 lease token  2 lease ms  3 group  4 inbox key prefix  5 dead letter MAXLEN
 --       6 packed freeze for a book first seen while entries are lost
 --       7 packed freeze for a book first seen while open positions are adopted
+--       8 packed freeze for a book whose inbox was broken and is no more
+--       9 entries ever read when the last of these was, or ''
 --       then for each entry: id, kind, target, packed, reason, sha256, size, head
 --         kind B  to the inbox of the book `target`, which is known from here on
 --         kind K  to the inbox of the book `target`; ignored if it is not known, and fits the symbol's mode
@@ -18,17 +20,20 @@
 --         kind I  ignored
 --         kind R  refused: to the dead letter; `packed` freezes the book `target` unless that is empty
 --         kind M  refused: to the dead letter; `packed` freezes every known book of the symbol `target`
+--         kind W  refused: to the dead letter; the inbox of the book `target` cannot take it
 -- Reply {'routed', entries moved, book, book, ...}   books whose inbox received something
 --       {'deposed'}                                  the lease is another's
 --       {'behind'}                                   an older entry is pending: take over first
 --       {'mixed', id, id, ...}                       entries of kind B, K or R whose symbol is tracked in the other mode
+--       {'broken', id, id, ...}                      entries for one book whose inbox is not a stream
 -- Error WRONGTYPE <key>                              nothing was written
 
-local lease, source, deadletter, books, waiting, counts, lost, adoption =
-  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local lease, source, deadletter, books, waiting, counts, lost, adoption, cursor, broken =
+  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local token, lease_ms, group, inbox_prefix = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local deadletter_maxlen, loss_freeze, adoption_freeze = ARGV[5], ARGV[6], ARGV[7]
-local FIRST, WIDTH = 8, 8
+local deadletter_maxlen, loss_freeze, adoption_freeze, repair_freeze = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+local read = ARGV[9]
+local FIRST, WIDTH = 10, 8
 
 local function wrong_type(key, kind)
   local found = redis.call('TYPE', key)['ok']
@@ -41,7 +46,8 @@ if redis.call('GET', lease) ~= token then
   return {'deposed'}
 end
 for key, kind in pairs({[source] = 'stream', [deadletter] = 'stream', [books] = 'set', [waiting] = 'set',
-                        [counts] = 'hash', [lost] = 'hash', [adoption] = 'hash'}) do
+                        [counts] = 'hash', [lost] = 'hash', [adoption] = 'hash',
+                        [cursor] = 'hash', [broken] = 'set'}) do
   if wrong_type(key, kind) then
     return redis.error_reply('WRONGTYPE ' .. key)
   end
@@ -86,41 +92,46 @@ if #mixed > 1 then
   return mixed
 end
 
-local checked = {}
+local is_bad = {}
 local function bad_inbox(book)
-  if checked[book] == nil then
-    checked[book] = wrong_type(inbox_prefix .. book, 'stream')
+  if is_bad[book] == nil then
+    is_bad[book] = wrong_type(inbox_prefix .. book, 'stream')
   end
-  return checked[book]
+  return is_bad[book]
 end
+
+local for_one_book = {B = true, K = true, O = true, R = true}
+local unreachable = {'broken'}
 for i = FIRST, #ARGV, WIDTH do
-  local kind, target = ARGV[i + 1], ARGV[i + 2]
-  local targets = {}
-  if kind == 'S' or kind == 'M' then
-    targets = candidates(target)
-  elseif target ~= '' then
-    targets = {target}
+  if for_one_book[ARGV[i + 1]] and ARGV[i + 2] ~= '' and bad_inbox(ARGV[i + 2]) then
+    unreachable[#unreachable + 1] = ARGV[i]
   end
-  for _, book in ipairs(targets) do
-    if bad_inbox(book) then
-      return redis.error_reply('WRONGTYPE ' .. inbox_prefix .. book)
-    end
-  end
+end
+if #unreachable > 1 then
+  return unreachable
 end
 
 -- Writes.
 
 local after_loss, adopting = redis.call('EXISTS', lost) == 1, redis.call('EXISTS', adoption) == 1
+local were_broken = redis.call('EXISTS', broken) == 1
 local rung, total = {}, {['in'] = 0, ignored = 0, deadlettered = 0}
 
 local function count(name)
   total[name] = total[name] + 1
 end
 
-local function deliver(book, packed)
+local function add(book, packed)
   -- No MAXLEN: an inbox holds facts that nobody else keeps. Its owner trims it exactly, in commit.lua.
   redis.call('XADD', inbox_prefix .. book, '*', 'e', packed)
   count('in')
+end
+
+local function deliver(book, packed)
+  if were_broken and redis.call('SREM', broken, book) == 1 then
+    add(book, repair_freeze)
+  end
+  add(book, packed)
   if not rung[book] then
     rung[book] = true
     redis.call('SADD', waiting, book)
@@ -148,7 +159,7 @@ end
 local function deliver_to_known(targets, packed)
   local reached = false
   for _, book in ipairs(targets) do
-    if is_known(book) then
+    if is_known(book) and not bad_inbox(book) then
       deliver(book, packed)
       reached = true
     end
@@ -181,6 +192,9 @@ for i = FIRST, #ARGV, WIDTH do
                  'sha256', ARGV[i + 5], 'size', ARGV[i + 6], 'head', ARGV[i + 7])
       if kind == 'M' then
         deliver_to_known(candidates(target), packed)
+      elseif kind == 'W' then
+        redis.call('SADD', books, target)
+        redis.call('SADD', broken, target)
       elseif target ~= '' then
         introduce(target)
         deliver(target, packed)
@@ -193,6 +207,9 @@ for name, n in pairs(total) do
   if n > 0 then
     redis.call('HINCRBY', counts, name, n)
   end
+end
+if #ARGV > FIRST then
+  redis.call('HSET', cursor, 'id', ARGV[#ARGV - WIDTH + 1], 'read', read)
 end
 redis.call('PEXPIRE', lease, lease_ms)
 

@@ -34,16 +34,17 @@ def open_books(client: Client) -> list[str]:
     return sorted(cast("set[str]", client.smembers(keys.OPEN)))
 
 
-def freeze_all(client: Client, lost: int, now_ms: int) -> list[str]:
-    """Freeze every book because `lost` input entries are gone; books that appear later are frozen, too.
+def freeze_all(client: Client, lost: int, why: str, now_ms: int) -> list[str]:
+    """Freeze every book because `lost` input entries (0: nobody knows how many) are gone, and say `why`; books that
+    appear later are frozen, too.
 
     Returns the frozen books. Lasts until `release_all`.
     """
     books = known_books(client)
     with client.pipeline(transaction=True) as pipe:
         pipe.hincrby(keys.LOST, "entries", lost)
-        pipe.hset(keys.LOST, "since_ms", str(now_ms))
-        _queue(pipe, dict.fromkeys(books, Freeze("", now_ms, LOST_INPUT)))
+        pipe.hset(keys.LOST, mapping={"since_ms": str(now_ms), "why": why})
+        _queue(pipe, dict.fromkeys(books, Freeze("", now_ms, f"{LOST_INPUT}: {why}")))
         pipe.execute()
     return books
 

@@ -261,7 +261,7 @@ def test_input_trimmed_before_it_was_read_freezes_every_book_and_says_how_many(d
     desk.route()
     desk.process()
     assert desk.client.hget(keys.LOST, "entries") == "2"
-    assert desk.position().frozen == "lost_input"
+    assert desk.position().frozen == "lost_input: 2 entries were trimmed or deleted before they were read"
     assert desk.suggestions() == []
     desk.run(BUY | {"symbol": "ETHUSDT"}, price("106", "ETHUSDT"))
     assert desk.position("ETHUSDT").frozen == "lost_input"

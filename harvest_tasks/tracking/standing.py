@@ -1,0 +1,109 @@
+"""Where the consumer group stands in the input stream, and what it can no longer read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from kernel.position import parse_id
+
+NOWHERE: Final = "0-0"
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far entries were moved, in our own words: up to the entry `moved_id`, the `read`-th ever added (None: not
+    known). `deleted_id` is the newest deleted entry whose loss was told.
+
+    The group says the same, until it or the stream is destroyed.
+    """
+
+    moved_id: str = NOWHERE
+    read: int | None = None
+    deleted_id: str = NOWHERE
+
+    @classmethod
+    def of(cls, fields: Mapping[str, str]) -> "Cursor | None":
+        """From its hash; None before the first start."""
+        if "id" not in fields:
+            return None
+        read = fields.get("read", "")
+        return cls(fields["id"], int(read) if read else None, fields.get("deleted", NOWHERE))
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The group in its stream, as the server counts it, at the moment of a read.
+
+    `added` counts entries ever added, `length` those still there, `read` those delivered (None: nobody can say).
+    `deleted_id` is the newest entry that was deleted and not told of yet.
+    """
+
+    added: int
+    length: int
+    read: int | None
+    first_id: str | None
+    delivered_id: str
+    newest_id: str
+    deleted_id: str = NOWHERE
+
+    @classmethod
+    def of(cls, stream: Mapping[str, Any], group: Mapping[str, Any], cursor: Cursor | None) -> "Standing":
+        """From XINFO STREAM and XINFO GROUPS, and our own cursor where the server forgot to count."""
+        delivered_id, read = group["last-delivered-id"], group["entries-read"]
+        if read is None and cursor is not None and cursor.moved_id == delivered_id:
+            read = cursor.read
+        told = NOWHERE if cursor is None else cursor.deleted_id
+        deleted_id = stream["max-deleted-entry-id"]
+        first = stream["first-entry"]
+        return cls(
+            added=stream["entries-added"],
+            length=stream["length"],
+            read=read,
+            first_id=first[0] if first else None,
+            delivered_id=delivered_id,
+            newest_id=stream["last-generated-id"],
+            deleted_id=deleted_id if parse_id(deleted_id) > parse_id(told) else NOWHERE,
+        )
+
+    @property
+    def is_at_the_end(self) -> bool:
+        return self.delivered_id == self.newest_id
+
+    @property
+    def lost(self) -> int:
+        """Entries that were trimmed or deleted before the group read them, at least."""
+        return max(self._trimmed, int(self._has_unread_deletion))
+
+    @property
+    def _has_unread_deletion(self) -> bool:
+        return parse_id(self.deleted_id) > parse_id(self.delivered_id)
+
+    @property
+    def _trimmed(self) -> int:
+        """While an entry that was delivered is still there, or all were delivered, none can be trimmed: the oldest go
+        first. Only else is the server's counter asked: Redis 7.0 forgets it when it reloads its log.
+        """
+        if self.is_at_the_end or self.read is None:
+            return 0
+        if self.first_id is not None and parse_id(self.first_id) <= parse_id(self.delivered_id):
+            return 0
+        return max(0, self.added - self.length - self.read)
+
+    @property
+    def is_miscounted(self) -> bool:
+        return self.lost > 0 or (self.is_at_the_end and self.read != self.added)
+
+    def read_after(self, count: int) -> int | None:
+        """How many entries the group has read once it read `count` more."""
+        return None if self.read is None else self.read + count
+
+
+def is_continuation(stream: Mapping[str, Any], cursor: Cursor) -> bool:
+    """Whether `stream` (XINFO STREAM) is the one that `cursor` is in, or another that took its name."""
+    if parse_id(stream["last-generated-id"]) < parse_id(cursor.moved_id):
+        return False
+    first = stream["first-entry"]
+    if first and parse_id(first[0]) <= parse_id(cursor.moved_id):
+        return True
+    # All that was moved is gone, so at least as much must be gone as was moved.
+    return cursor.read is None or stream["entries-added"] - stream["length"] >= cursor.read
