@@ -21,7 +21,7 @@ class Entry:
 
 
 COMMANDS: Final = {
-    "up": Entry("harvest_tasks.commands.up:up", "Start a server, workers, beat and Flower, and keep them running."),
+    "up": Entry("harvest_tasks.commands.up:up", "Start server, workers, beat and Flower, and keep them running."),
     "demo": Entry("harvest_tasks.commands.demo:demo", "Real prices through real workers, in under a minute."),
     "paper": Entry("harvest_tasks.commands.paper:paper", "Fill live intents on paper: the reference executor."),
     "propose": Entry("harvest_tasks.commands.propose:propose", "Compute and publish proposals in this process."),
@@ -31,7 +31,13 @@ COMMANDS: Final = {
     "explain": Entry("harvest_tasks.commands.explain:explain", "Explain a book: risk, R, rungs, guards, decisions."),
     "kill": Entry("harvest_tasks.commands.kill:kill", "Stop all publishing of intents, or allow it again."),
     "release": Entry("harvest_tasks.commands.release:release", "Let frozen books publish again."),
+    "reconcile": Entry(
+        "harvest_tasks.commands.reconcile:reconcile", "Compare positions with the exchange's record, and adopt it."
+    ),
     "deadletter": Entry("harvest_tasks.commands.deadletter:deadletter", "Entries that could not be used; try again."),
+    "instruments": Entry(
+        "harvest_tasks.commands.instruments:instruments", "Show the exchange's rules: steps, minimums, maximums."
+    ),
     "config": Entry("harvest_tasks.commands.config:config", "Show every setting and where it comes from."),
 }
 

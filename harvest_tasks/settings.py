@@ -14,10 +14,14 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import ErrorDetails
 
 from harvest_tasks.environ import contradictions, readers, redis_url, variables
+from harvest_tasks.instruments import InstrumentsError, Listings, read
 from kernel.ladder import Basis, Ladder, Rung
 
 SERVER_PARTS: Final = ("redis_host", "redis_port", "redis_db")
 """Spelled out, they are another way to write `redis_url`; None where they are not given."""
+
+NONE_TEXTS: Final = {"symbols": readers.OPEN_POSITIONS, "instruments_file": readers.NO_FILE}
+"""What None is written as, by setting."""
 
 OVERRIDES: Final = {
     "CELERY_BROKER_URL": "broker_url",
@@ -107,6 +111,10 @@ class Settings(BaseModel):
     harvest_set_be_at_r: Annotated[Decimal, readers.number("0.01", "100")] = Decimal("0.5")
     harvest_trail_atr_mult: Annotated[Decimal, readers.number("0.01", "100")] = Decimal("2.0")
     harvest_min_notional: Annotated[Decimal, readers.number("0", "1000000000")] = Decimal(0)
+    harvest_cost_bps: Annotated[Decimal, readers.number("0", "10000")] = Decimal(0)
+    """What a way in and out costs, in 1/10000 of the entry: it is taken off R."""
+    instruments_file: Annotated[str | None, BeforeValidator(readers.readable_file)] = None
+    """A saved exchangeInfo. None: quantities and prices are exact, and `harvest_min_notional` alone bounds an order."""
     harvest_reduce_only: Annotated[bool, BeforeValidator(readers.always_true)] = True
     harvest_require_fresh_snapshot_sec: Annotated[int, readers.whole(1, 3_600)] = 30
     harvest_max_actions_per_min: Annotated[int, readers.whole(1, 10_000)] = 30
@@ -114,6 +122,9 @@ class Settings(BaseModel):
     harvest_intent_timeout_sec: Annotated[int, readers.whole(1, 86_400)] = 900
     harvest_lock_ttl_sec: Annotated[int, readers.whole(1, 300)] = 1
     """How long a book waits for a worker that was killed at it. A pass takes milliseconds."""
+    reconcile_interval_sec: Annotated[float, readers.number("1", "86400")] = 60.0
+    reconcile_tolerance: Annotated[Decimal, readers.number("0", "1")] = Decimal("0.001")
+    """How far tracked and reported quantity may be apart, as a ratio of the larger one."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
@@ -127,7 +138,7 @@ class Settings(BaseModel):
         except ValidationError as error:
             # What contradicts what is only worth saying of values that were all read.
             raise SettingsError("\n".join([*lines, *_lines(error, given, contradictions=not lines)])) from None
-        lines += _overridden(settings, environ)
+        lines += [*_overridden(settings, environ), *_unusable_file(settings)]
         if lines:
             raise SettingsError("\n".join(lines))
         return settings
@@ -141,12 +152,21 @@ class Settings(BaseModel):
         """Without the rungs under `harvest_min_r`; never empty."""
         return Ladder(self.harvest_ladder, self.harvest_ladder_basis).at_least(self.harvest_min_r)
 
+    @cached_property
+    def instruments(self) -> Listings:
+        """What `instruments_file` lists, read once; nothing without a file. Raises InstrumentsError."""
+        return Listings() if self.instruments_file is None else read(self.instruments_file)
+
     def describe(self) -> list[tuple[str, str, str]]:
         """(variable, value as text without passwords, `environment` or `default`) for each setting."""
-        return [(name.upper(), variables.written(getattr(self, name)), self._origin(name)) for name in self._shown()]
+        return [(name.upper(), self._text(name), self._origin(name)) for name in self._shown()]
 
     def _shown(self) -> Iterator[str]:
         return (name for name in type(self).model_fields if name not in SERVER_PARTS)
+
+    def _text(self, name: str) -> str:
+        value = getattr(self, name)
+        return NONE_TEXTS[name] if value is None else variables.written(value)
 
     def _origin(self, name: str) -> str:
         sources = {name, *SERVER_PARTS} if name == "redis_url" else {name}
@@ -190,3 +210,10 @@ def _overridden(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]
     for name, field in OVERRIDES.items():
         if name in environ and environ[name] != getattr(settings, field):
             yield variables.line(name, environ[name], f"Celery would obey it instead of {field.upper()}; unset it")
+
+
+def _unusable_file(settings: Settings) -> Iterator[str]:
+    try:
+        _ = settings.instruments
+    except InstrumentsError as error:
+        yield variables.line("INSTRUMENTS_FILE", settings.instruments_file or "", error.problem)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Final, cast
 
 from pydantic import BeforeValidator
@@ -10,6 +11,11 @@ from pydantic.fields import FieldInfo
 
 from harvest_tasks.symbols import InvalidSymbol, valid
 from kernel.ladder import Ladder, Rung
+
+OPEN_POSITIONS: Final = "*"
+"""SYMBOLS that names none."""
+NO_FILE: Final = "none"
+"""The name of no file; a file that is called so can be given as ./none."""
 
 _WHOLE: Final = re.compile(r"\A(0|[1-9][0-9]{0,14})\Z")
 _NUMBER: Final = re.compile(r"\A(0|[1-9][0-9]{0,14})(\.[0-9]{1,20})?\Z")
@@ -96,7 +102,7 @@ def prefix(text: str) -> str:
 
 def symbols(text: str) -> tuple[str, ...] | None:
     """None for `*`: whatever has an open position."""
-    if text == "*":
+    if text == OPEN_POSITIONS:
         return None
     try:
         listed = tuple(valid(part.strip(" ")) for part in text.split(","))
@@ -105,6 +111,21 @@ def symbols(text: str) -> tuple[str, ...] | None:
     if len(set(listed)) < len(listed):
         raise ValueError("must not list a symbol twice")
     return listed
+
+
+def readable_file(text: str) -> str | None:
+    """The path of a file that can be opened; None for `none`."""
+    if text == NO_FILE:
+        return None
+    path = Path(text)
+    try:
+        # A pipe would open once somebody writes to it, which may be never.
+        if not path.is_file():
+            raise ValueError(f"must be the path of an existing file, or {NO_FILE}")
+        path.open("rb").close()
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from None
+    return text
 
 
 def rungs(text: str) -> tuple[Rung, ...]:

@@ -47,8 +47,6 @@ def shown(name: str, text: str) -> str:
 def written(value: object) -> str:
     """The text that would give a setting this value, but for passwords."""
     match value:
-        case None:
-            return "*"
         case bool():
             return str(value).lower()
         case RedisUrl():

@@ -10,6 +10,7 @@ from harvest_tasks import keys
 from harvest_tasks.connection import Client
 from harvest_tasks.door.numbers import positive
 from harvest_tasks.door.refusal import Unusable
+from harvest_tasks.instruments import instrument_of
 from harvest_tasks.settings import Settings
 from harvest_tasks.tracking.overrides import not_a_hash, overridden
 from kernel.instrument import Instrument
@@ -27,7 +28,7 @@ def base_rules(settings: Settings) -> Rules:
         set_be_at_r=settings.harvest_set_be_at_r,
         trail_atr_mult=settings.harvest_trail_atr_mult,
         min_stop_move_pct=settings.change_eps_pct,
-        cost_bps=getattr(settings, "harvest_cost_bps", Decimal(0)),
+        cost_bps=settings.harvest_cost_bps,
         instrument=Instrument(min_notional=settings.harvest_min_notional),
         max_parts=settings.harvest_max_actions_per_min,
         live=settings.is_live,
@@ -77,14 +78,12 @@ class Reference:
 
     def _rules(self, symbol: str, atr: Any, fields: Any) -> Rules:
         """From the replies about one symbol; None stands for a key of a wrong type."""
-        rules = replace(self._base, instrument=self._instrument(symbol), atr=_atr(atr))
+        settings = self._settings
+        instrument = instrument_of(settings.instruments, symbol, settings.harvest_min_notional)
+        rules = replace(self._base, instrument=instrument, atr=_atr(atr))
         if fields is None:
             return not_a_hash(rules, keys.overrides(symbol))
-        return overridden(rules, self._settings.harvest_min_r, self._ladder, fields)
-
-    def _instrument(self, symbol: str) -> Instrument:
-        """The exchange's rules for the symbol."""
-        return self._base.instrument
+        return overridden(rules, settings.harvest_min_r, self._ladder, fields)
 
 
 def _checked(reply: Any) -> Any:

@@ -1,6 +1,9 @@
 """What the environment may say, and the one clear line for each thing it may not."""
 
+import os
 from decimal import Decimal
+from errno import EACCES
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -40,14 +43,19 @@ DEFAULTS = {
     "HARVEST_SET_BE_AT_R": "0.5",
     "HARVEST_TRAIL_ATR_MULT": "2",
     "HARVEST_MIN_NOTIONAL": "0",
+    "HARVEST_COST_BPS": "0",
+    "INSTRUMENTS_FILE": "none",
     "HARVEST_REDUCE_ONLY": "true",
     "HARVEST_REQUIRE_FRESH_SNAPSHOT_SEC": "30",
     "HARVEST_MAX_ACTIONS_PER_MIN": "30",
     "HARVEST_DEDUP_TTL_SEC": "900",
     "HARVEST_INTENT_TIMEOUT_SEC": "900",
     "HARVEST_LOCK_TTL_SEC": "1",
+    "RECONCILE_INTERVAL_SEC": "60",
+    "RECONCILE_TOLERANCE": "0.001",
 }
 
+EXCHANGE_INFO = str(Path(__file__).parents[1] / "data" / "exchange_info.json")
 LIVE = {"HARVEST_MODE": "live", "HARVEST_LIVE_CONFIRM": "yes"}
 
 RUNGS = "must list rungs as R:fraction in plain decimal numbers, such as 0.5:0.25,1.0:0.25"
@@ -60,6 +68,7 @@ BLANK = "is blank; unset it, or give it a value"
 SPACE = "has white space around it"
 CRLF = "ends in a carriage return; save the file it comes from with LF line ends"
 CONTROL = "holds a control character"
+FILE = "must be the path of an existing file, or none"
 FLAG = "must be true or false"
 DATA_SCHEMES = "must begin with redis://, rediss://, unix://"
 CELERY_SCHEMES = "must begin with redis://, rediss://, redis+socket://"
@@ -156,6 +165,13 @@ WRONG = [
     ("HARVEST_SET_BE_AT_R", "0", between("0.01", "100")),
     ("HARVEST_TRAIL_ATR_MULT", "0", between("0.01", "100")),
     ("HARVEST_MIN_NOTIONAL", "-1", between("0", "1000000000")),
+    ("HARVEST_COST_BPS", "-1", between("0", "10000")),
+    ("HARVEST_COST_BPS", "10000.1", between("0", "10000")),
+    ("INSTRUMENTS_FILE", "", BLANK),
+    ("INSTRUMENTS_FILE", "/nowhere/exchange_info.json", FILE),
+    ("INSTRUMENTS_FILE", "/", FILE),
+    ("INSTRUMENTS_FILE", "/dev/null", FILE),
+    ("INSTRUMENTS_FILE", "None", FILE),
     ("HARVEST_REDUCE_ONLY", "false", "must be true: Harvest only ever reduces positions"),
     ("HARVEST_REDUCE_ONLY", "maybe", FLAG),
     ("HARVEST_REQUIRE_FRESH_SNAPSHOT_SEC", "0", whole(1, 3_600)),
@@ -164,6 +180,10 @@ WRONG = [
     ("HARVEST_DEDUP_TTL_SEC", "0", whole(1, 604_800)),
     ("HARVEST_INTENT_TIMEOUT_SEC", "0", whole(1, 86_400)),
     ("HARVEST_LOCK_TTL_SEC", "0", whole(1, 300)),
+    ("RECONCILE_INTERVAL_SEC", "0.9", between("1", "86400")),
+    ("RECONCILE_INTERVAL_SEC", "86401", between("1", "86400")),
+    ("RECONCILE_TOLERANCE", "-0.1", between("0", "1")),
+    ("RECONCILE_TOLERANCE", "1.1", between("0", "1")),
 ]
 
 WRONG_URLS = [
@@ -357,11 +377,58 @@ def test_the_ladder_leaves_out_rungs_under_the_smallest_r() -> None:
 def test_what_is_described_reads_back_as_the_same_settings() -> None:
     environ = {**LIVE, "REDIS_URL": "unix:///s.sock?db=2", "HARVEST_LADDER": "0.50:0.1, 2:0.9", "SYMBOLS": "*"}
     environ["PUBLISH_INTERVAL_SEC"] = "123.456789"
+    environ["INSTRUMENTS_FILE"] = EXCHANGE_INFO
     settings = Settings.from_env(environ)
     described = settings.describe()
     again = Settings.from_env({name: text for name, text, _ in described})
     assert again.describe() == [(name, text, "environment") for name, text, _ in described]
     assert again.ladder == settings.ladder
+    assert again.instruments == settings.instruments
+
+
+def test_what_is_described_of_settings_that_were_left_out_reads_back_too() -> None:
+    again = Settings.from_env({name: text for name, text, _ in Settings.from_env({"SYMBOLS": "*"}).describe()})
+    assert (again.symbols, again.instruments_file, again.instruments) == (None, None, {})
+
+
+def test_the_exchanges_rules_are_read_once(tmp_path: Path) -> None:
+    file = tmp_path / "exchange_info.json"
+    file.write_bytes(Path(EXCHANGE_INFO).read_bytes())
+    settings = Settings.from_env({"INSTRUMENTS_FILE": str(file)})
+    file.unlink()
+    assert settings.instruments["BTCUSDT"].instrument.step == Decimal("0.001")
+    assert settings.instruments is settings.instruments
+
+
+def test_a_file_that_does_not_hold_the_exchanges_rules_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "x.json"
+    file.write_text('{"symbols": [{"symbol": "BTCUSDT", "status": "TRADING", "quoteAsset": "USDT", "filters": []}]}')
+    (line,) = refused({"INSTRUMENTS_FILE": str(file)})
+    assert line.startswith("INSTRUMENTS_FILE='")
+    assert line.endswith("': BTCUSDT: LOT_SIZE is missing")
+
+
+def test_a_pipe_is_no_file_of_rules(tmp_path: Path) -> None:
+    """To open it would be to wait for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    (line,) = refused({"INSTRUMENTS_FILE": str(tmp_path / "pipe")})
+    assert line.endswith(f": {FILE}")
+
+
+def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_: object) -> None:
+        raise PermissionError(EACCES, "Permission denied")
+
+    file = tmp_path / "x.json"
+    file.touch()
+    monkeypatch.setattr(Path, "open", denied)  # root may open every file
+    _, line = refused({"INSTRUMENTS_FILE": str(file), "HARVEST_MODE": "on"})
+    assert line.endswith(": cannot be read: Permission denied")
+
+
+def test_a_file_that_cannot_be_looked_for_is_refused() -> None:
+    (line,) = refused({"INSTRUMENTS_FILE": "x" * 5000})
+    assert line.endswith("xxx...': cannot be read: File name too long")
 
 
 def test_describe_says_where_a_value_came_from() -> None:
