@@ -99,17 +99,8 @@ at the same entries decides nothing more."""
 
 def harvested(position: Position, harvest: Harvest, live: bool) -> Position:
     """`position` once `harvest` is out: its rungs are spent and, live, each part's quantity is reserved."""
-    progress = position.progress.let_go(harvest.action)
-    reservations = progress.reservations
-    if live:
-        reservations += tuple(Reservation(i.intent_id, i.qty, harvest.claims, i.time_ms) for i in harvest.intents)
-    progress = replace(
-        progress,
-        spent=progress.spent + tuple(claim.rung for claim in harvest.claims),
-        carry=harvest.left_over,
-        reservations=reservations,
-    )
-    return replace(position, progress=progress)
+    placed = tuple(Reservation(i.intent_id, i.qty, harvest.claims, i.time_ms) for i in harvest.intents) if live else ()
+    return replace(position, progress=position.progress.fired(harvest.claims, harvest.left_over, placed))
 
 
 def moved(position: Position, action: str, intent: Intent) -> Position:

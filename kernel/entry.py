@@ -57,11 +57,12 @@ class Fill:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A mark price (quote currency, > 0)."""
+    """A mark price (quote currency, > 0). One that was read from a key instead of the stream says when (`seen_ms`)."""
 
     source_id: str
     time_ms: int
     price: Decimal
+    seen_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

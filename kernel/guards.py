@@ -56,7 +56,7 @@ class Guards:
 
     def is_fresh(self, time_ms: int) -> bool:
         """Whether a price of `time_ms` is neither too old nor from the future."""
-        return -FUTURE_TOLERANCE_MS <= self.now_ms - time_ms <= self.fresh_ms
+        return -FUTURE_TOLERANCE_MS <= self.now_ms - time_ms < self.fresh_ms
 
     def spent(self, intents: int) -> "Guards":
         """After so many more publications."""

@@ -46,7 +46,7 @@ def due_harvest(position: Position, quote: Quote, rules: Rules) -> tuple[str, Ha
     if not rungs:
         return None
     names = tuple(rung.name for rung in rungs)
-    action = harvest_action(names, position.progress.attempt(names))
+    action = harvest_action(names, position.progress.firing(names))
     if position.available <= 0:
         return action, Refusal.NOTHING_LEFT
     claims = _claims(position, rungs, rules.ladder.basis)
@@ -59,15 +59,16 @@ def due_harvest(position: Position, quote: Quote, rules: Rules) -> tuple[str, Ha
 
 
 def _claims(position: Position, rungs: Sequence[Rung], basis: Basis) -> tuple[Claim, ...]:
+    """A rung that is armed again asks for what it is owed, any other for its fraction of the position."""
     whole = position.holding.base_qty if basis is Basis.ORIGINAL else position.available
-    failures = dict(position.progress.failures)
-    return tuple(Claim(r.name, failures.get(r.name, 0) + 1, r.fraction * whole) for r in rungs)
+    failures, owed = dict(position.progress.failures), dict(position.progress.owed)
+    return tuple(Claim(r.name, failures.get(r.name, 0) + 1, owed.get(r.name, r.fraction * whole)) for r in rungs)
 
 
 def _most(rules: Rules) -> Decimal | None:
     """All that one harvest can take, in as many parts as are allowed."""
     most = rules.instrument.max_qty
-    return None if most is None else most * rules.max_parts
+    return None if most is None else rules.instrument.floor(most) * rules.max_parts
 
 
 def _takable(position: Position, wanted: Decimal, quote: Quote, rules: Rules) -> Decimal | None:

@@ -12,6 +12,7 @@ from enum import StrEnum
 from hashlib import sha256
 
 from kernel.entry import Side
+from kernel.progress import HARVEST_ACTION
 from kernel.quantities import EXACT, plain
 
 
@@ -64,8 +65,8 @@ def intent_id(position_id: str, action: str) -> str:
     return "hv-" + sha256(f"{position_id}|{action}".encode()).hexdigest()[:32]
 
 
-def harvest_action(rungs: Sequence[str], attempt: int) -> str:
-    return f"partial:{'+'.join(rungs)}:{attempt}"
+def harvest_action(rungs: Sequence[str], firing: int) -> str:
+    return f"{HARVEST_ACTION}{'+'.join(rungs)}:{firing}"
 
 
 def part_of(action: str, k: int, n: int) -> str:

@@ -107,7 +107,8 @@ def applied(position: Position, entry: Entry, terms: RiskTerms) -> Position:
     entry_id = parse_id(entry.source_id)
     if entry_id == INTERNAL:
         entry_id = position.applied
-        arrived_ms = _NEVER_LATE
+        seen_ms = entry.seen_ms if isinstance(entry, Mark) else None
+        arrived_ms = _NEVER_LATE if seen_ms is None else seen_ms
     elif entry_id <= position.applied:
         return position
     else:
@@ -214,10 +215,10 @@ def _begun(
 def _adopted(position: Position, adopt: Adopt, terms: RiskTerms) -> Position:
     """The exchange's record in the place of ours; unchanged if ours has moved since they were compared."""
     held = position.holding
-    if held.qty != adopt.seen_qty or held.qty == adopt.qty:
+    if held.qty != adopt.seen_qty or (held.qty, held.avg_entry) == (adopt.qty, adopt.entry):
         return position
     if not adopt.qty:
-        return replace(position, holding=holdings.corrected(held, adopt), progress=Progress())
+        return replace(position, holding=holdings.corrected(held, adopt), progress=Progress()) if held.qty else position
     if held.qty * adopt.qty > 0:
         progress = position.progress.clamped(abs(adopt.qty))
         return replace(position, holding=holdings.corrected(held, adopt), progress=progress)

@@ -14,6 +14,8 @@ from decimal import Decimal
 from kernel.quantities import ZERO
 
 MAX_ATTEMPTS = 3
+HARVEST_ACTION = "partial:"
+"""What the action of every harvest begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +57,17 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`spent` and `failures` name rungs; `carry` is quantity owed to the next rung (rounding left it over).
+    """`spent`, `firings` (harvests published), `failures` (attempts that ended unfilled) and `owed` (what a rung that
+    is armed again asks for) name rungs; `carry` is quantity that rounding left over for the next harvest.
 
     `stop_qty` is the quantity that the newest published stop protects. `held` maps an action to the guard that held it
     back last, so that a refusal is journaled once, not per tick.
     """
 
     spent: tuple[str, ...] = ()
+    firings: tuple[tuple[str, int], ...] = ()
     failures: tuple[tuple[str, int], ...] = ()
+    owed: tuple[tuple[str, Decimal], ...] = ()
     carry: Decimal = ZERO
     reservations: tuple[Reservation, ...] = ()
     stop: Decimal | None = None
@@ -76,10 +81,25 @@ class Progress:
         """All quantity that published intents may still take."""
         return sum((r.qty for r in self.reservations), ZERO)
 
-    def attempt(self, rungs: tuple[str, ...]) -> int:
-        """The number of the next intent of `rungs`, counted from 1."""
-        failed = dict(self.failures)
-        return 1 + max(failed.get(rung, 0) for rung in rungs)
+    def firing(self, rungs: tuple[str, ...]) -> int:
+        """The number of the next harvest of `rungs`, from 1: no two of a lifecycle have both rungs and number alike."""
+        fired = dict(self.firings)
+        return 1 + max(fired.get(rung, 0) for rung in rungs)
+
+    def fired(self, claims: tuple[Claim, ...], left_over: Decimal, placed: tuple[Reservation, ...]) -> "Progress":
+        """After a harvest of `claims` was published, with a reservation for each part that is to be filled."""
+        rungs = tuple(claim.rung for claim in claims)
+        number = self.firing(rungs)
+        return replace(
+            self,
+            spent=self.spent + rungs,
+            firings=tuple(sorted({**dict(self.firings), **dict.fromkeys(rungs, number)}.items())),
+            owed=tuple(item for item in self.owed if item[0] not in rungs),
+            carry=left_over,
+            reservations=self.reservations + placed,
+            # All that was due went out: whatever held an earlier harvest back is over.
+            held=tuple(item for item in self.held if not item[0].startswith(HARVEST_ACTION)),
+        )
 
     def taken(self, intent_id: str, qty: Decimal, price: Decimal, pnl: Decimal) -> "Progress":
         """After a fill of `qty` at `price` that names `intent_id` and realized `pnl`: that much less is reserved."""
@@ -89,23 +109,22 @@ class Progress:
     def released(self, intent_id: str) -> tuple["Progress", tuple[str, ...]]:
         """After `intent_id` ended unfilled: its quantity is free, its rungs armed again or, once exhausted, spent.
 
-        The second value names the rungs that are exhausted now. An intent may be one part of a harvest: only the first
-        part that fails arms the rung, the others add what they left.
+        The second value names the rungs that are exhausted now. The parts of a harvest are one attempt: each adds what
+        it left to what its rungs are owed.
         """
         ended = next((r for r in self.reservations if r.intent_id == intent_id), None)
         if ended is None:
             return self, ()
         before = dict(self.failures)
         failed = before | {c.rung: max(c.attempt, before.get(c.rung, 0)) for c in ended.claims}
-        retried = [claim for claim in ended.claims if failed[claim.rung] < MAX_ATTEMPTS]
+        retried = tuple(claim for claim in ended.claims if failed[claim.rung] < MAX_ATTEMPTS)
         armed = {claim.rung for claim in retried}
-        owed = sum((claim.share for claim in retried if claim.rung in self.spent), ZERO)
         freed = replace(
             self,
             reservations=tuple(r for r in self.reservations if r is not ended),
             spent=tuple(rung for rung in self.spent if rung not in armed),
             failures=tuple(sorted(failed.items())),
-            carry=self.carry + ended.qty - owed if retried else self.carry,
+            owed=_owing(self.owed, retried, ended.qty),
         )
         given_up = [rung for rung, n in failed.items() if n >= MAX_ATTEMPTS > before.get(rung, 0)]
         return freed, tuple(given_up)
@@ -140,3 +159,15 @@ class Progress:
     def let_go(self, action: str) -> "Progress":
         """With nothing noted for `action`."""
         return replace(self, held=tuple(item for item in self.held if item[0] != action))
+
+
+def _owing(
+    owed: tuple[tuple[str, Decimal], ...], claims: tuple[Claim, ...], unfilled: Decimal
+) -> tuple[tuple[str, Decimal], ...]:
+    """`owed` with `unfilled` more, shared out over `claims` from the lowest rung on; the last one takes the rest."""
+    sums = dict(owed)
+    for claim in claims:
+        part = unfilled if claim is claims[-1] else min(claim.share, unfilled)
+        sums[claim.rung] = sums.get(claim.rung, ZERO) + part
+        unfilled -= part
+    return tuple(sorted(sums.items()))

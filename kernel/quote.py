@@ -2,7 +2,8 @@
 
 What always holds of a quote:
 1. The newest event time wins; an older price changes nothing.
-2. A price that claims to come from the future loses to the next one that arrives before its time.
+2. A price that claims to come from the future loses to the next one that arrives before its time, and is no peak or
+   trough.
 """
 
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ class Quote:
         """The quote after `price` of `time_ms`, which arrived at `arrived_ms`."""
         if time_ms < self.time_ms and self.time_ms <= arrived_ms + FUTURE_TOLERANCE_MS:
             return self
+        if time_ms > arrived_ms + FUTURE_TOLERANCE_MS:
+            return Quote(price, time_ms, self.peak, self.trough)
         return Quote(
             price,
             time_ms,

@@ -4,7 +4,8 @@ What always holds of a stop:
 1. It only tightens, and never crosses to the wrong side of the mark.
 2. It trails only after break-even is set, and moves only by at least `min_stop_move_pct`.
 3. Its price is on the instrument's tick, rounded towards the market.
-4. It is published again with another quantity only while no intent is open that may change that quantity once more.
+4. It is published again for another quantity only when that differs by a tenth or more, and while no intent is open
+   that may change it once more.
 """
 
 from dataclasses import replace
@@ -18,6 +19,9 @@ from kernel.progress import Progress
 from kernel.quantities import on_grid, plain
 from kernel.quote import Quote
 from kernel.rules import Rules
+
+MIN_RESIZE = Decimal("0.1")
+"""A stop follows the quantity held in steps of this share, so that many small fills do not use up the rate limit."""
 
 
 def due_stop(position: Position, quote: Quote, rules: Rules) -> Intent | None:
@@ -62,7 +66,8 @@ def _break_even(position: Position, quote: Quote, rules: Rules) -> Intent | None
     if not is_tighter(position, stop_price) or not _protects(position, quote, stop_price):
         return None
     action = stop_action(IntentKind.MOVE_SL_BE, stop_price)
-    return _move(position, quote, rules, IntentKind.MOVE_SL_BE, action, stop_price)
+    reason = reason_text(r_multiple(position, rules), plain(rules.set_be_at_r))
+    return _move(position, quote, IntentKind.MOVE_SL_BE, action, stop_price, reason)
 
 
 def _trailing(position: Position, quote: Quote, rules: Rules) -> Intent | None:
@@ -70,14 +75,18 @@ def _trailing(position: Position, quote: Quote, rules: Rules) -> Intent | None:
     if distance is None or stop is None:
         return None
     sign = position.holding.sign
-    stop_price = rules.instrument.stop_price(quote.peak - distance if sign > 0 else quote.trough + distance, sign)
-    moved = abs(stop_price - stop) >= stop * rules.min_stop_move_pct
-    if stop_price <= 0 or not moved or not is_tighter(position, stop_price):
+    best = quote.peak if sign > 0 else quote.trough
+    wanted = best - distance * sign
+    if wanted <= 0:
+        return None
+    stop_price = rules.instrument.stop_price(wanted, sign)
+    if abs(stop_price - stop) < stop * rules.min_stop_move_pct or not is_tighter(position, stop_price):
         return None
     if not _protects(position, quote, stop_price):
         return None
     action = stop_action(IntentKind.TRAIL_UPDATE, stop_price)
-    return _move(position, quote, rules, IntentKind.TRAIL_UPDATE, action, stop_price)
+    reason = f"{plain(distance)} behind {plain(best)}"
+    return _move(position, quote, IntentKind.TRAIL_UPDATE, action, stop_price, reason)
 
 
 def _resized(position: Position, quote: Quote, rules: Rules) -> Intent | None:
@@ -87,19 +96,20 @@ def _resized(position: Position, quote: Quote, rules: Rules) -> Intent | None:
         return None
     holding = position.holding
     qty = abs(holding.qty)
-    if qty == stop_qty or abs(qty - stop_qty) < stop_qty * rules.min_stop_move_pct:
+    if abs(qty - stop_qty) < stop_qty * MIN_RESIZE:
         return None
     if not _protects(position, quote, stop):
         return None
     action = resize_action(stop, holding.base_qty, qty)
-    return _move(position, quote, rules, IntentKind.TRAIL_UPDATE, action, stop)
+    reason = f"for {plain(qty)}, it was for {plain(stop_qty)}"
+    return _move(position, quote, IntentKind.TRAIL_UPDATE, action, stop, reason)
 
 
 def _protects(position: Position, quote: Quote, stop_price: Decimal) -> bool:
     return (quote.mark - stop_price) * position.holding.sign > 0
 
 
-def _move(position: Position, quote: Quote, rules: Rules, kind: IntentKind, action: str, stop_price: Decimal) -> Intent:
+def _move(position: Position, quote: Quote, kind: IntentKind, action: str, stop_price: Decimal, reason: str) -> Intent:
     holding = position.holding
     return Intent(
         intent_id=intent_id(position.position_id, action),
@@ -110,7 +120,7 @@ def _move(position: Position, quote: Quote, rules: Rules, kind: IntentKind, acti
         side=Side.SELL if holding.qty > 0 else Side.BUY,
         qty=abs(holding.qty),
         rungs=(),
-        reason=reason_text(r_multiple(position, rules), plain(rules.set_be_at_r)),
+        reason=reason,
         mark=quote.mark,
         time_ms=quote.time_ms,
         entry_price=holding.avg_entry,

@@ -18,7 +18,6 @@ from kernel.holding import Origin
 
 HARVESTS = (
     Column("Time (UTC)"),
-    Column("Book"),
     Column("Lifecycle"),
     Column("Rungs"),
     Column("Qty", right=True),
@@ -34,12 +33,12 @@ LIFECYCLES = (
     Column("Entered", right=True),
     Column("Entry", right=True),
     Column("Held", right=True),
+    Column("Net", right=True),
+    Column("Net R", right=True),
     Column("Realized", right=True),
     Column("Fees", right=True),
     Column("Funding", right=True),
     Column("Other fees"),
-    Column("Net", right=True),
-    Column("Net R", right=True),
     Column("Origin"),
 )
 
@@ -74,7 +73,7 @@ def history(symbol: str | None, limit: int, as_json: bool) -> None:
 
 def _tell(shown: Past, symbol: str | None) -> None:
     if not shown.harvests and not shown.lifecycles:
-        click.echo(f"Nothing was harvested or closed yet{f' of {symbol}' if symbol else ''}: see `harvest positions`.")
+        click.echo(f"Nothing{f' of {symbol}' if symbol else ''} was harvested or closed yet: see `harvest positions`.")
     if shown.harvests:
         show(HARVESTS, [_harvest_cells(row) for row in shown.harvests])
     if shown.harvests and shown.lifecycles:
@@ -82,14 +81,14 @@ def _tell(shown: Past, symbol: str | None) -> None:
     if shown.lifecycles:
         show(LIFECYCLES, [_lifecycle_cells(row) for row in shown.lifecycles])
     if shown.unreadable:
-        click.echo(f"harvest: {shown.unreadable} rows of the history cannot be read", err=True)
+        click.echo(f"harvest: rows of the history that cannot be read: {shown.unreadable}", err=True)
+        raise click.exceptions.Exit(1)
 
 
 def _harvest_cells(row: Harvest) -> Sequence[Cell]:
     return [
         recent(row.time_ms),
-        row.book,
-        row.position_id.rpartition(":")[2],
+        row.position_id,
         " ".join(row.rungs),
         figure(row.qty),
         figure(row.price),
@@ -107,12 +106,12 @@ def _lifecycle_cells(row: Lifecycle) -> Sequence[Cell]:
         figure(row.base_qty),
         figure(row.entry),
         duration(max(0, row.closed_ms - row.opened_ms)),
+        _coloured(money(row.net_pnl), row.net_pnl > 0),
+        r_text(row.net_r),
         money(row.realized_pnl),
         cost(row.fees),
         money(row.funding) if row.funding else "",
         " ".join(f"{figure(amount)} {asset}" for asset, amount in row.other_fees.items()),
-        _coloured(money(row.net_pnl), row.net_pnl > 0),
-        r_text(row.net_r),
         "" if row.origin == Origin.FILLS else row.origin,
     ]
 

@@ -28,7 +28,7 @@ COLUMNS = (
     Column("Realized", right=True),
     Column("Fees", right=True),
     Column("Funding", right=True),
-    Column("Realized R", right=True),
+    Column("Net R", right=True),
     Column("Stop", right=True),
     Column("Spent"),
     Column("Armed"),
@@ -46,8 +46,9 @@ def positions(everything: bool, as_json: bool) -> None:
 
     R is the move from the entry over the risk per unit; Spent and Armed are rungs of the ladder; Reserved is what
     published intents may still take; Waiting counts entries that no worker has applied yet. Unrealized and Realized
-    are before fees and since the position opened; Realized R is after fees and funding, in units of the risk of all
-    that was entered. Origin is shown when the exchange's own record was adopted. `harvest history` has what is closed.
+    are before fees and since the position opened; Net R is what is realized after fees and funding, in units of the
+    risk of all that was entered. Origin is shown when the exchange's own record was adopted. `harvest history` has what
+    is closed.
     """
     with reached() as (settings, client):
         names = known_books(client) if everything else open_books(client)

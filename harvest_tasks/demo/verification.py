@@ -102,7 +102,7 @@ class Fold:
 def _permissive(position: Position) -> Guards:
     """Nothing killed, nothing stale, and no limit."""
     now_ms = 0 if position.quote is None else position.quote.time_ms
-    return Guards(now_ms=now_ms, fresh_ms=0, killed=False, budget=UNLIMITED)
+    return Guards(now_ms=now_ms, fresh_ms=1, killed=False, budget=UNLIMITED)
 
 
 def fold(entries: Iterable[tuple[str, Fields]], settings: Settings) -> Fold:

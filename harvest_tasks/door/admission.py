@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from functools import partial
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, Final, NoReturn, TypeAlias
 
 from harvest_tasks.door import grammar
 from harvest_tasks.door.event_time import event_time
@@ -50,6 +50,8 @@ class Ignored:
 
     reason: IgnoredReason
 
+
+LEGS: Final = ("LONG", "SHORT")
 
 Admission: TypeAlias = Routed | Refused | Ignored
 _Kind: TypeAlias = Callable[[str, Layers], Routed | Ignored]
@@ -113,7 +115,8 @@ def _outcome(status: OutcomeStatus, entry_id: str, layers: Layers) -> Routed | I
         return Ignored(IgnoredReason.NO_SYMBOL)
     symbol, position_side = said["symbol"], said.get("position_side")
     outcome = Outcome(entry_id, event_time(entry_id, layers), status, intent_id)
-    return Routed(symbol, _book(symbol, position_side) if position_side else None, outcome)
+    # Without a leg it goes to every book of the symbol: the intent is only one's.
+    return Routed(symbol, _book(symbol, position_side) if position_side in LEGS else None, outcome)
 
 
 def _unknown(_entry_id: str, _layers: Layers) -> Ignored:
@@ -184,4 +187,4 @@ def _other_asset(symbol: str, asset: str | None) -> str | None:
 
 
 def _book(symbol: str, position_side: str | None) -> str:
-    return f"{symbol}:{position_side}" if position_side in ("LONG", "SHORT") else symbol
+    return f"{symbol}:{position_side}" if position_side in LEGS else symbol

@@ -7,7 +7,7 @@
 --       6 kill switch  7 window list  8 decisions stream  9 dead letter stream  10 counts hash  11 waiting set
 --       12 held zset  13 open set  14 suggestions stream  15 trade intent stream
 --       16 harvests list of the symbol  17 lifecycles list of the symbol  18.. dedup key of each intent, in order
--- ARGV  1 book  2 version  3 now in unix ms, or '' for the server's clock  4 oldest price age ms
+-- ARGV  1 book  2 version  3 now in unix ms, or '' for the server's clock  4 price age ms from which it is stale
 --       5 youngest price age ms (negative: ahead of the clock)  6 intents allowed in any 60 s  7 dedup TTL s
 --       8 lock token  9 id of the last inbox entry consumed, or ''  10 unix ms until which to look again, or ''
 --       11 '1' if the position is open  12 applied  13 duplicate  14 dead-lettered (counts of this commit)
@@ -116,7 +116,7 @@ if n_intents > 0 then
   for i = 0, n_intents - 1 do
     local age = now - tonumber(ARGV[intent + i * 6 + 1])
     -- Asked this way round, an age that is not a number is not fresh.
-    fresh = fresh and age >= youngest and age <= oldest
+    fresh = fresh and age >= youngest and age < oldest
     if redis.call('EXISTS', KEYS[DEDUP + i + 1]) == 1 then
       published[#published + 1] = ARGV[intent + i * 6 + 2]
     end

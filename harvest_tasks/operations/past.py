@@ -1,7 +1,8 @@
 """Past harvests and lifecycles of a symbol, read back."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from decimal import Decimal
 from typing import Final, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -10,7 +11,9 @@ from harvest_tasks import keys
 from harvest_tasks.connection import Client
 from harvest_tasks.tracking.history import Harvest, Lifecycle
 
-Row = TypeVar("Row")
+Row = TypeVar("Row", Harvest, Lifecycle)
+MOST: Final = Decimal("1e60")
+LATEST_MS: Final = 10**14
 HARVESTS: Final = TypeAdapter(Harvest)
 LIFECYCLES: Final = TypeAdapter(Lifecycle)
 
@@ -42,6 +45,16 @@ def read(client: Client, symbols: Sequence[str]) -> Past:
 
 def _row(rows: TypeAdapter[Row], text: str) -> Row | None:
     try:
-        return rows.validate_json(text)
+        row = rows.validate_json(text)
     except ValidationError:
         return None
+    return row if all(map(_is_plausible, (getattr(row, field.name) for field in fields(row)))) else None
+
+
+def _is_plausible(value: object) -> bool:
+    """No figure that could not be shown, and no time after the year 5138."""
+    if isinstance(value, Mapping):
+        return all(map(_is_plausible, value.values()))
+    if isinstance(value, Decimal):
+        return abs(value) < MOST
+    return not isinstance(value, int) or 0 <= value < LATEST_MS

@@ -9,31 +9,35 @@ from harvest_tasks.door.event_time import unix_ms
 from harvest_tasks.door.numbers import positive
 from harvest_tasks.door.refusal import Unusable
 from kernel.entry import Mark
+from kernel.quote import FUTURE_TOLERANCE_MS
 
 TIME_NAMES: Final = ("ts", "timestamp", "time")
 
 
-def read_marks(client: Client, symbols: Sequence[str]) -> dict[str, Mark | str]:
-    """The newest usable mark of each symbol, or why there is none; one round trip."""
+def read_marks(client: Client, symbols: Sequence[str], now_ms: int) -> dict[str, Mark | str]:
+    """The newest usable mark of each symbol at `now_ms` (unix ms), or why there is none; one round trip.
+
+    A mark that claims to come from the future is only taken when there is no other.
+    """
     with client.pipeline(transaction=False) as pipe:
         for symbol in symbols:
             pipe.hmget(keys.ticker(symbol), "markPrice", *TIME_NAMES)
             pipe.hmget(keys.market(symbol), "price", *TIME_NAMES)
         replies = pipe.execute(raise_on_error=False)
-    return {symbol: _newest(replies[i * 2 : i * 2 + 2]) for i, symbol in enumerate(symbols)}
+    return {symbol: _newest(replies[i * 2 : i * 2 + 2], now_ms) for i, symbol in enumerate(symbols)}
 
 
-def _newest(replies: Sequence[Any]) -> Mark | str:
-    found = [_mark(reply) for reply in replies]
+def _newest(replies: Sequence[Any], now_ms: int) -> Mark | str:
+    found = [_mark(reply, now_ms) for reply in replies]
     usable = [mark for mark in found if isinstance(mark, Mark)]
     if usable:
         # `max` keeps the first of equals: the ticker wins a tie.
-        return max(usable, key=lambda mark: mark.time_ms)
+        return max(usable, key=lambda mark: (mark.time_ms <= now_ms + FUTURE_TOLERANCE_MS, mark.time_ms))
     reasons = [reason for reason in found if isinstance(reason, str) and reason != "missing"]
     return reasons[0] if reasons else "missing"
 
 
-def _mark(reply: Any) -> Mark | str:
+def _mark(reply: Any, now_ms: int) -> Mark | str:
     if isinstance(reply, Exception):
         return "wrong_type"
     price, *times = reply
@@ -44,6 +48,6 @@ def _mark(reply: Any) -> Mark | str:
         # Without a time a price has no age, and what has no age cannot pass for fresh.
         return "no_time"
     try:
-        return Mark("", unix_ms("ts", stated), positive("price", price))
+        return Mark("", unix_ms("ts", stated), positive("price", price), now_ms)
     except Unusable as flaw:
         return flaw.reason.value

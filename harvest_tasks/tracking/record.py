@@ -43,7 +43,9 @@ def to_fields(position: Position) -> dict[str, str]:
         "break_even": "1" if progress.break_even else "0",
         "atr": _optional(progress.atr),
         "spent": ",".join(progress.spent),
+        "firings": ",".join(f"{rung}:{n}" for rung, n in progress.firings),
         "failures": ",".join(f"{rung}:{n}" for rung, n in progress.failures),
+        "owed": _amounts_text(progress.owed),
         "carry": plain(progress.carry),
         "reservations": _reservations_text(progress.reservations),
         "unanswered_ms": _unanswered_text(progress.reservations),
@@ -121,7 +123,9 @@ def _quote(fields: Mapping[str, str]) -> Quote | None:
 def _progress(fields: Mapping[str, str]) -> Progress:
     return Progress(
         spent=_names(fields["spent"]),
+        firings=tuple((rung, int(n)) for rung, n in _pairs(fields["firings"], ":")),
         failures=tuple((rung, int(n)) for rung, n in _pairs(fields["failures"], ":")),
+        owed=_amounts(fields["owed"]),
         carry=Decimal(fields["carry"]),
         reservations=_reservations(fields["reservations"]),
         stop=_decimal(fields["stop"]),

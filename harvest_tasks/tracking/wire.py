@@ -69,7 +69,8 @@ def _values(entry: Entry) -> tuple[str | int | None, ...]:
                 entry.fee_asset,
             )
         case Mark():
-            return "M", entry.source_id, entry.time_ms, plain(entry.price)
+            seen = () if entry.seen_ms is None else (entry.seen_ms,)
+            return "M", entry.source_id, entry.time_ms, plain(entry.price), *seen
         case Outcome():
             return "O", entry.source_id, entry.time_ms, entry.status, entry.intent_id
         case Funding():
@@ -113,8 +114,8 @@ def _fill(
     )
 
 
-def _mark(source_id: str, time_ms: int, price: str) -> Mark:
-    return Mark(source_id, time_ms, Decimal(price))
+def _mark(source_id: str, time_ms: int, price: str, seen_ms: int | None = None) -> Mark:
+    return Mark(source_id, time_ms, Decimal(price), seen_ms)
 
 
 def _outcome(source_id: str, time_ms: int, status: str, intent_id: str) -> Outcome:

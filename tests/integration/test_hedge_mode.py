@@ -300,6 +300,15 @@ def test_a_malformed_fill_of_the_other_mode_freezes_what_is_tracked_for_its_own_
     assert_all_accounted_for(desk)
 
 
+@pytest.mark.parametrize(("first", "other"), [(LONG, BUY), (BUY, SHORT)], ids=["hedged", "netted"])
+def test_a_malformed_first_fill_decides_the_mode_and_makes_known_only_its_own_book(desk, run, first, other):
+    run(first | {"qty": "0"}, other)
+    (book,) = known(desk)
+    assert book == ("BTCUSDT:LONG" if first is LONG else "BTCUSDT")
+    assert reasons(desk) == ["not_positive", "position_mode"]
+    assert_all_accounted_for(desk)
+
+
 def test_a_malformed_price_of_a_hedged_symbol_freezes_nothing(desk, run):
     run(LONG, SHORT, price("-1"))
     assert [desk.position(leg).frozen for leg in LEGS] == ["", ""]

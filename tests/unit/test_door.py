@@ -260,7 +260,7 @@ def test_an_outcome_names_its_intent(status: OutcomeStatus) -> None:
 
 @pytest.mark.parametrize(
     ("position_side", "book"),
-    [("LONG", "BTCUSDT:LONG"), ("SHORT", "BTCUSDT:SHORT"), ("BOTH", "BTCUSDT"), ("", None), (None, None)],
+    [("LONG", "BTCUSDT:LONG"), ("SHORT", "BTCUSDT:SHORT"), ("BOTH", None), ("", None), (None, None)],
 )
 def test_an_outcome_goes_to_the_book_of_its_position_side_or_to_every_book(
     position_side: str | None, book: str | None

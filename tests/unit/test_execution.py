@@ -109,7 +109,7 @@ def test_every_answer_passes_the_door_as_what_it_means() -> None:
         assert done.entry is not None
         admitted = admit(f"{NOW_MS}-0", done.entry)
         assert isinstance(admitted, Routed)
-        assert admitted.book == "BTCUSDT"
+        assert (admitted.symbol, admitted.book) == ("BTCUSDT", "BTCUSDT" if kind is Fill else None)
         assert isinstance(admitted.entry, kind)
         assert admitted.entry.intent_id == "hv-1"
 

@@ -30,7 +30,7 @@ def test_each_guard_holds_back_with_its_reason(the_guards, reason):
     assert (position.progress.spent, position.progress.reservations) == ((), ())
 
 
-@pytest.mark.parametrize("now", [START_MS + 30_000, START_MS - 2_000])
+@pytest.mark.parametrize("now", [START_MS + 29_999, START_MS - 2_000])
 def test_the_ends_of_the_fresh_window_may_publish(now):
     assert len(intents(at_half_r(guards(now, **FRESH))[1])) == 1
 
