@@ -8,6 +8,7 @@ repeats what one missed.
 from typing import Any, Final
 
 from kombu.entity import Exchange, Queue
+from kombu.transport import TRANSPORT_ALIASES
 
 from harvest_tasks.settings import Settings
 from harvest_tasks.spread import Spread
@@ -20,6 +21,7 @@ ROUTES: Final = {
     "harvest_tasks.brain.process_fills": "fills",
     "harvest_tasks.watcher.watch_fills": "watch",
     "harvest_tasks.sweep.evaluate_positions": "control",
+    "harvest_tasks.reconciliation.reconcile_positions": "control",
     "harvest_tasks.health.heartbeat": "control",
 }
 
@@ -30,6 +32,9 @@ SOFT_TIME_LIMIT_SEC: Final = 40
 SOCKET_TIMEOUT_SEC: Final = 10
 CONNECT_TIMEOUT_SEC: Final = 5
 RESULT_LIFETIME_SEC: Final = 300
+
+# By its alias: Celery's `broker_transport` would not hold for redis+socket://, and would stand in every URL it shows.
+TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "harvest_tasks.transport:Transport"))
 
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(processName)s %(name)s: %(message)s"
 
@@ -141,7 +146,7 @@ def _worker() -> dict[str, Any]:
 
 
 def _beat(settings: Settings) -> dict[str, Any]:
-    entries = beat_schedule(settings.symbols, settings.publish_interval_sec)
+    entries = beat_schedule(settings.symbols, settings.publish_interval_sec, settings.reconcile_interval_sec)
     return {
         "beat_scheduler": "harvest_tasks.beat:BoundedScheduler",
         "beat_schedule": {name: _entry(entry) for name, entry in entries.items()},

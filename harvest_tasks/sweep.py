@@ -3,6 +3,7 @@ nobody answered.
 """
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from harvest_tasks.brain import ring, this_brain
 from harvest_tasks.celery import app
 from harvest_tasks.clock import server_ms
 from harvest_tasks.connection import Client, shared
+from harvest_tasks.reconciling import adoption, suspicion
 from harvest_tasks.settings import Settings, current
 from harvest_tasks.symbols import of_book
 from harvest_tasks.tracking.controls import deliver, open_books
@@ -22,6 +24,8 @@ from kernel.entry import Mark, Overdue
 from kernel.quote import FUTURE_TOLERANCE_MS
 
 log = logging.getLogger(__name__)
+
+_is_time = re.compile(r"[0-9]{1,15}").fullmatch
 
 PATIENCE_SEC: Final = 0.8
 """Under the second after which the next sweep comes; what is not evaluated by then is rung."""
@@ -43,6 +47,9 @@ def evaluate_positions() -> None:
     """Bring fresh marks to open positions and decide about them; ring for whatever else waits."""
     settings = current()
     client = shared(settings.redis_url)
+    # Before marks fill the inboxes: both look at books whose inbox is empty.
+    adoption.advance(client, settings)
+    suspicion.confirm(client, settings)
     summary = sweep(client, settings)
     waiting = waiting_books(client)
     tally, unfinished = this_brain().process(sorted(waiting | held_books(client)), monotonic() + PATIENCE_SEC)
@@ -58,10 +65,14 @@ def sweep(client: Client, settings: Settings) -> Counter[str]:
     if not books:
         return Counter()
     now_ms = server_ms(client)
-    call_overdue(client, books, now_ms, settings.harvest_intent_timeout_sec * 1000)
-    marks = read_marks(client, sorted({of_book(book.book) for book in books}))
+    # What waits is about to be looked at; a book that cannot be must not pile up entries.
+    waiting = waiting_books(client)
+    call_overdue(
+        client, [b for b in books if b.book not in waiting], now_ms, settings.harvest_intent_timeout_sec * 1000
+    )
+    marks = read_marks(client, sorted({of_book(book.book) for book in books}), now_ms)
     newer, summary = sorted_out(books, marks, now_ms, settings.harvest_require_fresh_snapshot_sec * 1000)
-    deliver(client, newer)
+    deliver(client, {book: mark for book, mark in newer.items() if book not in waiting})
     return summary
 
 
@@ -73,7 +84,9 @@ def sorted_out(
     summary = Counter(scanned=len(books))
     for book in books:
         mark = marks[of_book(book.book)]
-        if isinstance(mark, Mark) and mark.time_ms > book.mark_ms and _is_fresh(mark.time_ms, now_ms, fresh_ms):
+        # What claims to come from the future loses to whatever arrives before then.
+        known_ms = book.mark_ms if book.mark_ms <= now_ms + FUTURE_TOLERANCE_MS else 0
+        if isinstance(mark, Mark) and mark.time_ms > known_ms and _is_fresh(mark.time_ms, now_ms, fresh_ms):
             newer[book.book] = mark
             summary["evaluated"] += 1
         elif _is_fresh(book.mark_ms, now_ms, fresh_ms):
@@ -120,11 +133,11 @@ def _open_book(book: str, reply: Any) -> OpenBook:
 
 
 def _ms(text: str | None) -> int | None:
-    return int(text) if text and text.isdigit() else None
+    return int(text) if text and _is_time(text) else None
 
 
 def _is_fresh(time_ms: int, now_ms: int, fresh_ms: int) -> bool:
-    return -FUTURE_TOLERANCE_MS <= now_ms - time_ms <= fresh_ms
+    return -FUTURE_TOLERANCE_MS <= now_ms - time_ms < fresh_ms
 
 
 def _told(name: str) -> str:

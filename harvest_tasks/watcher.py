@@ -7,6 +7,7 @@ first takes over what an earlier one left pending, then reads until its slice is
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import Final
 
@@ -14,6 +15,7 @@ from harvest_tasks import brain, keys
 from harvest_tasks.celery import app
 from harvest_tasks.clock import server_ms
 from harvest_tasks.connection import Client, shared
+from harvest_tasks.reconciling import adoption
 from harvest_tasks.settings import Settings, current
 from harvest_tasks.tracking import controls
 from harvest_tasks.tracking.directions import RawEntry
@@ -49,7 +51,8 @@ def watch(client: Client, settings: Settings, seconds: float, ring: Bell) -> boo
     if not lease.acquire():
         return False
     try:
-        Watcher(client, Route(client, settings), lease, ring).run(monotonic() + seconds)
+        first_start = partial(adoption.begin, client, settings)
+        Watcher(client, Route(client, settings), lease, ring, first_start).run(monotonic() + seconds)
     except LeaseLost:
         log.warning("watch lease lost")
         return False
@@ -79,10 +82,11 @@ class Watcher:
     route: Route
     lease: Lease
     ring: Bell
+    first_start: Callable[[], None]
 
     def run(self, deadline: float) -> None:
         """Read until `deadline` (monotonic). Raises `LeaseLost`."""
-        self.route.ensure_group(lost=self._destroyed)
+        self.route.ensure_group(self.first_start, self._destroyed)
         self._take_over()
         while (left := deadline - monotonic()) > 0:
             entries, standing = self.route.read()

@@ -26,16 +26,21 @@ class Entry(TypedDict):
     expires: float
 
 
-def beat_schedule(symbols: Sequence[str] | None, publish_interval_sec: float) -> dict[str, Entry]:
+def beat_schedule(
+    symbols: Sequence[str] | None, publish_interval_sec: float, reconcile_interval_sec: float
+) -> dict[str, Entry]:
     """Every entry by its name. `symbols` is None to follow the open positions."""
-    return {**_bells(), **_proposals(symbols, publish_interval_sec)}
+    return {**_bells(reconcile_interval_sec), **_proposals(symbols, publish_interval_sec)}
 
 
-def _bells() -> dict[str, Entry]:
+def _bells(reconcile_interval_sec: float) -> dict[str, Entry]:
     return {
         "watch_fills": _bell("harvest_tasks.watcher.watch_fills", "watch", BELL_SEC, 0.0),
         "evaluate_positions": _bell("harvest_tasks.sweep.evaluate_positions", "control", BELL_SEC, 0.5),
         "heartbeat": _bell("harvest_tasks.health.heartbeat", "control", HEARTBEAT_SEC, 0.25),
+        "reconcile_positions": _bell(
+            "harvest_tasks.reconciliation.reconcile_positions", "control", reconcile_interval_sec, 0.75
+        ),
     }
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import click
-from kombu.exceptions import OperationalError
 
 from harvest_tasks import symbols
 from harvest_tasks.clock import server_ms
+from harvest_tasks.commands.bell import ring
 from harvest_tasks.commands.failure import Failure
 from harvest_tasks.commands.server import reached
 from harvest_tasks.commands.wording import printable
@@ -36,11 +36,11 @@ def release(book: str | None, everything: bool, switch_mode: bool) -> None:
         raise click.UsageError("--switch-mode takes one symbol")
     with reached() as (_, client):
         if book is None:
-            _ring(_release_all(client))
+            ring(_release_all(client))
         elif switch_mode:
             _switch_mode(client, of_book(book.upper()))
         else:
-            _ring([_release(client, book.upper())])
+            ring([_release(client, book.upper())])
 
 
 def _switch_mode(client: Client, symbol: str) -> None:
@@ -80,13 +80,3 @@ def _release_all(client: Client) -> Sequence[str]:
     for position in frozen:
         click.echo(f"  {position.book}: {printable(position.frozen)}")
     return released
-
-
-def _ring(books: Sequence[str]) -> None:
-    from harvest_tasks import brain, celery  # reads the environment
-
-    celery.app.set_current()
-    try:
-        brain.ring(books)
-    except OperationalError:
-        click.echo("The broker does not answer; workers notice by themselves within a second of running.", err=True)

@@ -20,7 +20,7 @@ def deliver(client: Client, entries: Mapping[str, Entry]) -> None:
     if not entries:
         return
     with client.pipeline(transaction=True) as pipe:
-        _queue(pipe, entries)
+        queue(pipe, entries)
         pipe.execute()
 
 
@@ -44,7 +44,7 @@ def freeze_all(client: Client, lost: int, why: str, now_ms: int) -> list[str]:
     with client.pipeline(transaction=True) as pipe:
         pipe.hincrby(keys.LOST, "entries", lost)
         pipe.hset(keys.LOST, mapping={"since_ms": str(now_ms), "why": why})
-        _queue(pipe, dict.fromkeys(books, Freeze("", now_ms, f"{LOST_INPUT}: {why}")))
+        queue(pipe, dict.fromkeys(books, Freeze("", now_ms, f"{LOST_INPUT}: {why}")))
         pipe.execute()
     return books
 
@@ -59,7 +59,7 @@ def release_all(client: Client, now_ms: int) -> list[str]:
     books = known_books(client)
     with client.pipeline(transaction=True) as pipe:
         pipe.delete(keys.LOST)
-        _queue(pipe, dict.fromkeys(books, Release("", now_ms)))
+        queue(pipe, dict.fromkeys(books, Release("", now_ms)))
         pipe.execute()
     return books
 
@@ -89,7 +89,8 @@ def _is_busy(client: Any, book: str) -> bool:
     return bool(client.xlen(keys.inbox(book))) or client.hget(keys.position(book), "qty") not in (None, "0")
 
 
-def _queue(pipe: Any, entries: Mapping[str, Entry]) -> None:
+def queue(pipe: Any, entries: Mapping[str, Entry]) -> None:
+    """Have the transaction `pipe` put one entry into the inbox of each book."""
     for book, entry in entries.items():
         # No MAXLEN: see route.lua.
         pipe.xadd(keys.inbox(book), {"e": wire.pack(entry)})

@@ -52,6 +52,7 @@ def test_a_queue_receives_only_its_own_messages(name: str) -> None:
         ("harvest_tasks.brain.process_fills", "fills"),
         ("harvest_tasks.watcher.watch_fills", "watch"),
         ("harvest_tasks.sweep.evaluate_positions", "control"),
+        ("harvest_tasks.reconciliation.reconcile_positions", "control"),
         ("harvest_tasks.health.heartbeat", "control"),
     ],
 )
@@ -124,8 +125,8 @@ def test_only_ad_hoc_calls_are_rate_limited(tasks: dict[str, Task]) -> None:
 
 
 def test_beat_sends_what_the_schedule_says() -> None:
-    entries = beat_schedule(("BTCUSDT", "ETHUSDT"), 4.0)
-    conf = configured(SYMBOLS="BTCUSDT,ETHUSDT", PUBLISH_INTERVAL_SEC="4").conf
+    entries = beat_schedule(("BTCUSDT", "ETHUSDT"), 4.0, 30.0)
+    conf = configured(SYMBOLS="BTCUSDT,ETHUSDT", PUBLISH_INTERVAL_SEC="4", RECONCILE_INTERVAL_SEC="30").conf
     assert set(conf.beat_schedule) == set(entries)
     for name, sent in conf.beat_schedule.items():
         entry = entries[name]

@@ -16,7 +16,7 @@ from harvest_tasks.configuration import QUEUES, ROUTES
 from harvest_tasks.spread import Spread
 from schedules.beat import MOST_ENTRIES, Entry, beat_schedule
 
-BELLS = {"watch_fills", "evaluate_positions", "heartbeat"}
+BELLS = {"watch_fills", "evaluate_positions", "heartbeat", "reconcile_positions"}
 START = datetime(2026, 1, 1, 12, 0, 3, 456_789, tzinfo=UTC)
 
 
@@ -25,7 +25,7 @@ def symbols(count: int) -> list[str]:
 
 
 def proposals(wanted: Sequence[str] | None, interval: float = 10.0) -> list[Entry]:
-    return [entry for name, entry in beat_schedule(wanted, interval).items() if name not in BELLS]
+    return [entry for name, entry in beat_schedule(wanted, interval, 60.0).items() if name not in BELLS]
 
 
 @pytest.mark.parametrize("count", [1, 3, 100])
@@ -55,31 +55,32 @@ def test_proposals_are_spread_evenly_over_the_interval(count: int) -> None:
 
 @pytest.mark.parametrize("interval", [0.1, 1.0, 10.0, 3_600.0])
 def test_a_proposal_expires_before_the_next_one_comes_and_a_bell_within_seconds(interval: float) -> None:
-    for name, entry in beat_schedule(symbols(3), interval).items():
+    for name, entry in beat_schedule(symbols(3), interval, 60.0).items():
         assert 0 < entry["expires"] < (6 if name in BELLS else entry["every"])
 
 
 def test_the_bells_have_their_rhythm_and_queue() -> None:
-    entries = beat_schedule(None, 10.0)
+    entries = beat_schedule(None, 10.0, 30.0)
     assert {name: (entries[name]["queue"], entries[name]["every"]) for name in BELLS} == {
         "watch_fills": ("watch", 1.0),
         "evaluate_positions": ("control", 1.0),
         "heartbeat": ("control", 5.0),
+        "reconcile_positions": ("control", 30.0),
     }
 
 
 def test_every_entry_names_a_queue_of_the_app() -> None:
-    assert {entry["queue"] for entry in beat_schedule(symbols(3), 10.0).values()} <= set(QUEUES)
+    assert {entry["queue"] for entry in beat_schedule(symbols(3), 10.0, 60.0).values()} <= set(QUEUES)
 
 
 def test_beat_never_sends_the_task_whose_calls_are_rate_limited() -> None:
-    tasks = {entry["task"] for entry in beat_schedule(symbols(3), 10.0).values()}
+    tasks = {entry["task"] for entry in beat_schedule(symbols(3), 10.0, 60.0).values()}
     assert "harvest_tasks.proposals.compute_proposal" not in tasks
 
 
 def test_every_scheduled_and_routed_task_is_registered() -> None:
     app.loader.import_default_modules()
-    scheduled = {entry["task"] for entry in beat_schedule(symbols(3), 10.0).values()}
+    scheduled = {entry["task"] for entry in beat_schedule(symbols(3), 10.0, 60.0).values()}
     assert scheduled | set(ROUTES) <= set(app.tasks)
 
 
@@ -131,7 +132,7 @@ def scheduler(entries: dict[str, Entry], clock: Clock) -> RecordingScheduler:
 
 
 def test_celery_beat_sends_each_entry_once_a_slot_and_at_its_offset() -> None:
-    entries = beat_schedule(symbols(20), 10.0)
+    entries = beat_schedule(symbols(20), 10.0, 60.0)
     beat = scheduler(entries, Clock(START))
     beat.run(60.0)
     for name, entry in entries.items():
@@ -144,7 +145,7 @@ def test_celery_beat_sends_each_entry_once_a_slot_and_at_its_offset() -> None:
 
 
 def test_a_restarted_beat_keeps_the_rhythm_without_having_stored_it() -> None:
-    entries = {"only": beat_schedule(["BTCUSDT"], 10.0)["proposal of BTCUSDT"]}
+    entries = {"only": beat_schedule(["BTCUSDT"], 10.0, 60.0)["proposal of BTCUSDT"]}
     clock = Clock(START)
     first = scheduler(entries, clock)
     first.run(14.0)
@@ -156,7 +157,7 @@ def test_a_restarted_beat_keeps_the_rhythm_without_having_stored_it() -> None:
 
 def test_a_beat_that_was_held_up_sends_once_and_not_once_a_missed_slot() -> None:
     clock = Clock(START)
-    beat = scheduler({"only": beat_schedule(["BTCUSDT"], 1.0)["proposal of BTCUSDT"]}, clock)
+    beat = scheduler({"only": beat_schedule(["BTCUSDT"], 1.0, 60.0)["proposal of BTCUSDT"]}, clock)
     beat.run(3.0)
     before = len(beat.sent["only"])
     clock.sleep(30.0)

@@ -1,0 +1,137 @@
+"""`harvest reconcile`."""
+
+from collections.abc import Collection, Iterator, Sequence
+
+import click
+from rich.text import Text
+
+from harvest_tasks import keys
+from harvest_tasks.commands.bell import ring
+from harvest_tasks.commands.failure import Failure
+from harvest_tasks.commands.server import reached
+from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json
+from harvest_tasks.commands.wording import figure, printable
+from harvest_tasks.connection import Client
+from harvest_tasks.operations import reconciliation
+from harvest_tasks.operations.reconciliation import ComparedRow, Settled, Settlement, Unread
+from harvest_tasks.reconciling import audit as audits
+from harvest_tasks.settings import Settings
+
+COLUMNS = (
+    Column("Book"),
+    Column("Tracked", right=True),
+    Column("Exchange", right=True),
+    Column("Difference", right=True),
+    Column("Entry", right=True),
+    Column("Exch. entry", right=True),
+    Column("Result"),
+    Column("Waiting", right=True),
+    Column("Frozen", wraps=True),
+)
+NO_RECORD = (
+    f"no position is on record, so nothing can be compared: no service writes {keys.POSITION_STATE_PREFIX}<SYMBOL>"
+)
+
+
+@click.command()
+@click.argument("books", nargs=-1, metavar="[BOOK]...")
+@click.option("--adopt", is_flag=True, help="Take over what is on record where it differs, and release what is right.")
+@json_option
+def reconcile(books: Sequence[str], adopt: bool, as_json: bool) -> None:
+    """Compare the tracked positions with the exchange's own record.
+
+    Another service keeps that record. It may lag behind fills, and so may Harvest while entries wait (Waiting): look
+    twice before you adopt. Quantities of shorts are negative; Difference is Tracked less Exchange. A symbol names its
+    legs, too.
+
+    Exit code 1 if anything does not agree, or could not be adopted.
+    """
+    names = {book.upper() for book in books}
+    with reached() as (settings, client):
+        audit = audits.of_all(client, settings)
+        rows = [row for row in reconciliation.rows(audit) if reconciliation.is_named(row.book, names)]
+        if not audit.has_records:
+            raise Failure(NO_RECORD)
+        _refuse_strangers(names, rows)
+        is_behind = not audit.intake.has_taken(audit.intake.newest_id)
+        is_fine = _settle(client, settings, names, as_json) if adopt else _show(rows, is_behind, as_json)
+    raise click.exceptions.Exit(int(not is_fine))
+
+
+def _refuse_strangers(names: Collection[str], rows: Sequence[ComparedRow]) -> None:
+    for name in sorted(names):
+        if not any(reconciliation.is_named(row.book, [name]) for row in rows):
+            raise Failure(f"{printable(name)} is neither tracked nor open on record")
+
+
+def _show(rows: Sequence[ComparedRow], is_behind: bool, as_json: bool) -> bool:
+    """Print the comparison; whether all agree."""
+    if as_json:
+        show_json(rows)
+    elif rows:
+        show(COLUMNS, [_cells(row) for row in rows])
+        lines = [*_reasons(rows), *_advice(rows, is_behind)]
+        click.echo("".join(f"\n{line}" for line in lines), nl=bool(lines))
+    else:
+        click.echo("No book is tracked, and no position is open on record.")
+    return all(row.result == "agrees" for row in rows)
+
+
+def _cells(row: ComparedRow) -> Sequence[Cell]:
+    return [
+        row.book,
+        figure(row.tracked),
+        figure(row.exchange),
+        figure(row.difference),
+        figure(row.entry),
+        figure(row.exchange_entry),
+        Text(row.result, "green" if row.result == "agrees" else "red"),
+        str(row.waiting) if row.waiting else "",
+        row.frozen,
+    ]
+
+
+def _reasons(rows: Sequence[ComparedRow]) -> Iterator[str]:
+    return (f"{row.book}: {printable(row.why)}" for row in rows if row.why)
+
+
+def _advice(rows: Sequence[ComparedRow], is_behind: bool) -> Iterator[str]:
+    if is_behind:
+        yield "Not all of the input has been taken in yet: what differs may agree soon."
+    if any(row.result == "differs" and not row.why for row in rows):
+        yield "`harvest reconcile --adopt [BOOK]...` takes over what the exchange says, and releases the book."
+    if any(row.result == "agrees" and row.frozen for row in rows):
+        yield "A frozen book publishes nothing. `harvest reconcile --adopt` releases those that agree."
+
+
+def _settle(client: Client, settings: Settings, names: Collection[str], as_json: bool) -> bool:
+    """Adopt and release; whether nothing had to be refused."""
+    try:
+        settlement = reconciliation.settle(client, settings, names)
+    except Unread as error:
+        raise Failure(f"{error}, so positions are out of date: run workers (`harvest up`), then try again") from error
+    if as_json:
+        show_json(settlement)
+    else:
+        _report(settlement)
+    ring([result.book for result in settlement.settled if result.done != "refused"])
+    return all(result.done != "refused" for result in settlement.settled)
+
+
+def _report(settlement: Settlement) -> None:
+    if not settlement.settled:
+        click.echo("Nothing to adopt: all of them agree, and none is frozen.")
+    for result in settlement.settled:
+        click.echo(_line(result))
+    if settlement.forgot_loss:
+        click.echo("Every book is right, so the loss of input is forgotten: new books begin unfrozen.")
+
+
+def _line(result: Settled) -> str:
+    match result:
+        case Settled(book, "adopted", tracked, exchange):
+            return f"{book}: adopted {figure(exchange)}, was {figure(tracked)}; released"
+        case Settled(book, "released", why=why):
+            return f"{book}: agrees; released, was frozen: {printable(why)}"
+        case _:
+            return f"{result.book}: refused: {printable(result.why)}"

@@ -1,0 +1,23 @@
+"""Reconciliation: the tracked positions beside the exchange's own record, from time to time.
+
+A fill that never reached the input leaves no trace in it; this is how it shows.
+"""
+
+import logging
+
+from harvest_tasks import brain
+from harvest_tasks.celery import app
+from harvest_tasks.connection import shared
+from harvest_tasks.reconciling.suspicion import reconcile
+from harvest_tasks.settings import current
+
+log = logging.getLogger(__name__)
+
+
+@app.task(name="harvest_tasks.reconciliation.reconcile_positions", ignore_result=True)
+def reconcile_positions() -> None:
+    """Compare once, and freeze what differs for the second time."""
+    settings = current()
+    found = reconcile(shared(settings.redis_url), settings)
+    log.info("reconciled %s", " ".join(f"{name}={n}" for name, n in found.counts.items()))
+    brain.ring(found.frozen)

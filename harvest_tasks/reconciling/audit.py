@@ -1,0 +1,105 @@
+"""One look at tracked positions beside the exchange's record of them; nothing is written."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import cast
+
+from harvest_tasks import keys
+from harvest_tasks.clock import server_ms
+from harvest_tasks.connection import Client
+from harvest_tasks.reconciling import exchange, intake
+from harvest_tasks.reconciling import tracked as tracking
+from harvest_tasks.reconciling.comparison import Difference, Finding, Kind, compare
+from harvest_tasks.reconciling.exchange_record import Flat, Reading, Record, Unreadable
+from harvest_tasks.reconciling.intake import Intake
+from harvest_tasks.reconciling.tracked import Failed, Tracked, in_other_mode
+from harvest_tasks.settings import Settings
+from harvest_tasks.symbols import of_book
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A book: how it is tracked, what is on record (None: nothing), and what follows."""
+
+    tracked: Tracked
+    reading: Reading | None
+    finding: Finding
+    was_on_record: bool
+
+    @property
+    def book(self) -> str:
+        return self.tracked.book
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """`intake` is read after the records and before the positions: what a record knew of was in the stream by then, as
+    far as its producer had written it.
+    """
+
+    now_ms: int
+    intake: Intake
+    known: frozenset[str]
+    seen: tuple[Seen, ...]
+    failed: tuple[Failed, ...]
+    has_records: bool
+
+
+def of_all(client: Client, settings: Settings, *, vanished_is_flat: bool = False) -> Audit:
+    """Every tracked book, and every book of which something open or unreadable is on record.
+
+    A tracked book whose record is gone is flat if it was seen before, or in any case if `vanished_is_flat`.
+    """
+    known = known_books(client)
+    readings = exchange.read_all(client, settings, known)
+    telling = {book for book, found in readings.items() if isinstance(found, Record | Unreadable)}
+    return _audit(client, settings, known, known | telling, readings, vanished_is_flat)
+
+
+def of(client: Client, settings: Settings, books: Collection[str], *, vanished_is_flat: bool = False) -> Audit:
+    """The same of `books` alone, tracked or not, without a search for others."""
+    known = known_books(client)
+    readings = exchange.read(client, settings, map(of_book, books), known)
+    return _audit(client, settings, known, books, readings, vanished_is_flat)
+
+
+def known_books(client: Client) -> frozenset[str]:
+    return frozenset(cast("set[str]", client.smembers(keys.BOOKS)))
+
+
+def _audit(
+    client: Client,
+    settings: Settings,
+    known: frozenset[str],
+    books: Iterable[str],
+    readings: dict[str, Reading],
+    vanished_is_flat: bool,
+) -> Audit:
+    remembered = cast("dict[str, str]", client.hgetall(keys.COMPARED))
+    taken_in = intake.read(client, settings)
+    now_ms = server_ms(client)
+    looked = tracking.look(client, sorted(books))
+    found = [
+        _seen(tracked, _read(readings, tracked.book, vanished_is_flat), remembered, known, settings.reconcile_tolerance)
+        for tracked in looked
+        if isinstance(tracked, Tracked)
+    ]
+    failed = tuple(book for book in looked if isinstance(book, Failed))
+    return Audit(now_ms, taken_in, known, tuple(found), failed, bool(readings))
+
+
+def _read(readings: Mapping[str, Reading], book: str, vanished_is_flat: bool) -> Reading | None:
+    found = readings.get(book)
+    return Flat(book) if vanished_is_flat and (found is None or isinstance(found, Flat)) else found
+
+
+def _seen(
+    tracked: Tracked, read: Reading | None, remembered: Collection[str], known: Collection[str], tolerance: Decimal
+) -> Seen:
+    book, position = tracked.book, tracked.position
+    was_on_record = book in remembered
+    finding = compare(position, read, tolerance, was_seen=was_on_record)
+    if isinstance(finding, Difference) and book not in known and any(other in known for other in in_other_mode(book)):
+        finding = replace(finding, kind=Kind.OTHER_MODE)
+    return Seen(tracked, read, finding, was_on_record)

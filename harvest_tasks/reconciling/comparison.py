@@ -1,0 +1,99 @@
+"""A tracked position against the exchange's record of it. Pure.
+
+What always holds of a comparison:
+1. Two quantities differ when they are further apart than the tolerance allows of the larger one, or on two sides.
+2. Nothing differs from a record that cannot be read, is stale, or never was there.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+from harvest_tasks.reconciling.exchange_record import Flat, Reading, Record, Unreadable
+from kernel.position import Position
+from kernel.quantities import ZERO, exact
+
+
+class Kind(StrEnum):
+    """How two quantities differ."""
+
+    QUANTITY = "quantity"
+    SIDE = "side"
+    FLAT = "flat"
+    """The exchange holds nothing."""
+    OPEN = "open"
+    """The exchange holds something, and the book is flat or not tracked."""
+    OTHER_MODE = "other_mode"
+    """The exchange holds something in a book that cannot be: its symbol is tracked in the other mode."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Both say the same; signed quantities, here and below, in base currency."""
+
+    book: str
+    tracked: Decimal
+    exchange: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """They do not."""
+
+    book: str
+    tracked: Decimal
+    exchange: Decimal
+    kind: Kind
+
+    @property
+    @exact
+    def missed(self) -> Decimal:
+        """Tracked minus exchange; exact."""
+        return self.tracked - self.exchange
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """The book is open, and nobody says what the exchange holds."""
+
+    book: str
+    tracked: Decimal
+
+
+Finding = Agreement | Difference | Unknown | Unreadable
+
+
+def compare(position: Position, read: Reading | None, tolerance: Decimal, *, was_seen: bool) -> Finding:
+    """`position` against what was `read` of its book. `tolerance` is a ratio; a record that `was_seen` before and is
+    gone says that the position is closed.
+    """
+    book, held = position.book, position.holding.qty
+    match read:
+        case Unreadable():
+            return read
+        case Record():
+            return _compared(book, held, read.qty, tolerance)
+        case Flat(stale=why) if why:
+            return Unreadable(book, why) if held else Agreement(book, held, ZERO)
+        case Flat():
+            return _compared(book, held, ZERO, tolerance)
+        case None if was_seen:
+            return _compared(book, held, ZERO, tolerance)
+        case _:
+            return Unknown(book, held) if held else Agreement(book, held, ZERO)
+
+
+@exact
+def _compared(book: str, tracked: Decimal, exchange: Decimal, tolerance: Decimal) -> Agreement | Difference:
+    opposite = tracked * exchange < 0
+    if not opposite and abs(tracked - exchange) <= tolerance * max(abs(tracked), abs(exchange)):
+        return Agreement(book, tracked, exchange)
+    return Difference(book, tracked, exchange, _kind(tracked, exchange))
+
+
+def _kind(tracked: Decimal, exchange: Decimal) -> Kind:
+    if not exchange:
+        return Kind.FLAT
+    if not tracked:
+        return Kind.OPEN
+    return Kind.SIDE if (tracked > 0) != (exchange > 0) else Kind.QUANTITY

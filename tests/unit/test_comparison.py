@@ -1,0 +1,120 @@
+"""When a tracked position and the exchange's record of it differ; the numbers are those of `comparison`."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harvest_tasks.reconciling.comparison import Agreement, Difference, Finding, Kind, Unknown, compare
+from harvest_tasks.reconciling.exchange_record import Flat, Reading, Record, Unreadable, Untold
+from kernel.holding import Holding
+from kernel.position import Position
+
+BOOK = "BTCUSDT"
+TOLERANCE = Decimal("0.001")
+
+quantities = st.decimals(-(10**14), 10**14, places=12)
+tolerances = st.decimals(0, 1, places=6)
+
+
+def position(qty: str | Decimal) -> Position:
+    return Position(BOOK, holding=Holding(qty=Decimal(qty), avg_entry=Decimal(100)))
+
+
+def on_record(qty: str | Decimal) -> Reading:
+    qty = Decimal(qty)
+    return Record(BOOK, qty, Decimal(100)) if qty else Flat(BOOK)
+
+
+def found(tracked: str, read: Reading | None, *, was_seen: bool = False) -> Finding:
+    return compare(position(tracked), read, TOLERANCE, was_seen=was_seen)
+
+
+@pytest.mark.parametrize(
+    ("tracked", "exchange", "kind"),
+    [
+        ("1", "1", None),
+        ("-2.5", "-2.5", None),
+        ("0", "0", None),
+        ("1", "1.001", None),
+        ("1000", "1001", None),
+        ("1000", "1001.002", Kind.QUANTITY),
+        ("-1000", "-998.9", Kind.QUANTITY),
+        ("2", "1", Kind.QUANTITY),
+        ("1", "0", Kind.FLAT),
+        ("-0.000000000001", "0", Kind.FLAT),
+        ("0", "-3", Kind.OPEN),
+        ("1", "-1", Kind.SIDE),
+        ("-0.000000000001", "0.000000000001", Kind.SIDE),
+    ],
+)
+def test_what_differs_and_how(tracked: str, exchange: str, kind: Kind | None) -> None:
+    expected: Finding = Agreement(BOOK, Decimal(tracked), Decimal(exchange))
+    if kind is not None:
+        expected = Difference(BOOK, Decimal(tracked), Decimal(exchange), kind)
+    assert found(tracked, on_record(exchange)) == expected
+
+
+def test_what_was_missed_is_exact() -> None:
+    difference = Difference(BOOK, Decimal("100000000000000.000000000001"), Decimal("-3"), Kind.SIDE)
+    assert difference.missed == Decimal("100000000000003.000000000001")
+
+
+def test_an_open_book_without_a_record_is_unknown() -> None:
+    assert found("1", None) == Unknown(BOOK, Decimal(1))
+
+
+def test_an_open_book_whose_record_is_gone_was_closed() -> None:
+    assert found("1", None, was_seen=True) == Difference(BOOK, Decimal(1), Decimal(0), Kind.FLAT)
+
+
+@pytest.mark.parametrize("was_seen", [False, True])
+def test_a_flat_book_needs_no_record(was_seen: bool) -> None:
+    assert found("0", None, was_seen=was_seen) == Agreement(BOOK, Decimal(0), Decimal(0))
+
+
+@pytest.mark.parametrize("was_seen", [False, True])
+def test_the_other_legs_record_says_nothing(was_seen: bool) -> None:
+    assert found("1", Untold(BOOK), was_seen=was_seen) == Unknown(BOOK, Decimal(1))
+    assert found("0", Untold(BOOK), was_seen=was_seen) == Agreement(BOOK, Decimal(0), Decimal(0))
+
+
+def test_an_old_record_of_no_position_does_not_speak_of_one_that_opened_since() -> None:
+    assert found("1", Flat(BOOK, "stale")) == Unreadable(BOOK, "stale")
+    assert found("0", Flat(BOOK, "stale")) == Agreement(BOOK, Decimal(0), Decimal(0))
+
+
+@pytest.mark.parametrize("tracked", ["0", "1"])
+def test_an_unreadable_record_is_compared_with_nothing(tracked: str) -> None:
+    assert found(tracked, Unreadable(BOOK, "no side"), was_seen=True) == Unreadable(BOOK, "no side")
+
+
+@given(quantities, quantities, tolerances)
+def test_1_two_quantities_differ_beyond_the_tolerance_of_the_larger_or_on_two_sides(
+    tracked: Decimal, exchange: Decimal, tolerance: Decimal
+) -> None:
+    verdict = compare(position(tracked), on_record(exchange), tolerance, was_seen=False)
+    apart, larger = abs(tracked - exchange), max(abs(tracked), abs(exchange))
+    differs = apart > tolerance * larger or (tracked > 0 > exchange) or (exchange > 0 > tracked)
+    assert isinstance(verdict, Difference) == differs
+
+
+@given(quantities, quantities, tolerances)
+def test_1_who_is_asked_first_does_not_matter(one: Decimal, other: Decimal, tolerance: Decimal) -> None:
+    here = compare(position(one), on_record(other), tolerance, was_seen=False)
+    there = compare(position(other), on_record(one), tolerance, was_seen=False)
+    assert type(here) is type(there)
+
+
+@given(quantities, st.sampled_from([Unreadable(BOOK, "?"), Untold(BOOK), Flat(BOOK, "stale"), None]))
+def test_2_nothing_differs_from_what_is_not_known(tracked: Decimal, read: Reading | None) -> None:
+    assert not isinstance(compare(position(tracked), read, TOLERANCE, was_seen=False), Difference)
+
+
+def test_only_quantities_are_compared() -> None:
+    held = replace(position("1"), frozen="reason", banked_pnl=Decimal(7))
+    assert compare(held, Record(BOOK, Decimal(1), Decimal(55), Decimal(50)), TOLERANCE, was_seen=False) == Agreement(
+        BOOK, Decimal(1), Decimal(1)
+    )
