@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
+import tallies
 from hypothesis import settings as hypothesis_settings
 from processes import marked
 from waiting import wait_until
@@ -25,6 +26,14 @@ def pytest_report_header() -> str:
     except EmbeddedError as error:
         return f"server: {error}"
     return f"server: {executable}: {_version(executable)}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How often the random tests took each branch, if they ran."""
+    if tallies.TALLIES:
+        terminalreporter.section("branches of random tests")
+        for line in tallies.lines(terminalreporter._tw.fullwidth):
+            terminalreporter.write_line(line)
 
 
 def _executable() -> str:

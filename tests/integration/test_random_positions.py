@@ -1,0 +1,220 @@
+"""Random lives of random books, against a model that was written from the rules alone (`model`).
+
+The same moves are made at the kernel, through `plan` in one process, and over a real server, through the whole path
+from the input stream to what is published. A mismatch is told as the desk, all that was fed, and what differs.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from desk import Desk, assert_all_accounted_for
+from hypothesis import HealthCheck, Verbosity, given, settings
+from hypothesis import strategies as st
+from lives import Asked, Fields, Kernel, Life, Taken, kernel_entry
+from model import World
+from moves import LISTED_LOTS, LOTS, MOVE_BYTES, MOVES, SETUP_BYTES, SYMBOL, Setup, drawn_setup
+from tallies import TALLIES
+
+from harvest_tasks import keys
+from harvest_tasks.connection import Client
+from harvest_tasks.tracking.controls import deliver
+from harvest_tasks.watcher import watch
+from kernel.quantities import plain
+
+AT_THE_KERNEL, OVER_THE_SERVER = 3_000, 150
+"""How many lives of `MOVES` moves."""
+PATIENCE_AT_THE_KERNEL, PATIENCE_OVER_THE_SERVER = 6, 2
+SLICE_SEC = 0.002
+"""Long enough to read once."""
+
+lives = st.tuples(
+    st.binary(min_size=SETUP_BYTES, max_size=SETUP_BYTES),
+    st.lists(st.binary(min_size=MOVE_BYTES, max_size=MOVE_BYTES), min_size=MOVES, max_size=MOVES),
+)
+
+# fmt: off
+SOON = [
+    "open", "add", "reduce", "close", "flip", "risk_of_stop", "risk_of_distance", "risk_of_fallback", "stop_unusable",
+    "atr_replaced", "mark", "old_price", "future_price_loses", "future_price_is_no_peak",
+    "fee_in_quote", "fee_in_another_asset", "funding_in_quote", "funding_in_another_asset",
+    "excess_of_a_leg", "excess_of_a_flat_leg",
+    "duplicate_trade", "frozen_trade_id_reused", "frozen_refused", "frozen_position_mode", "release",
+    "adopt_new", "adopt_flat", "adopt_other_side", "adopt_refused",
+    "published_one_rung", "published_rungs_together", "published_first", "published_again", "published_whole",
+    "published_parts", "published_live", "published_shadow", "published_sl_be", "published_trail", "published_resize",
+    "carry_used", "rest_taken_along", "answered_in_full", "clamp", "rearm", "rearm_of_another_part", "overdue",
+    "outcome_rejected", "outcome_canceled", "outcome_expired", "outcome_of_a_stranger", "outcome_of_no_reservation",
+    "held_below_minimum", "held_killed", "held_frozen", "held_stale", "held_rate_limited", "look_again",
+]
+SELDOM = [
+    "held_nothing_left", "held_duplicate", "exhausted", "exhausted_while_armed", "cut_to_the_most",
+    "break_even_was_behind", "repeated", "adopt_more", "adopt_less", "adopt_nothing_new", "answered_in_part",
+    "funding_unseen", "funding_of_the_other_mode",
+]
+# fmt: on
+"""Branches of the model that lives take soon, and those that only thousands of lives surely take."""
+
+
+class Server:
+    """Books at a real server, moved and processed by the code that the workers run."""
+
+    can_repeat = False
+
+    def __init__(self, client: Client, setup: Setup, exchange_info: Path) -> None:
+        client.flushall()
+        self._client = client
+        self._desk = Desk(client, **environ(setup, exchange_info))
+        self._read: dict[str, str] = {}
+        self._is_routed = True
+        if setup.stop_dist is not None:
+            client.hset(f"quantum:risk:proposal:{SYMBOL}", "stop_dist_pct", setup.stop_dist)
+        if setup.atr is not None:
+            client.hset(f"quantum:marketstate:{SYMBOL}", "atr", setup.atr)
+
+    def feed(self, fields: Fields, source_id: str, reached: Sequence[tuple[str, Fields]]) -> None:
+        self._desk.feed(fields, at=source_id)
+        self._is_routed = False
+
+    def tell(self, book: str, fields: Fields, now_ms: int) -> None:
+        """Behind what was fed before."""
+        self._route()
+        self._client.sadd(keys.BOOKS, book)
+        deliver(self._client, {book: kernel_entry(fields, "", now_ms)})
+
+    def process(self, book: str, world: World) -> Taken:
+        self._route()
+        self._desk.now_ms = world.now_ms
+        self._desk.process(book)
+        settings = self._desk.settings
+        streams = keys.DECISIONS, settings.stream_trade_intent, settings.stream_harvest_suggestions
+        journal, live, shadow = (self._new(stream) for stream in streams)
+        order = [record.get("intent_id") for record in journal if record["decision"] == "published"]
+        intents = [*asked(live, "REDUCE_ONLY"), *asked(shadow, "HARVEST_PARTIAL")]
+        intents.sort(key=lambda intent: order.index(intent.intent_id) if intent.intent_id in order else len(order))
+        return Taken(self._desk.position(book), journal, intents)
+
+    def turn(self, killed: bool) -> None:
+        if killed:
+            self._client.set("quantum:kill", "1")
+        else:
+            self._client.delete("quantum:kill")
+
+    def presume(self, position_id: str, action: str) -> None:
+        self._client.set(keys.dedup(position_id, action), "1")
+
+    def forget(self) -> None:
+        for key in self._client.scan_iter("quantum:dedup:*"):
+            self._client.delete(key)
+
+    def check_accounts(self) -> None:
+        self._route()
+        assert_all_accounted_for(self._desk)
+
+    def _route(self) -> None:
+        """What `Desk.route` does, without waiting for more."""
+        while not self._is_routed:
+            watch(self._client, self._desk.settings, SLICE_SEC, lambda _: None)
+            newest = self._client.xinfo_stream(self._desk.source)["last-generated-id"]
+            group = self._client.xinfo_groups(self._desk.source)[0]
+            self._is_routed = group["last-delivered-id"] == newest and not group["pending"]
+
+    def _new(self, stream: str) -> list[Mapping[str, str]]:
+        entries = self._client.xrange(stream, min=f"({self._read.get(stream, '0-0')}")
+        if entries:
+            self._read[stream] = entries[-1][0]
+        return [fields for _, fields in entries]
+
+
+def asked(entries: Sequence[Mapping[str, str]], harvest_type: str) -> Iterator[Asked]:
+    """The intents in entries of one stream, in which a harvest has the type `harvest_type`."""
+    for entry in entries:
+        payload = json.loads(entry["payload"], parse_float=Decimal, parse_int=Decimal)
+        kind = payload["intent_type"]
+        assert (kind, payload["intent_id"]) == (entry["intent_type"], entry["intent_id"])
+        assert (payload["action"], payload["quantity"]) == (payload["side"], payload["qty"])
+        assert (payload["reduce_only"], payload["dry_run"]) == (True, harvest_type == "HARVEST_PARTIAL")
+        yield Asked(
+            payload["intent_id"],
+            "HARVEST" if kind == harvest_type else kind,
+            payload["side"],
+            payload["qty"],
+            tuple(plain(rung) for rung in payload["rungs"]),
+            payload.get("stop_price"),
+        )
+
+
+def environ(setup: Setup, exchange_info: Path) -> dict[str, str]:
+    """The desk's settings as variables."""
+    live = {"HARVEST_MODE": "live", "HARVEST_LIVE_CONFIRM": "yes", "HARVEST_LIVE_STOPS": str(setup.hedge).lower()}
+    if setup.lot:
+        exchange_info.write_text(json.dumps({"symbols": [listing(setup.lot)]}))
+    return {
+        "HARVEST_LADDER": setup.ladder,
+        "HARVEST_LADDER_BASIS": setup.basis,
+        "HARVEST_MIN_R": "0",
+        "HARVEST_SET_BE_AT_R": setup.set_be_at_r,
+        "HARVEST_TRAIL_ATR_MULT": setup.trail_mult,
+        "HARVEST_COST_BPS": setup.cost_bps,
+        "HARVEST_MAX_ACTIONS_PER_MIN": str(setup.per_minute),
+        "CHANGE_EPS_PCT": setup.eps,
+        "FALLBACK_STOP_PCT": setup.fallback,
+        **(live if setup.live else {}),
+        **({"INSTRUMENTS_FILE": str(exchange_info)} if setup.lot else {}),
+    }
+
+
+def listing(lot: Mapping[str, str]) -> dict[str, Any]:
+    """The symbol in an exchangeInfo."""
+    size = {"stepSize": lot["step"], "minQty": lot["min_qty"], "maxQty": lot.get("max_qty", "0")}
+    filters = [
+        {"filterType": "PRICE_FILTER", "tickSize": lot["tick"]},
+        {"filterType": "LOT_SIZE", **size},
+        {"filterType": "MARKET_LOT_SIZE", **size},
+        {"filterType": "MIN_NOTIONAL", "notional": lot["min_notional"]},
+    ]
+    return {"symbol": SYMBOL, "status": "TRADING", "quoteAsset": "USDT", "filters": filters}
+
+
+def live_through(live: Callable[[bytes, list[bytes]], None], number: int) -> None:
+    """Have `number` lives drawn and lived."""
+
+    @settings(
+        max_examples=number,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False,
+        verbosity=Verbosity.quiet,
+    )
+    @given(lives)
+    def one(life: tuple[bytes, list[bytes]]) -> None:
+        live(*life)
+
+    one()
+
+
+def test_random_lives_at_the_kernel_are_what_the_rules_say():
+    branches = TALLIES.setdefault("random lives at the kernel", Counter())
+
+    def live(setup: bytes, moves: list[bytes]) -> None:
+        desk = drawn_setup(setup, LOTS)
+        Life(desk, Kernel(desk), branches, PATIENCE_AT_THE_KERNEL).run(moves)
+
+    live_through(live, AT_THE_KERNEL)
+    assert [branch for branch in SOON + SELDOM if not branches[branch]] == []
+
+
+def test_random_lives_over_a_server_are_what_the_rules_say(redis, tmp_path):
+    branches = TALLIES.setdefault("random lives over a server", Counter())
+
+    def live(setup: bytes, moves: list[bytes]) -> None:
+        desk = drawn_setup(setup, LISTED_LOTS)
+        server = Server(redis, desk, tmp_path / "exchange_info.json")
+        Life(desk, server, branches, PATIENCE_OVER_THE_SERVER).run(moves)
+        server.check_accounts()
+
+    live_through(live, OVER_THE_SERVER)
+    assert [branch for branch in SOON if not branches[branch]] == []

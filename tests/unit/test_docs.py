@@ -1,0 +1,126 @@
+"""What the documents say: their examples are run, and the commands, settings and places they name exist."""
+
+import doctest
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from harvest_tasks.cli import COMMANDS, main
+from harvest_tasks.door.admission import Ignored, admit
+from harvest_tasks.settings import Settings
+from kernel.intent import IntentKind
+from kernel.partial_exit import HarvestAction
+
+ROOT = Path(__file__).parents[2]
+POSITIONS = ROOT / "docs" / "positions.md"
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+EXAMPLES = 100
+"""At least so many lines of the page on positions are examples."""
+OTHER_WORDS = {"REDUCE_ONLY", "HARVEST_PARTIAL", "REDIS_SERVER"}
+"""The types of a harvest intent, live and in shadow mode, and the variable that `make test` reads."""
+
+FENCED = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SPAN = re.compile(r"`([^`]+)`")
+COMMAND = re.compile(r"(?:\S*/)?harvest ([a-z][^#]*)")
+CONSTANT = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b")
+LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)")
+
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+class Fenced(doctest.DocTestParser):
+    """Takes the line that ends a block of code for the end of an example's output, too."""
+
+    def parse(self, string: str, name: str = "<string>") -> list[str | doctest.Example]:
+        return super().parse(re.sub(r"^```.*$", "", string, flags=re.MULTILINE), name)
+
+
+def code(text: str) -> Iterator[str]:
+    """Every line of a block of code, and every piece of code in a sentence."""
+    for block in FENCED.findall(text):
+        yield from block.splitlines()
+    for span in SPAN.findall(FENCED.sub("", text)):
+        yield " ".join(span.split())
+
+
+def commands(text: str) -> list[list[str]]:
+    """The words after `harvest`, of each command that is named in full."""
+    found = (COMMAND.match(piece) for piece in code(text))
+    return [match[1].split() for match in found if match]
+
+
+def unknown_words(words: list[str]) -> list[str]:
+    """Of a command's words: what is neither a command, nor a command of it, nor an option of that."""
+    command: click.Command | None = main
+    context = click.Context(main)
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        name, *words = words
+        command = command.get_command(context, name)
+        if command is None:
+            return [name]
+    known = {option for parameter in command.get_params(context) for option in parameter.opts} if command else set()
+    return [word for word in words if word.startswith("-") and word not in known]
+
+
+def constants(text: str) -> set[str]:
+    """All words in capitals that an underscore joins."""
+    return {name for piece in code(text) for name in CONSTANT.findall(piece)}
+
+
+def is_known(name: str) -> bool:
+    """Whether it is a setting, a status of an entry, a type of intent, an action of a proposal, or another such."""
+    is_status = not isinstance(admit("1700000000000-0", {"status": name}), Ignored)
+    return name.lower() in Settings.model_fields or is_status or name in {*IntentKind, *HarvestAction, *OTHER_WORDS}
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link can point to on `page`: its headings, as they are spelled in an address."""
+    headings = re.findall(r"^#+ (.+)$", FENCED.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_example_of_the_page_on_positions_comes_out_as_printed() -> None:
+    done = doctest.testfile(str(POSITIONS), module_relative=False, optionflags=doctest.ELLIPSIS, parser=Fenced())
+    assert done.failed == 0
+    assert done.attempted >= EXAMPLES
+
+
+def test_every_section_of_the_page_on_positions_has_an_example() -> None:
+    _, *sections = re.split(r"^## ", POSITIONS.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert sections
+    assert [section.splitlines()[0] for section in sections if ">>> " not in section] == []
+
+
+@every_page
+def test_every_command_a_page_names_exists_with_its_options(page: Path) -> None:
+    unknown = [(words, unknown_words(words)) for words in commands(page.read_text(encoding="utf-8"))]
+    assert [(words, found) for words, found in unknown if found] == []
+
+
+@every_page
+def test_every_setting_a_page_names_exists(page: Path) -> None:
+    assert [name for name in sorted(constants(page.read_text(encoding="utf-8"))) if not is_known(name)] == []
+
+
+@every_page
+def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+    for place, anchor in LINK.findall(page.read_text(encoding="utf-8")):
+        target = page.parent / place if place else page
+        if "://" not in place:
+            assert target.is_file(), place
+            assert not anchor or anchor in anchors(target), anchor
+
+
+def test_the_pages_name_commands_and_settings_at_all() -> None:
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    assert len({words[0] for words in commands(text)} & set(COMMANDS)) >= 10
+    assert len({name for name in constants(text) if name.lower() in Settings.model_fields}) >= 15
+
+
+def test_a_name_that_is_not_there_is_found() -> None:
+    text = "Run `harvest relase BOOK`, `harvest kill of` or `harvest history --limt 3` with `HARVEST_LADER`.\n"
+    assert [unknown_words(words) for words in commands(text)] == [["relase"], ["of"], ["--limt"]]
+    assert [name for name in constants(text) if not is_known(name)] == ["HARVEST_LADER"]
