@@ -48,10 +48,11 @@ class Guards:
             return Refusal.FROZEN
         if not all(self.is_fresh(intent.time_ms) for intent in intents):
             return Refusal.STALE
-        if any(intent.intent_id in self.published for intent in intents):
-            return Refusal.DUPLICATE
         if self.budget < len(intents):
             return Refusal.RATE_LIMITED
+        # Asked last: which intents are out is only known of those that everything else let pass.
+        if any(intent.intent_id in self.published for intent in intents):
+            return Refusal.DUPLICATE
         return None
 
     def is_fresh(self, time_ms: int) -> bool:

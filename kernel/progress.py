@@ -119,15 +119,16 @@ class Progress:
         failed = before | {c.rung: max(c.attempt, before.get(c.rung, 0)) for c in ended.claims}
         retried = tuple(claim for claim in ended.claims if failed[claim.rung] < MAX_ATTEMPTS)
         armed = {claim.rung for claim in retried}
+        # Another part may have armed it already.
+        given_up = tuple(rung for rung, n in failed.items() if n >= MAX_ATTEMPTS > before.get(rung, 0))
         freed = replace(
             self,
             reservations=tuple(r for r in self.reservations if r is not ended),
-            spent=tuple(rung for rung in self.spent if rung not in armed),
+            spent=tuple(rung for rung in self.spent if rung not in armed and rung not in given_up) + given_up,
             failures=tuple(sorted(failed.items())),
-            owed=_owing(self.owed, retried, ended.qty),
+            owed=tuple(item for item in _owing(self.owed, retried, ended.qty) if item[0] not in given_up),
         )
-        given_up = [rung for rung, n in failed.items() if n >= MAX_ATTEMPTS > before.get(rung, 0)]
-        return freed, tuple(given_up)
+        return freed, given_up
 
     def clamped(self, limit: Decimal) -> "Progress":
         """With reservations cut, newest first, until they sum to at most `limit`."""

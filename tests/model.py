@@ -586,9 +586,9 @@ class Book:
             return "frozen"
         if not -FUTURE_MS <= world.now_ms - self.quote.time_ms < world.fresh_ms:
             return "stale"
-        if any(published.name in world.out for published in going_out):
-            return "duplicate"
-        return "rate_limited" if world.budget < len(going_out) else None
+        if world.budget < len(going_out):
+            return "rate_limited"
+        return "duplicate" if any(published.name in world.out for published in going_out) else None
 
     def _hold(self, action: str, reason: str) -> None:
         """Recorded when it differs from the last refusal of that action."""

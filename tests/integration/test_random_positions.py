@@ -1,22 +1,21 @@
-"""Random lives of random books, against a model that was written from the rules alone (`model`).
+"""Random lives of random books over a real server, against a model written from the rules alone (`model`).
 
-The same moves are made at the kernel, through `plan` in one process, and over a real server, through the whole path
-from the input stream to what is published. A mismatch is told as the desk, all that was fed, and what differs.
+The whole path is taken, from the input stream to what is published. A mismatch is told as the desk, all that was fed,
+and what differs.
 """
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from desk import Desk, assert_all_accounted_for
-from hypothesis import HealthCheck, Verbosity, given, settings
-from hypothesis import strategies as st
-from lives import Asked, Fields, Kernel, Life, Taken, kernel_entry
+from drawn import SOON, live_through
+from lives import Asked, Fields, Life, Taken, kernel_entry
 from model import World
-from moves import LISTED_LOTS, LOTS, MOVE_BYTES, MOVES, SETUP_BYTES, SYMBOL, Setup, drawn_setup
+from moves import LISTED_LOTS, SYMBOL, Setup, drawn_setup
 from tallies import TALLIES
 
 from harvest_tasks import keys
@@ -25,38 +24,10 @@ from harvest_tasks.tracking.controls import deliver
 from harvest_tasks.watcher import watch
 from kernel.quantities import plain
 
-AT_THE_KERNEL, OVER_THE_SERVER = 3_000, 150
-"""How many lives of `MOVES` moves."""
-PATIENCE_AT_THE_KERNEL, PATIENCE_OVER_THE_SERVER = 6, 2
+LIVES = 60
+PATIENCE = 2
 SLICE_SEC = 0.002
 """Long enough to read once."""
-
-lives = st.tuples(
-    st.binary(min_size=SETUP_BYTES, max_size=SETUP_BYTES),
-    st.lists(st.binary(min_size=MOVE_BYTES, max_size=MOVE_BYTES), min_size=MOVES, max_size=MOVES),
-)
-
-# fmt: off
-SOON = [
-    "open", "add", "reduce", "close", "flip", "risk_of_stop", "risk_of_distance", "risk_of_fallback", "stop_unusable",
-    "atr_replaced", "mark", "old_price", "future_price_loses", "future_price_is_no_peak",
-    "fee_in_quote", "fee_in_another_asset", "funding_in_quote", "funding_in_another_asset",
-    "excess_of_a_leg", "excess_of_a_flat_leg",
-    "duplicate_trade", "frozen_trade_id_reused", "frozen_refused", "frozen_position_mode", "release",
-    "adopt_new", "adopt_flat", "adopt_other_side", "adopt_refused",
-    "published_one_rung", "published_rungs_together", "published_first", "published_again", "published_whole",
-    "published_parts", "published_live", "published_shadow", "published_sl_be", "published_trail", "published_resize",
-    "carry_used", "rest_taken_along", "answered_in_full", "clamp", "rearm", "rearm_of_another_part", "overdue",
-    "outcome_rejected", "outcome_canceled", "outcome_expired", "outcome_of_a_stranger", "outcome_of_no_reservation",
-    "held_below_minimum", "held_killed", "held_frozen", "held_stale", "held_rate_limited", "look_again",
-]
-SELDOM = [
-    "held_nothing_left", "held_duplicate", "exhausted", "exhausted_while_armed", "cut_to_the_most",
-    "break_even_was_behind", "repeated", "adopt_more", "adopt_less", "adopt_nothing_new", "answered_in_part",
-    "funding_unseen", "funding_of_the_other_mode",
-]
-# fmt: on
-"""Branches of the model that lives take soon, and those that only thousands of lives surely take."""
 
 
 class Server:
@@ -179,42 +150,14 @@ def listing(lot: Mapping[str, str]) -> dict[str, Any]:
     return {"symbol": SYMBOL, "status": "TRADING", "quoteAsset": "USDT", "filters": filters}
 
 
-def live_through(live: Callable[[bytes, list[bytes]], None], number: int) -> None:
-    """Have `number` lives drawn and lived."""
-
-    @settings(
-        max_examples=number,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-        report_multiple_bugs=False,
-        verbosity=Verbosity.quiet,
-    )
-    @given(lives)
-    def one(life: tuple[bytes, list[bytes]]) -> None:
-        live(*life)
-
-    one()
-
-
-def test_random_lives_at_the_kernel_are_what_the_rules_say():
-    branches = TALLIES.setdefault("random lives at the kernel", Counter())
-
-    def live(setup: bytes, moves: list[bytes]) -> None:
-        desk = drawn_setup(setup, LOTS)
-        Life(desk, Kernel(desk), branches, PATIENCE_AT_THE_KERNEL).run(moves)
-
-    live_through(live, AT_THE_KERNEL)
-    assert [branch for branch in SOON + SELDOM if not branches[branch]] == []
-
-
 def test_random_lives_over_a_server_are_what_the_rules_say(redis, tmp_path):
     branches = TALLIES.setdefault("random lives over a server", Counter())
 
     def live(setup: bytes, moves: list[bytes]) -> None:
         desk = drawn_setup(setup, LISTED_LOTS)
         server = Server(redis, desk, tmp_path / "exchange_info.json")
-        Life(desk, server, branches, PATIENCE_OVER_THE_SERVER).run(moves)
+        Life(desk, server, branches, PATIENCE).run(moves)
         server.check_accounts()
 
-    live_through(live, OVER_THE_SERVER)
+    live_through(live, LIVES)
     assert [branch for branch in SOON if not branches[branch]] == []
