@@ -1,27 +1,33 @@
-"""Workers and watchers that are killed with SIGKILL: nothing is lost, nothing is done twice, order is kept."""
+"""Workers, watchers and servers that are killed with SIGKILL: nothing is lost, nothing is done twice, order is kept."""
 
 import os
 import random
 import signal
 from collections.abc import Callable
-from time import monotonic
+from time import monotonic, sleep
 
 import pytest
-from cluster import Program
+from cluster import Program, ServerContainer
 from desk import Desk
-from e2e.tape import Outcome, essence, feed, folded, is_settled, outcome, seeded, settled, tape
+from e2e.tape import Outcome, essence, feed, folded, outcome, seeded, settled, tape
 from pytest_celery import CeleryTestSetup, CeleryTestWorker
 from waiting import wait_until
 
 from harvest_tasks import keys
+from harvest_tasks.connection import Client
+from harvest_tasks.health import BEAT_MS
 
 SEED = int(os.environ.get("E2E_SEED", "20260123"))
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "ADAUSDT")
 BRAINS = ("fills-1", "fills-2")
 BACKLOG = 4_000
 ENTRIES_PER_KILL = 2_000
+SERVER_KILLS = int(os.environ.get("E2E_SERVER_KILLS", "5"))
+STANDSTILL_SEC = 15.0
 REPLACED_WITHIN_SEC = 10.0
 """The service says 3 s; two busy cores are not what it promises that for."""
+AT_WORK_WITHIN_SEC = 30.0
+"""Workers look for a lost server at once, then after 2 s, 4 s, 6 s."""
 
 Measure = Callable[[str], None]
 
@@ -75,7 +81,7 @@ def _locks(desk: Desk) -> set[str]:
 
 def _a_moment_of_work(desk: Desk, rng: random.Random, dead: set[str]) -> None:
     """Some milliseconds after a worker, not one of the `dead`, took a book in hand."""
-    wait_until(lambda: _locks(desk) - dead or not _waiting(desk), 10.0, "a worker is at work")
+    wait_until(lambda: _locks(desk) - dead or not _waiting(desk), AT_WORK_WITHIN_SEC, "a worker is at work")
     moment = monotonic() + rng.random() * 0.03
     wait_until(lambda: monotonic() >= moment, 1.0, "the moment")
 
@@ -169,28 +175,70 @@ def _is_waiting(desk: Desk) -> bool:
     return any(other["cmd"] == "xread" and "b" in other["flags"] for other in desk.client.client_list())
 
 
-def test_a_server_that_is_killed_and_comes_back_is_taken_up_where_it_was(
+def test_a_server_that_is_killed_again_and_again_under_load_ends_no_worker_and_no_beat(
     desk: Desk,
     celery_setup: CeleryTestSetup,
     programs: dict[str, Program],
+    broker: Client,
     replay: Callable[[], Outcome],
     measured: Measure,
 ) -> None:
-    feed(desk, tape(seeded(SEED), 3_000, SYMBOLS))
+    """Costs 4 to 7 s a kill, mostly until the workers look for their server again."""
+    rng, fed = seeded(SEED), seeded(SEED + 2)
+    down: list[str] = []
+    dead: set[str] = set()
+    for _ in range(SERVER_KILLS):
+        feed(desk, tape(fed, ENTRIES_PER_KILL, SYMBOLS))
+        _a_moment_of_work(desk, rng, dead)
+        down.append(f"{_waiting(desk)} waiting")
+        celery_setup.broker.kill()
+        celery_setup.broker.restart()
+        dead = _locks(desk)
+    back = monotonic()
+    settled(desk, AT_WORK_WITHIN_SEC + SERVER_KILLS)  # each leaves more to be done
+    measured(f"seed {SEED}; killed with {', '.join(down)}; {monotonic() - back:.2f} s later all is applied")
+    assert _ended(programs) == []
+    _assert_at_work(desk, broker)
+    assert outcome(desk) == replay()
+    assert {book: essence(desk.position(book)) for book in SYMBOLS} == folded(desk)
+
+
+def test_a_server_that_stands_still_is_taken_up_where_it_was(
+    desk: Desk,
+    programs: dict[str, Program],
+    broker: Client,
+    broker_container: ServerContainer,
+    replay: Callable[[], Outcome],
+    measured: Measure,
+) -> None:
+    """Longer than any command waits for its reply. Costs the 15 s for which the server stands still."""
+    fed = seeded(SEED + 3)
+    feed(desk, tape(fed, ENTRIES_PER_KILL, SYMBOLS))
     _a_moment_of_work(desk, seeded(SEED), set())
-    celery_setup.broker.kill()
-    killed = monotonic()
-    celery_setup.broker.restart()
-    ended: list[str] = []
-    wait_until(lambda: _supervised(programs, ended) and is_settled(desk), 15.0, "all is applied")
-    measured(f"{monotonic() - killed:.2f} s from the server's death until all is applied; ended by Celery: {ended}")
+    broker_container.kill("SIGSTOP")
+    try:
+        sleep(STANDSTILL_SEC)
+    finally:
+        broker_container.kill("SIGCONT")
+    resumed = monotonic()
+    feed(desk, tape(fed, ENTRIES_PER_KILL, SYMBOLS))
+    settled(desk, AT_WORK_WITHIN_SEC)
+    measured(f"{monotonic() - resumed:.2f} s after {STANDSTILL_SEC:g} s of standstill all is applied")
+    assert _ended(programs) == []
+    _assert_at_work(desk, broker)
     assert outcome(desk) == replay()
 
 
-def _supervised(programs: dict[str, Program], ended: list[str]) -> bool:
-    """What ended is started again, as `harvest up` and systemd do: Celery may end a worker that loses its broker."""
-    for name, program in programs.items():
-        if program.status == "exited":
-            ended.append(name)
-            program.launch()
-    return True
+def _ended(programs: dict[str, Program]) -> list[str]:
+    return [name for name, program in programs.items() if program.status != "running"]
+
+
+def _assert_at_work(desk: Desk, broker: Client) -> None:
+    """Each worker asks for messages, and beat's next heartbeat is taken."""
+    wait_until(lambda: _asking(broker) == len(BRAINS), AT_WORK_WITHIN_SEC, "each worker asks for messages")
+    before = desk.client.hget(keys.HEARTBEAT, BEAT_MS)
+    wait_until(lambda: desk.client.hget(keys.HEARTBEAT, BEAT_MS) != before, AT_WORK_WITHIN_SEC, "beat's heart beats")
+
+
+def _asking(broker: Client) -> int:
+    return sum(other["cmd"] == "brpop" for other in broker.client_list())
