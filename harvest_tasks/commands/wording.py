@@ -32,7 +32,8 @@ def cost(value: Decimal) -> str:
 
 def r_text(value: Decimal) -> str:
     """An R multiple with two decimals, cut: 0.499 has not reached 0.5."""
-    return format(value.quantize(CENT, rounding="ROUND_DOWN", context=EXACT), "f")
+    cut = value.quantize(CENT, rounding="ROUND_DOWN", context=EXACT)
+    return format(abs(cut) if not cut else cut, "f")
 
 
 def score(value: Decimal) -> str:

@@ -24,7 +24,7 @@ def test_money_is_signed_and_in_cents_from_one_on(value, text):
 
 
 def test_r_is_never_rounded_up():
-    assert [wording.r_text(Decimal(r)) for r in ("0.499", "-0.499", "1")] == ["0.49", "-0.49", "1.00"]
+    assert [wording.r_text(Decimal(r)) for r in ("0.499", "-0.499", "1", "-0.001")] == ["0.49", "-0.49", "1.00", "0.00"]
 
 
 @pytest.mark.parametrize(
