@@ -209,8 +209,10 @@ class Player:
         yield Fed(fields)
 
     def _outcomes(self, draw: Draw) -> Iterator[Act]:
-        """Every intent of a book ends."""
+        """Every intent of a book ends, sometimes after the price came back to the entry."""
         book = self._some_book(draw)
+        if book.sign and draw.chance(3):
+            yield Fed({"symbol": SYMBOL, "status": "PRICE_UPDATE", "price": text(book.holding.entry)})
         ids = {name: intent_id for intent_id, name in self.symbol.names.items()}
         for name in list(book.progress.reserved):
             yield Fed({"symbol": SYMBOL, "status": "REJECTED", "intent_id": ids[name]})
@@ -254,7 +256,8 @@ class Player:
         if book.leg * qty < 0 or (not held and not draw.chance(8)):
             qty = held + sign
         seen = held + 1 if draw.chance(5) else held
-        entry = draw.pick((Fraction(100), book.holding.entry or Fraction(100), Fraction(90)))
+        beyond = Fraction(80) if sign > 0 else Fraction(125)
+        entry = draw.pick((Fraction(100), book.holding.entry or Fraction(100), beyond))
         stop = draw.pick((None, entry * Fraction(9, 10), entry * Fraction(11, 10)))
         said = {"seen_qty": seen, "qty": grid(qty), "entry": grid(entry)} | (
             {} if stop is None else {"stop": grid(stop)}
