@@ -33,7 +33,7 @@ def cost(value: Decimal) -> str:
 def r_text(value: Decimal) -> str:
     """An R multiple with two decimals, cut: 0.499 has not reached 0.5."""
     cut = value.quantize(CENT, rounding="ROUND_DOWN", context=EXACT)
-    return format(abs(cut) if not cut else cut, "f")
+    return format(cut if cut else abs(cut), "f")
 
 
 def score(value: Decimal) -> str:
