@@ -133,6 +133,7 @@ def _tasks(settings: Settings) -> dict[str, Any]:
 def _worker() -> dict[str, Any]:
     return {
         "worker_prefetch_multiplier": 1,
+        "worker_pool": "harvest_tasks.pool:TaskPool",
         # A killed child's slot is free again after this, not after 10 s.
         "worker_lost_wait": 1.0,
         # Starting children may take a while on a small or busy machine; Celery would kill them after 4 s.
