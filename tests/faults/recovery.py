@@ -1,0 +1,235 @@
+"""How long fills wait when something is killed under load: from kill -9 until the next fill becomes an intent.
+
+At every moment some fill is fed that makes an intent due. What counts is the first of those fed after the kill: the
+seconds from the kill to its intent. A worker is killed with a book in its hands, and that book's next fill is measured
+beside it: its lock outlives its owner.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from statistics import median
+from time import monotonic, sleep
+from typing import Final
+
+from faults.arena import Arena
+from faults.fleet import Taken
+from faults.lane import Lane, beside
+from faults.report import Result
+from harvest_tasks import keys
+
+ID: Final = "REC"
+TITLE: Final = "recovery under 500 fills a second"
+
+RATE: Final = 500.0
+"""Fills a second; prices come beside them."""
+TICK_SEC: Final = 0.01
+DUE_EVERY_TICKS: Final = 3
+CATCH_UP_SEC: Final = 0.1
+"""A longer delay of the load is not made up for."""
+SAMPLES: Final = 20
+AT_MOST_SEC: Final = 180.0
+"""On a machine that needs longer for all samples there are fewer; how many is told."""
+ROLES: Final = ("worker", "beat", "watcher", "server")
+"""Killed in turn, which gives each the time to come back."""
+GOALS: Final = {"worker": 1.0, "watcher": 3.0, "beat": 1.0, "server": 2.0}
+"""Seconds."""
+START_AGAIN_SEC: Final = 0.5
+"""As `harvest up` does it."""
+COLD_SEC: Final = 2.0
+"""The first work of a process takes longer."""
+WARM_SEC: Final = 0.2
+CALM_ENTRIES: Final = 250
+WITH_MAIN: Final = 0.3
+A_COMMIT_SEC: Final = 0.03
+"""A lock that is older is a dead worker's."""
+WITHIN_SEC: Final = 30.0
+LIVELY: Final = tuple(f"P{i}USDT" for i in range(40))
+"""Books whose fills make intents due."""
+TAME_SPREAD: Final = 10
+"""Cents, of all other fills: no rung is so near."""
+SETTINGS: Final = {"HARVEST_SET_BE_AT_R": "90", "WATCH_SLICE_SEC": "5"}
+
+Samples = dict[str, list[float]]
+
+
+def run(arena: Arena, roles: Sequence[str] = ROLES) -> Result:
+    result = Result(ID, TITLE)
+    samples: Samples = {}
+    victims = [*roles] * arena.count(SAMPLES)
+    rates: list[float] = []
+    trial = partial(_trial, victims=victims, samples=samples, rates=rates)
+    beside(arena, result, [(trial, SETTINGS)], TAME_SPREAD)
+    result.notes["fills a second"] = [round(rate) for rate in rates]
+    result.notes["recovery"] = {name: _summary(name, seconds) for name, seconds in samples.items()}
+    return result
+
+
+def _summary(name: str, seconds: Sequence[float]) -> dict[str, object]:
+    goal = GOALS.get(name)
+    head = {"median": round(median(seconds), 3), "worst": round(max(seconds), 3), "of": len(seconds)}
+    return head if goal is None else {**head, "goal": goal, "over it": sum(second > goal for second in seconds)}
+
+
+def _trial(lane: Lane, victims: Sequence[str], samples: Samples, rates: list[float]) -> None:
+    load = Load(lane)
+    load.flow(partial(_is_over, monotonic() + COLD_SEC))
+    began = monotonic()
+    for role in victims:
+        if monotonic() > began + AT_MOST_SEC:
+            break
+        load.calm()
+        lane.cases += 1
+        lane.schedule.append(f"{role} is killed")
+        for name, seconds in KILLS[role](load):
+            samples.setdefault(name, []).append(seconds)
+    rates.append(load.rate)
+
+
+class Load:
+    """The flow of fills, and when which of their intents came."""
+
+    def __init__(self, lane: Lane) -> None:
+        self.lane = lane
+        self._ticks = 0
+        self._last = monotonic()
+        self._owed = 0.0
+        self._fed: dict[str, float] = {}
+        self._seen_to = "0-0"
+        self._missed: float | None = None
+        self._flowed_sec = 0.0
+
+    def flow(self, until: Callable[[], object]) -> None:
+        began = monotonic()
+        while not until():
+            assert monotonic() < began + WITHIN_SEC, f"no recovery within {WITHIN_SEC:g} s"
+            self._tick()
+            self._supervise()
+        self._flowed_sec += monotonic() - began
+
+    def calm(self) -> None:
+        """Until next to nothing waits, and a little longer."""
+        self.flow(self._is_calm)
+        self.flow(partial(_is_over, monotonic() + WARM_SEC))
+
+    def _is_calm(self) -> bool:
+        now = self.lane.account.check()
+        return now.added - now.came + now.queued < CALM_ENTRIES
+
+    def _supervise(self) -> None:
+        """Start again, after a while, what has ended."""
+        if self.is_whole():
+            self._missed = None
+            return
+        self._missed = self._missed or monotonic()
+        if monotonic() > self._missed + START_AGAIN_SEC:
+            self.lane.fleet.keep()
+
+    def is_whole(self) -> bool:
+        return all(program.status == "running" for program in self.lane.fleet.programs.values())
+
+    def _tick(self) -> None:
+        """What is due by now of the load, and now and then a fill that makes an intent due."""
+        before, now = self.lane.traffic.fills, monotonic()
+        self._owed += RATE * min(CATCH_UP_SEC, now - self._last)
+        self._last = now
+        if self._ticks % DUE_EVERY_TICKS == 0:
+            self.due(LIVELY[self._ticks // DUE_EVERY_TICKS % len(LIVELY)])
+        self._ticks += 1
+        self.lane.traffic.feed(max(0, round(self._owed)))
+        self._owed -= self.lane.traffic.fills - before
+        sleep(TICK_SEC)
+
+    @property
+    def rate(self) -> float:
+        """Fills a second, while fills were fed."""
+        return self.lane.traffic.fills / self._flowed_sec
+
+    def due(self, book: str) -> str:
+        cause = self.lane.traffic.due(book)
+        self._fed[cause] = monotonic()
+        return cause
+
+    def until_published(self, is_wanted: Callable[[str, float], bool]) -> None:
+        """Until the intent of a fill is there for which `is_wanted(its id, when it was fed)`."""
+        self.flow(lambda: any(cause in self._fed and is_wanted(cause, self._fed[cause]) for cause in self._new()))
+
+    def _new(self) -> Iterator[str]:
+        """The causes of the intents that came since the last look."""
+        target = self.lane.fleet.settings.stream_harvest_suggestions
+        for entry_id, values in self.lane.fleet.client.xrange(target, f"({self._seen_to}"):
+            self._seen_to = entry_id
+            yield json.loads(values["payload"])["trace_id"]
+
+
+def _worker(load: Load) -> Iterator[tuple[str, float]]:
+    """Between its plan and its commit; now and then with its main process, and so with its whole pool."""
+    lane = load.lane
+    with_main = lane.rng.random() < WITH_MAIN and lane.fleet.is_whole()
+    lane.fleet.arm("fills.commit.before", "kill-main" if with_main else "kill")
+    killed = _taken(load, "fills.commit.before")
+    load.flow(partial(_is_over, killed + A_COMMIT_SEC))
+    held = [book for book in (*LIVELY, *lane.traffic.books) if _is_left(lane, book)]
+    seconds = _next_intent(load, killed)
+    yield "worker", seconds
+    if with_main:
+        yield "of these, with its whole pool", seconds
+    if held:
+        cause = load.due(lane.rng.choice(held))
+        load.until_published(lambda found, _: found == cause)
+        yield "the dead worker's book", monotonic() - killed
+
+
+def _is_left(lane: Lane, book: str) -> bool:
+    """Whether a lock is there that was not taken just now."""
+    left_ms = lane.fleet.client.pttl(keys.lock(book))
+    return 0 < left_ms < (lane.fleet.settings.harvest_lock_ttl_sec - A_COMMIT_SEC) * 1000
+
+
+def _watcher(load: Load) -> Iterator[tuple[str, float]]:
+    """Between its read and its move."""
+    load.lane.fleet.arm("watch.move.before")
+    yield "watcher", _next_intent(load, _taken(load, "watch.move.before"))
+
+
+def _beat(load: Load) -> Iterator[tuple[str, float]]:
+    load.lane.fleet.beat.kill()
+    killed = monotonic()
+    yield "beat", _next_intent(load, killed)
+
+
+def _server(load: Load) -> Iterator[tuple[str, float]]:
+    load.lane.fleet.rewrite_log()
+    killed = monotonic()
+    load.lane.fleet.restart_server()
+    yield "the server's own start", monotonic() - killed
+    yield "server", _next_intent(load, killed)
+
+
+KILLS: Final[Mapping[str, Callable[[Load], Iterator[tuple[str, float]]]]] = {
+    "worker": _worker,
+    "beat": _beat,
+    "watcher": _watcher,
+    "server": _server,
+}
+
+
+def _is_over(until: float) -> bool:
+    return monotonic() > until
+
+
+def _taken(load: Load, step: str) -> float:
+    """When somebody was killed at `step`."""
+    found: list[Taken] = []
+
+    def is_taken() -> bool:
+        found.extend(load.lane.fleet.taken(step))
+        return bool(found)
+
+    load.flow(is_taken)
+    return found[0].at
+
+
+def _next_intent(load: Load, killed: float) -> float:
+    load.until_published(lambda _, fed: fed > killed)
+    return monotonic() - killed
