@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
-from model import Book, Deed, Held, Name, Published, text
+from model import DECIMALS, Book, Deed, Held, Name, Published, text
 
 from kernel.position import Position
 from kernel.progress import Reservation
@@ -13,6 +14,10 @@ from kernel.progress import Reservation
 Line = tuple[str, ...]
 Names = Mapping[str, Name]
 """Intent id -> what it stands for."""
+
+
+exactly = lru_cache(maxsize=100_000)(Fraction)
+"""The same few values come again and again."""
 
 
 def differing(book: Book, position: Position, names: Names) -> Iterator[str]:
@@ -49,7 +54,7 @@ def contrast(expected: Sequence[Line], found: Sequence[Line]) -> Iterator[str]:
 def shown(value: Any) -> str:
     """A value with its fractions as decimals."""
     if isinstance(value, Fraction):
-        return text(value)
+        return text(value) if 10**DECIMALS % value.denominator == 0 else str(value)
     if isinstance(value, dict):
         return "{" + ", ".join(f"{shown(k)}: {shown(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list | tuple | set):
@@ -95,38 +100,38 @@ def _of_code(position: Position, names: Names) -> dict[str, Any]:
     holding, progress, quote = position.holding, position.progress, position.quote
     return {
         "epoch": position.epoch,
-        "qty": Fraction(holding.qty),
-        "avg_entry": Fraction(holding.avg_entry),
-        "base_qty": Fraction(holding.base_qty),
-        "risk_per_unit": Fraction(holding.risk_per_unit),
-        "realized_pnl": Fraction(holding.realized_pnl),
-        "fees": Fraction(holding.fees),
-        "funding": Fraction(holding.funding),
-        "other_fees": {asset: Fraction(amount) for asset, amount in holding.other_fees},
+        "qty": exactly(holding.qty),
+        "avg_entry": exactly(holding.avg_entry),
+        "base_qty": exactly(holding.base_qty),
+        "risk_per_unit": exactly(holding.risk_per_unit),
+        "realized_pnl": exactly(holding.realized_pnl),
+        "fees": exactly(holding.fees),
+        "funding": exactly(holding.funding),
+        "other_fees": {asset: exactly(amount) for asset, amount in holding.other_fees},
         "origin": holding.origin.value,
-        "net_r": round(Fraction(holding.net_r) * 10**30),
-        "banked_pnl": Fraction(position.banked_pnl),
+        "net_r": round(exactly(holding.net_r) * 10**30),
+        "banked_pnl": exactly(position.banked_pnl),
         "frozen": _reason(position.frozen),
         "applied": position.applied,
-        "quote": quote and (Fraction(quote.mark), quote.time_ms, Fraction(quote.peak), Fraction(quote.trough)),
+        "quote": quote and (exactly(quote.mark), quote.time_ms, exactly(quote.peak), exactly(quote.trough)),
         "stop": _fraction(progress.stop),
         "stop_qty": _fraction(progress.stop_qty),
         "break_even": progress.break_even,
         "atr": _fraction(progress.atr),
-        "spent": {Fraction(rung) for rung in progress.spent},
-        "failures": {Fraction(rung): n for rung, n in progress.failures},
-        "firings": {Fraction(rung): n for rung, n in progress.firings},
-        "owed": {Fraction(rung): Fraction(qty) for rung, qty in progress.owed},
-        "carry": Fraction(progress.carry),
+        "spent": {exactly(rung) for rung in progress.spent},
+        "failures": {exactly(rung): n for rung, n in progress.failures},
+        "firings": {exactly(rung): n for rung, n in progress.firings},
+        "owed": {exactly(rung): exactly(qty) for rung, qty in progress.owed},
+        "carry": exactly(progress.carry),
         "held": dict(progress.held),
         "reservations": [_reservation(r, names) for r in progress.reservations],
     }
 
 
 def _reservation(r: Reservation, names: Names) -> tuple[Any, ...]:
-    claims = [(Fraction(c.rung), c.attempt, Fraction(c.share)) for c in r.claims]
+    claims = [(exactly(c.rung), c.attempt, exactly(c.share)) for c in r.claims]
     name = names.get(r.intent_id, ("unknown", r.intent_id))
-    return name, Fraction(r.qty), Fraction(r.filled), claims, r.placed_ms, r.overdue
+    return name, exactly(r.qty), exactly(r.filled), claims, r.placed_ms, r.overdue
 
 
 def _line(deed: Deed) -> Line:
@@ -173,4 +178,4 @@ def _notes_first(lines: list[Line]) -> list[Line]:
 
 
 def _fraction(value: Decimal | None) -> Fraction | None:
-    return None if value is None else Fraction(value)
+    return None if value is None else exactly(value)

@@ -14,6 +14,8 @@ from typing import Any
 
 ZERO = Fraction(0)
 GRAIN = Fraction(1, 10**12)
+DECIMALS = 60
+"""More than any sum or product of values on the grid has."""
 NUMERALS = frozenset({"qty", "price", "stop_loss", "atr", "fee", "amount", "seen_qty", "entry", "stop"})
 FUTURE_MS = 2_000
 MINUTE_MS = 60_000
@@ -36,12 +38,11 @@ def grid(value: Fraction) -> Fraction:
 
 
 def text(value: Fraction) -> str:
-    """A finite decimal fraction in plain digits."""
-    digits = 0
-    while (value * 10**digits).denominator != 1:
-        digits += 1
-    scaled = str(abs(int(value * 10**digits))).rjust(digits + 1, "0")
-    whole, tail = scaled[: len(scaled) - digits], scaled[len(scaled) - digits :]
+    """A decimal fraction in plain digits."""
+    scaled, rest = divmod(abs(value.numerator) * 10**DECIMALS, value.denominator)
+    assert not rest, value
+    digits = str(scaled).rjust(DECIMALS + 1, "0")
+    whole, tail = digits[:-DECIMALS], digits[-DECIMALS:].rstrip("0")
     return ("-" if value < 0 else "") + whole + (f".{tail}" if tail else "")
 
 

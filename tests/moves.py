@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final, TypeVar
 
-from model import LEGS, SIDES, Book, Lot, Rules, Symbol, World, grid, text
+from model import LEGS, SIDES, Book, Lot, Name, Rules, Symbol, World, grid, text
 
 T = TypeVar("T")
 
@@ -137,7 +137,7 @@ class Done:
     """
 
     what: str
-    name: tuple[str, str] | None = None
+    name: Name | None = None
 
 
 Act = Fed | Told | Done
@@ -209,12 +209,17 @@ class Player:
         yield Fed(fields)
 
     def _outcomes(self, draw: Draw) -> Iterator[Act]:
-        """Every intent of a book ends, sometimes after the price came back to the entry."""
+        """Every intent of a book ends; sometimes one first, and the others once the price is back at the entry."""
         book = self._some_book(draw)
-        if book.sign and draw.chance(3):
+        if book.sign and draw.chance(2):
+            yield from self._ends(list(book.progress.reserved)[:1])
+            yield Done("process")
             yield Fed({"symbol": SYMBOL, "status": "PRICE_UPDATE", "price": text(book.holding.entry)})
+        yield from self._ends(list(book.progress.reserved))
+
+    def _ends(self, names: Sequence[Name]) -> Iterator[Act]:
         ids = {name: intent_id for intent_id, name in self.symbol.names.items()}
-        for name in list(book.progress.reserved):
+        for name in names:
             yield Fed({"symbol": SYMBOL, "status": "REJECTED", "intent_id": ids[name]})
 
     def _funding(self, draw: Draw) -> Iterator[Act]:
@@ -265,8 +270,11 @@ class Player:
         yield Told({"internal": "adopt", "book": book.name} | {name: text(value) for name, value in said.items()})
 
     def _overdue(self, draw: Draw) -> Iterator[Act]:
-        before = self.world.now_ms - draw.pick((0, 1_000, 30_000))
-        for name in self.symbol.books:
+        """Some time ago, or just when the newest intent was published, or just before."""
+        for name, book in self.symbol.books.items():
+            placed = [reservation.placed_ms for reservation in book.progress.reserved.values()]
+            newest = placed[-1] if placed else self.world.now_ms
+            before = draw.pick((newest, newest - 1, self.world.now_ms - 1_000, self.world.now_ms - 30_000))
             yield Told({"internal": "overdue", "book": name, "placed_before_ms": before})
 
     def _release(self, draw: Draw) -> Iterator[Act]:
@@ -355,7 +363,7 @@ class Player:
         return text(max(grid(book.price_at(draw.pick(near))) + off, Fraction(1, 100)))
 
     def _stop_loss(self, price: Fraction, sign: int, draw: Draw) -> Mapping[str, str]:
-        distance = draw.pick((Fraction(1, 10), None, Fraction(1, 20), Fraction(1, 10), Fraction(-1, 10), Fraction(0)))
+        distance = draw.pick(_DISTANCES)
         if distance is None:
             return {}
         return {"stop_loss": text(max(grid(price * (1 - sign * distance)), Fraction(1, 100)))}
@@ -366,6 +374,11 @@ class Player:
         return {} if ahead is None else {"ts": str(self.world.now_ms + ahead)}
 
 
+_DISTANCES: Final = (
+    *(Fraction(1, 10), None, Fraction(1, 20), Fraction(1, 10), Fraction(1, 20), Fraction(1, 10)),
+    *(Fraction(-1, 10), Fraction(0), Fraction(1, 10_000), Fraction(9, 100_000), Fraction(1)),
+)
+"""Of a stop from the price it comes with, as a share of it; below 0 it is on the winning side."""
 _EXTRAS: Final = (
     (None, "1", None, "3"),
     (None, "0.04", "-0.01"),
@@ -376,7 +389,7 @@ _WEIGHTS: Final[Mapping[Callable[[Player, Draw], Iterator[Act]], int]] = {
     Player._mark: 20,
     Player._answer: 8,
     Player._outcome: 10,
-    Player._outcomes: 3,
+    Player._outcomes: 4,
     Player._exit: 4,
     Player._look: 4,
     Player._release: 4,
