@@ -106,7 +106,8 @@ local function is_killed()
 end
 
 local killed, allowed, fresh, published = false, per_minute, true, {}
-if n_intents > 0 then
+-- Also for a plan without intents that has to be made again: the next one may have some.
+if n_intents > 0 or #seen > 0 then
   killed = is_killed()
   for _, at in ipairs(redis.call('LRANGE', window, 0, per_minute - 1)) do
     if tonumber(at) > now - 60000 then

@@ -136,6 +136,18 @@ def test_a_kill_switch_set_between_plan_and_commit_stops_the_intents(desk):
     assert desk.position().progress.spent == ()
 
 
+def test_a_reused_trade_id_does_not_hide_the_kill_switch_from_the_second_look(desk):
+    opened = {**BUY, "trade_id": "t1"}
+    desk.run(opened)
+    desk.client.set("quantum:kill", "1")
+    desk.run(MARK)
+    before = desk.position().progress.held
+    desk.run({**opened, "qty": "2"})
+    assert desk.position().frozen
+    assert {reason for _, reason in before} == {"killed"}
+    assert desk.position().progress.held == before
+
+
 @pytest.mark.parametrize("stream", ["quantum:stream:harvest.suggestions", keys.DECISIONS, keys.WINDOW, keys.OPEN])
 def test_an_output_key_of_another_type_leaves_nothing_half_written(desk, stream):
     desk.client.set(stream, "not what it should be")
