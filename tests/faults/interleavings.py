@@ -37,7 +37,7 @@ SWITCHES: Final = {"on": Switch(("SET", "quantum:kill", "1"), True), "off": Swit
 SAMPLED: Final = 10_000
 """Random schedules of three actors."""
 CHUNK: Final = 250
-ADVENTUROUS: Final = 0.12
+ADVENTUROUS: Final = 0.2
 """The chance, at each turn of a random schedule, of something other than a step."""
 ANYTHING: Final = (Budget(crashes=2, expiries=2), Budget(crashes=2, expiries=2, turns=("on", "off")))
 EVERYWHERE: Final = (
@@ -85,10 +85,11 @@ class Tally:
     kinds: Counter[str] = field(default_factory=Counter)
     shortest: Failing | None = None
 
-    def count(self, fills: int, seen: Seen, wrong: Sequence[Violation]) -> None:
+    def count(self, prepared: Prepared, seen: Seen, wrong: Sequence[Violation]) -> None:
+        """One play that is over; what was there at its start does not count."""
         self.schedules += 1
-        self.fills += fills
-        self.intents += len(seen.sent)
+        self.fills += prepared.scenario.fills
+        self.intents += len(seen.sent) - prepared.sent
         self.kinds.update({violation.kind for violation in wrong})
 
     def add(self, other: "Tally") -> None:
@@ -125,7 +126,7 @@ def play_all(site: Site, job: Job, switches: Mapping[str, Switch] = SWITCHES) ->
     for number, played in enumerate(_random(start, job) if job.samples else schedules.every(start)):
         forget = number % 2 == 0
         seen, wrong = verdict(site.stage, prepared, played.play, forget)
-        tally.count(scenario.fills, seen, wrong)
+        tally.count(prepared, seen, wrong)
         if wrong:
             tally.keep(failing(played, wrong, forget))
             if job.samples:

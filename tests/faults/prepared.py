@@ -30,9 +30,8 @@ DEDUP: Final = "quantum:dedup:harvest:*"
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """`start` is where each play begins. It must come to `alone`, which is what one watcher and one worker make of it,
-    and to `model`, which the reference model makes of it. At the start it has
-    `versions`, and `sent` intents are out.
+    """`start` is where each play begins: books have their `versions`, and `sent` intents are out. It must come to
+    `alone`, which is what one watcher and one worker make of it, and to `model`, which the rules make of it.
     """
 
     scenario: Scenario
@@ -132,7 +131,7 @@ def _is_behind(groups: Any) -> bool:
     """From the reply of XINFO GROUPS; our group is the only one."""
     ((*flat,),) = groups
     group = dict(zip(flat[::2], flat[1::2], strict=True))
-    return bool(group["pending"] or group["lag"])
+    return bool(group["pending"]) or group["lag"] != 0
 
 
 def _settled(stage: Stage, settings: Settings) -> list[Endless]:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Final
+from typing import Final
 
 from model import FILLS, Book, Lot, Published, Rules, Symbol, World
 
@@ -62,7 +62,8 @@ class Scenario:
 
     @property
     def fills(self) -> int:
-        return sum(entry["status"] in FILLS for entry in [*self.before, *self.news])
+        """Among the news."""
+        return sum(entry["status"] in FILLS for entry in self.news)
 
     def model(self, ids: Sequence[str]) -> Book:
         """What the reference model makes of it, each entry under its id."""
@@ -115,11 +116,3 @@ def _rules(settings: Settings) -> Rules:
         stop_dist=None,
         fallback=Fraction(settings.fallback_stop_pct),
     )
-
-
-def stock(ids: Sequence[str], entries: Sequence[Fields]) -> list[tuple[Any, ...]]:
-    """The commands that bring `entries` under `ids` into the input stream."""
-    return [
-        ("XADD", "quantum:stream:execution.result", entry_id, *(part for item in entry.items() for part in item))
-        for entry_id, entry in zip(ids, entries, strict=True)
-    ]

@@ -61,8 +61,23 @@ def again(start: Callable[[], P], prefix: Sequence[Choice]) -> Played[P]:
 
 
 def random(start: Callable[[], P], rng: Random, adventurous: float) -> Played[P]:
-    """One schedule; at each turn something other than a step with the chance `adventurous`."""
-    return _played(start(), lambda _, offered: _random(offered, rng, adventurous))
+    """One schedule; at each turn something other than a step with the chance `adventurous`.
+
+    Each schedule draws anew how likely it is to stay with whoever moved last: some have long runs, some change all the
+    time.
+    """
+    staying, last = rng.random(), ("", "")
+
+    def choose(_: int, offered: Sequence[Choice]) -> Choice:
+        nonlocal last
+        steps = [choice for choice in offered if choice[0] == offered[0][0]]
+        others = [choice for choice in offered if choice[0] != offered[0][0]]
+        if others and rng.random() < adventurous:
+            return rng.choice(others)
+        last = last if last in steps and rng.random() < staying else rng.choice(steps)
+        return last
+
+    return _played(start(), choose)
 
 
 def _played(play: P, choose: Callable[[int, Sequence[Choice]], Choice]) -> Played[P]:
@@ -76,9 +91,3 @@ def _played(play: P, choose: Callable[[int, Sequence[Choice]], Choice]) -> Playe
         taken.append(choice)
         play.take(choice)
     return Played(play, tuple(taken), tuple(offered))
-
-
-def _random(offered: Sequence[Choice], rng: Random, adventurous: float) -> Choice:
-    steps = [choice for choice in offered if choice[0] == offered[0][0]]
-    others = [choice for choice in offered if choice[0] != offered[0][0]]
-    return rng.choice(others if others and rng.random() < adventurous else steps)

@@ -114,8 +114,9 @@ class Stage:
 
 
 class Story:
-    """One play: `cast` are the works of the actors, by name. `wrong` says what no step may do, each with
-    the invariant it is against."""
+    """One play: `cast` are the works of the actors, by name. `wrong` says what no step may do, each with the invariant
+    it is against.
+    """
 
     def __init__(self, stage: Stage, start: Start, cast: Mapping[str, Work], budget: Budget) -> None:
         self.stage = stage

@@ -82,7 +82,7 @@ def _at_first(site: Site, value: str) -> Tally:
         seen, wrong = verdict(site.stage, prepared, played.play, forget=False)
         if (published > 0) is SWITCHES[value].closes:
             wrong.append(Violation("I3", "other", f"{published} intents went out with the kill switch at {value}"))
-        tally.count(ALL[number].fills, seen, wrong)
+        tally.count(prepared, seen, wrong)
         if wrong:
             tally.keep(failing(played, wrong, forget=False))
     return tally
