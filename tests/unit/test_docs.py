@@ -3,6 +3,7 @@
 import doctest
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import click
@@ -26,6 +27,8 @@ FENCED = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`]+)`")
 COMMAND = re.compile(r"(?:\S*/)?harvest ([a-z][^#]*)")
 CONSTANT = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b")
+TEST = re.compile(r"`((?:unit|integration|e2e)/\w+\.py)::(\w+)`")
+INCIDENTS = 37
 LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)")
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -76,6 +79,11 @@ def is_known(name: str) -> bool:
     return name.lower() in Settings.model_fields or is_status or name in {*IntentKind, *HarvestAction, *OTHER_WORDS}
 
 
+@cache
+def functions_of(file: Path) -> frozenset[str]:
+    return frozenset(re.findall(r"^def (test_\w+)", file.read_text(encoding="utf-8"), re.MULTILINE))
+
+
 def anchors(page: Path) -> set[str]:
     """What a link can point to on `page`: its headings, as they are spelled in an address."""
     headings = re.findall(r"^#+ (.+)$", FENCED.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
@@ -112,6 +120,18 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
         if "://" not in place:
             assert target.is_file(), place
             assert not anchor or anchor in anchors(target), anchor
+
+
+@every_page
+def test_every_test_a_page_names_exists(page: Path) -> None:
+    named = TEST.findall(page.read_text(encoding="utf-8"))
+    assert [(file, test) for file, test in named if test not in functions_of(ROOT / "tests" / file)] == []
+
+
+def test_each_incident_has_a_row_and_each_row_a_test() -> None:
+    rows = re.findall(r"^\| (\d+) \|(.*)$", (ROOT / "docs" / "incidents.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert [int(number) for number, _ in rows] == list(range(1, INCIDENTS + 1))
+    assert [number for number, row in rows if not TEST.search(row)] == []
 
 
 def test_the_pages_name_commands_and_settings_at_all() -> None:

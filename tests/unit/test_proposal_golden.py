@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from kernel.market import MarketState, P1Proposal
+from kernel.partial_exit import HarvestAction
 from kernel.proposal import compute_harvest_proposal
 from kernel.snapshot import PositionSnapshot
 from kernel.theta import HarvestTheta
@@ -24,6 +25,11 @@ def near(expected: float) -> Any:
 
 def test_there_are_221_cases() -> None:
     assert len(CASES) == 221
+
+
+def test_every_action_occurs_among_the_recorded_cases() -> None:
+    assert {case["expect"]["harvest_action"] for case in CASES} == {*HarvestAction}
+    assert len({action.target for action in HarvestAction}) == len(HarvestAction)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: str(case["name"]))
