@@ -5,7 +5,7 @@ nobody answered.
 import logging
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Final, cast
@@ -19,6 +19,7 @@ from harvest_tasks.reconciling import adoption, suspicion
 from harvest_tasks.settings import Settings, current
 from harvest_tasks.symbols import of_book
 from harvest_tasks.tracking.controls import deliver, open_books
+from harvest_tasks.tracking.lease import LEASE_MS
 from harvest_tasks.tracking.marks import read_marks
 from kernel.entry import Mark, Overdue
 from kernel.quote import FUTURE_TOLERANCE_MS
@@ -52,6 +53,7 @@ def evaluate_positions() -> None:
     suspicion.confirm(client, settings)
     summary = sweep(client, settings)
     waiting = waiting_books(client)
+    cut_short(client, waiting, settings.harvest_lock_ttl_sec * 1000)
     tally, unfinished = this_brain().process(sorted(waiting | held_books(client)), monotonic() + PATIENCE_SEC)
     ring(unfinished)
     summary.update({_told(name): n for name, n in tally.items() if n})
@@ -102,6 +104,15 @@ def call_overdue(client: Client, books: Sequence[OpenBook], now_ms: int, timeout
     limit = now_ms - timeout_ms
     late = [book.book for book in books if book.unanswered_ms is not None and book.unanswered_ms <= limit]
     deliver(client, dict.fromkeys(late, Overdue("", now_ms, limit)))
+
+
+def cut_short(client: Client, books: Iterable[str], lock_ms: int) -> None:
+    """Let no lease, and no lock of `books`, last longer than a new one: a clock that was set back lengthens them."""
+    with client.pipeline(transaction=False) as pipe:
+        pipe.pexpire(keys.LEASE, LEASE_MS, lt=True)
+        for book in books:
+            pipe.pexpire(keys.lock(book), lock_ms, lt=True)
+        pipe.execute()
 
 
 def waiting_books(client: Client) -> set[str]:

@@ -3,6 +3,9 @@
 -- The position's version must be the one the plan was made from. Every guard is asked again, now; if one of them
 -- says otherwise than the plan assumed, nothing is written and the reply says what to assume instead.
 --
+-- A clock that is set back leaves publish times ahead of it. They count as of the first commit that sees them, so the
+-- window closes for a minute at most: longer than the minute that it has to, never shorter.
+--
 -- KEYS  1 position hash  2 inbox  3 trade ids, newest generation  4 trade ids, generation before  5 lock
 --       6 kill switch  7 window list  8 decisions stream  9 dead letter stream  10 counts hash  11 waiting set
 --       12 held zset  13 open set  14 suggestions stream  15 trade intent stream
@@ -150,6 +153,13 @@ if n_trades > 0 then
   end
 end
 
+-- What went out after now went out before the clock was set back: seen from here it went out now.
+local newest = redis.call('LINDEX', window, 0)
+if newest and tonumber(newest) > now then
+  for i, at in ipairs(redis.call('LRANGE', window, 0, -1)) do
+    redis.call('LSET', window, i - 1, math.min(tonumber(at), now))
+  end
+end
 for i = 0, n_intents - 1 do
   local at = intent + i * 6
   redis.call('SET', KEYS[DEDUP + i + 1], ARGV[at + 2], 'EX', dedup_ttl)

@@ -31,9 +31,9 @@ class Sighting:
 
 
 def sighted(notes: Mapping[str, str], book: str, what: str, audit: Audit) -> Sighting:
-    """The sighting noted for `book` if it was of the same, else a first one."""
+    """The sighting noted for `book` if it was of the same, else a first one; so, too, after the clock was set back."""
     before = _read(notes.get(book, ""))
-    if before is not None and before.what == what:
+    if before is not None and before.what == what and before.since_ms <= audit.now_ms:
         return before
     return Sighting(audit.now_ms, audit.intake.newest_id, what)
 
