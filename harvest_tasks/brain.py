@@ -142,7 +142,7 @@ class Brain:
 
     def _report(self, failed: Failed, tally: Counter[str]) -> None:
         tally["failed"] += 1
-        log.error("book failed book=%s error=%r", failed.book, failed.error)
+        log.error("book failed book=%s error=%s: %s", failed.book, type(failed.error).__name__, failed.error)
         self._ledger.unlock([failed.book])
 
 

@@ -5,7 +5,7 @@ nobody answered.
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Final, cast
@@ -21,13 +21,14 @@ from harvest_tasks.symbols import of_book
 from harvest_tasks.tracking.controls import deliver, open_books
 from harvest_tasks.tracking.lease import LEASE_MS
 from harvest_tasks.tracking.marks import read_marks
-from kernel.entry import Mark, Overdue
+from kernel.entry import Freeze, Mark, Overdue
 from kernel.quote import FUTURE_TOLERANCE_MS
 
 log = logging.getLogger(__name__)
 
 _is_time = re.compile(r"[0-9]{1,15}").fullmatch
 
+LOST_INBOX: Final = "lost_inbox"
 PATIENCE_SEC: Final = 0.8
 """Under the second after which the next sweep comes; what is not evaluated by then is rung."""
 
@@ -53,7 +54,7 @@ def evaluate_positions() -> None:
     suspicion.confirm(client, settings)
     summary = sweep(client, settings)
     waiting = waiting_books(client)
-    cut_short(client, waiting, settings.harvest_lock_ttl_sec * 1000)
+    unblock(client, sorted(waiting), settings.harvest_lock_ttl_sec * 1000)
     tally, unfinished = this_brain().process(sorted(waiting | held_books(client)), monotonic() + PATIENCE_SEC)
     ring(unfinished)
     summary.update({_told(name): n for name, n in tally.items() if n})
@@ -106,13 +107,31 @@ def call_overdue(client: Client, books: Sequence[OpenBook], now_ms: int, timeout
     deliver(client, dict.fromkeys(late, Overdue("", now_ms, limit)))
 
 
-def cut_short(client: Client, books: Iterable[str], lock_ms: int) -> None:
-    """Let no lease, and no lock of `books`, last longer than a new one: a clock that was set back lengthens them."""
+def unblock(client: Client, waiting: Sequence[str], lock_ms: int) -> None:
+    """Let no lease, and no lock of the books `waiting`, last longer than a new one: a clock that was set back lengthens
+    them. Freeze those books whose inbox somebody deleted.
+    """
     with client.pipeline(transaction=False) as pipe:
         pipe.pexpire(keys.LEASE, LEASE_MS, lt=True)
-        for book in books:
+        for book in waiting:
             pipe.pexpire(keys.lock(book), lock_ms, lt=True)
-        pipe.execute()
+            pipe.xlen(keys.inbox(book))
+        _, *replies = pipe.execute(raise_on_error=False)
+    empty = [book for book, length in zip(waiting, replies[1::2], strict=True) if length == 0]
+    if empty:
+        freeze = Freeze("", server_ms(client), LOST_INBOX)
+        deliver(client, dict.fromkeys(_without_inbox(client, empty), freeze))
+
+
+def _without_inbox(client: Client, books: Sequence[str]) -> list[str]:
+    """Those of `books` that wait with nothing in their inbox: a commit that empties one takes the mark away with it."""
+    with client.pipeline(transaction=True) as pipe:
+        for book in books:
+            pipe.sismember(keys.WAITING, book)
+            pipe.xlen(keys.inbox(book))
+        replies = pipe.execute()
+    rows = zip(books, replies[::2], replies[1::2], strict=True)
+    return [book for book, waits, length in rows if waits and not length]
 
 
 def waiting_books(client: Client) -> set[str]:

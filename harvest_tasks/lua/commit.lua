@@ -27,7 +27,7 @@
 --       {'revise', now ms, killed 0|1, intents the window still allows,
 --        n, trade id, digest, ..., m, intent id, ...}
 --                                         trades that were applied before; intents whose dedup key exists
--- Error WRONGTYPE <key>                   nothing was written
+-- Error WRONGTYPE <key>, NOTANUMBER <key>, or NOPERM <command> <key>: nothing was written
 
 local position, inbox, trades, trades_before, lock, kill, window, decisions, deadletter, counts, waiting, held, open =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12],
@@ -72,6 +72,59 @@ for key, kind in pairs(kinds) do
   if found ~= kind and found ~= 'none' then
     return redis.error_reply('WRONGTYPE ' .. key)
   end
+end
+
+for _, n in ipairs(redis.call('HMGET', counts, 'applied', 'duplicate', 'deadlettered', 'intents')) do
+  if n and not n:match('^%d+$') then
+    return redis.error_reply('NOTANUMBER ' .. counts)
+  end
+end
+
+-- A command that the user may not run would end the script half way.
+local forbidden
+local function needs(command, key)
+  if not redis.acl_check_cmd(command, key) then
+    forbidden = forbidden or command .. ' ' .. key
+  end
+end
+needs('HSET', position)
+needs('HINCRBY', position)
+needs(is_open == '1' and 'SADD' or 'SREM', open)
+if n_trades > 0 then
+  needs('HSET', trades)
+  needs('HLEN', trades)
+  needs('UNLINK', trades_before)
+end
+needs('LINDEX', window)
+needs('LSET', window)
+if n_intents > 0 then
+  needs('SET', KEYS[DEDUP + 1])
+  needs('LPUSH', window)
+  needs('LTRIM', window)
+  needs('XADD', targets.shadow)
+  needs('XADD', targets.live)
+end
+needs('HINCRBY', counts)
+if n_records > 0 then
+  needs('XADD', decisions)
+end
+if n_rows > 0 then
+  for _, key in pairs(histories) do
+    needs('LPUSH', key)
+    needs('LTRIM', key)
+  end
+end
+if n_dead > 0 then
+  needs('XADD', deadletter)
+end
+needs(look_until ~= '' and 'ZADD' or 'ZREM', held)
+needs('XTRIM', inbox)
+needs('XLEN', inbox)
+needs('SREM', waiting)
+needs('GET', lock)
+needs('DEL', lock)
+if forbidden then
+  return redis.error_reply('NOPERM ' .. forbidden)
 end
 
 if (redis.call('HGET', position, 'version') or '0') ~= version then

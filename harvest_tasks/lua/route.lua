@@ -26,7 +26,7 @@
 --       {'behind'}                                   an older entry is pending: take over first
 --       {'mixed', id, id, ...}                       entries of kind B, K or R whose symbol is tracked in the other mode
 --       {'broken', id, id, ...}                      entries for one book whose inbox is not a stream
--- Error WRONGTYPE <key>                              nothing was written
+-- Error WRONGTYPE <key>, NOTANUMBER <key>, or NOPERM <command> <key>: nothing was written
 
 local lease, source, deadletter, books, waiting, counts, lost, adoption, cursor, broken =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
@@ -42,6 +42,9 @@ end
 
 -- Checks: nothing is written above the line that says so.
 
+if wrong_type(lease, 'string') then
+  return redis.error_reply('WRONGTYPE ' .. lease)
+end
 if redis.call('GET', lease) ~= token then
   return {'deposed'}
 end
@@ -50,6 +53,23 @@ for key, kind in pairs({[source] = 'stream', [deadletter] = 'stream', [books] = 
                         [cursor] = 'hash', [broken] = 'set'}) do
   if wrong_type(key, kind) then
     return redis.error_reply('WRONGTYPE ' .. key)
+  end
+end
+for _, n in ipairs(redis.call('HMGET', counts, 'in', 'ignored', 'deadlettered')) do
+  if n and not n:match('^%d+$') then
+    return redis.error_reply('NOTANUMBER ' .. counts)
+  end
+end
+-- A command that the user may not run would end the script half way.
+for key, commands in pairs({
+  [source] = {'XACK'}, [deadletter] = {'XADD'}, [inbox_prefix] = {'XADD'}, [books] = {'SADD'}, [waiting] = {'SADD'},
+  [broken] = {'SADD', 'SREM', 'EXISTS'}, [lost] = {'EXISTS'}, [adoption] = {'EXISTS'}, [counts] = {'HINCRBY'},
+  [cursor] = {'HSET'}, [lease] = {'PEXPIRE'},
+}) do
+  for _, command in ipairs(commands) do
+    if not redis.acl_check_cmd(command, key) then
+      return redis.error_reply('NOPERM ' .. command .. ' ' .. key)
+    end
   end
 end
 if redis.call('XPENDING', source, group)[2] ~= ARGV[FIRST] then

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
@@ -67,10 +67,9 @@ class Route:
         """Create the group unless it exists, after `first_start()` if nothing was ever read, or after `lost(why)` if
         what was unread when it was destroyed cannot be known. Raises `InputUnusable`.
         """
-        stream = self._stream()
-        if stream is not None and self._group() is not None:
+        stream, has_group, cursor = self._found()
+        if has_group:
             return
-        cursor = Cursor.of(cast("dict[str, str]", self._client.hgetall(keys.CURSOR)))
         if cursor is None:
             first_start()
             self._create(NOWHERE, _gone(stream))
@@ -165,16 +164,19 @@ class Route:
         names = (keys.LEASE, self._source, *ours, keys.BROKEN)
         return self._asked(lambda: script.run(self._client, script.Call(script.load("route"), names, args)))
 
-    def _stream(self) -> Mapping[str, Any] | None:
+    def _found(self) -> tuple[Mapping[str, Any] | None, bool, Cursor | None]:
+        """The stream (None: there is none), whether it has our group, and our cursor, all at one moment."""
+        with self._client.pipeline(transaction=True) as pipe:
+            pipe.xinfo_stream(self._source)
+            pipe.xinfo_groups(self._source)
+            pipe.hgetall(keys.CURSOR)
+            stream, groups, cursor = pipe.execute(raise_on_error=False)
+        moved = Cursor.of(_unless_error(cursor))
         try:
-            stream: Mapping[str, Any] = self._asked(lambda: self._client.xinfo_stream(self._source))
+            self._asked(lambda: _unless_error(stream))
         except InputGone:
-            return None
-        return stream
-
-    def _group(self) -> Mapping[str, Any] | None:
-        groups: Sequence[Mapping[str, Any]] = self._asked(lambda: self._client.xinfo_groups(self._source))
-        return next((group for group in groups if group["name"] == keys.GROUP), None)
+            return None, False, moved
+        return stream, any(group["name"] == keys.GROUP for group in groups), moved
 
     def _create(self, after_id: str, read: int | None) -> None:
         try:
@@ -198,6 +200,12 @@ class Route:
 
 def _ours(groups: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     return next(group for group in groups if group["name"] == keys.GROUP)
+
+
+def _unless_error(reply: Any) -> Any:
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
 
 
 def _gone(stream: Mapping[str, Any] | None) -> int:

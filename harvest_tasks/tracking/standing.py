@@ -106,4 +106,4 @@ def is_continuation(stream: Mapping[str, Any], cursor: Cursor) -> bool:
     if first and parse_id(first[0]) <= parse_id(cursor.moved_id):
         return True
     # All that was moved is gone, so at least as much must be gone as was moved.
-    return cursor.read is None or stream["entries-added"] - stream["length"] >= cursor.read
+    return cursor.read is not None and stream["entries-added"] - stream["length"] >= cursor.read

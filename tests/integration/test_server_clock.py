@@ -7,7 +7,7 @@ from harvest_tasks import keys
 from harvest_tasks.reconciling.audit import Audit
 from harvest_tasks.reconciling.intake import Intake
 from harvest_tasks.reconciling.sighting import SECOND_LOOK_MS, sighted
-from harvest_tasks.sweep import cut_short, sweep
+from harvest_tasks.sweep import sweep, unblock
 from harvest_tasks.tracking.lease import LEASE_MS
 
 HOUR_MS = 3_600_000
@@ -117,14 +117,14 @@ def test_a_difference_noted_before_the_step_is_confirmed_in_the_usual_time():
 @pytest.mark.parametrize("key", [keys.LEASE, keys.lock("C0USDT")])
 def test_what_a_dead_holder_left_before_the_step_holds_nobody_up(desk, key):
     desk.client.set(key, "a dead one's", px=HOUR_MS)
-    cut_short(desk.client, ["C0USDT"], desk.settings.harvest_lock_ttl_sec * 1000)
+    unblock(desk.client, ["C0USDT"], desk.settings.harvest_lock_ttl_sec * 1000)
     assert 0 < desk.client.pttl(key) <= max(LEASE_MS, desk.settings.harvest_lock_ttl_sec * 1000)
 
 
 @pytest.mark.parametrize("key", [keys.LEASE, keys.lock("C0USDT")])
 def test_what_a_holder_took_after_the_step_is_its_own_for_its_whole_time(desk, key):
     desk.client.set(key, "a live one's", px=500)
-    cut_short(desk.client, ["C0USDT"], desk.settings.harvest_lock_ttl_sec * 1000)
+    unblock(desk.client, ["C0USDT"], desk.settings.harvest_lock_ttl_sec * 1000)
     assert 0 < desk.client.pttl(key) <= 500
 
 
