@@ -4,10 +4,10 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lock bench faults clean
+.PHONY: help setup demo test check format lock bench plots faults faults-long mutants clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## build .venv from the lock file (needs Python 3.11 to 3.13)
 
@@ -39,11 +39,20 @@ lock: setup ## pin all dependencies again, with hashes
 	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras \
 	  --generate-hashes --no-emit-index-url --upgrade -o requirements.lock pyproject.toml
 
-bench: setup ## fills per second through process_fills, and fill to intent
+bench: setup ## against peers, on the same data and server (QUICK=1, ONLY=fills_vs_bare_loop,flower_overhead)
 	@$(BIN)/python -m bench
 
-faults: setup ## inject faults and print what held (SEED=7 ONLY=F1,F15 SCALE=0.1); it is not whole yet, and says so
+plots: setup ## draw docs/img from the newest bench
+	@$(BIN)/python -m bench.plots $(ARGS)
+
+faults: setup ## inject faults and print what held (SEED=7 ONLY=F1,F15 SCALE=0.1)
 	@PYTHONPATH=.:tests $(BIN)/python -m faults
 
+faults-long: setup ## the same again and again, each time with a fresh seed (DURATION=3600, in seconds)
+	@PYTHONPATH=.:tests DURATION=$(or $(DURATION),3600) $(BIN)/python -m faults
+
+mutants: setup ## change kernel/ in every place, one at a time: does a test notice?
+	@PYTHONPATH=.:tests $(BIN)/python -m faults.python_mutants
+
 clean: ## remove what make built
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .bench .faults

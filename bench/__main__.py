@@ -1,6 +1,82 @@
-"""All measurements, one after the other."""
+"""All measurements, one after the other: `python -m bench`, with QUICK=1 and ONLY=name,name."""
 
-from bench import fills, latency
+import os
+import sys
+from collections.abc import Callable, Iterator
+from time import monotonic
+from typing import Final
 
-fills.main()
-latency.main()
+from bench import fills, flower, fold, growth, latency, memory, proposals
+from bench.processes import NotStarted
+from bench.report import HEADER, LATEST, SPREAD, Result, lines, write
+from bench.setup import Setup
+from harvest_tasks.processes.embedded import EmbeddedError
+
+Measurement = Callable[[Setup], Iterator[Result]]
+
+MEASUREMENTS: Final[dict[str, Measurement]] = {
+    "fills_vs_bare_loop": fills.against_the_bare_loop,
+    "fills_vs_task_per_fill": fills.against_a_task_each,
+    "fills_vs_faststream": fills.against_faststream,
+    "fill_to_intent_p50_vs_bare_loop": latency.closed_loop,
+    "fill_to_intent_p99_ms": latency.under_load,
+    "proposals_vs_sequential": proposals.against_sequential,
+    "proposals_per_cycle_100k": proposals.cycle_100k,
+    "kernel_proposals_per_s": proposals.kernel,
+    "fold_vs_nautilus_1k": fold.against_nautilus_1k,
+    "fold_vs_nautilus_20k": fold.against_nautilus_20k,
+    "growth_fills": growth.with_backlog,
+    "growth_books": growth.with_books,
+    "growth_backlog": growth.with_position_length,
+    "bytes_per_book": memory.per_book,
+    "rss_per_worker_mb": memory.of_a_worker,
+    "flower_overhead": flower.overhead,
+}
+
+
+class NoSuchMeasurement(Exception):
+    """A name that is none of `MEASUREMENTS`."""
+
+
+def _chosen(only: str) -> dict[str, Measurement]:
+    """All, or those whose names are in `only`, apart by commas. Raises `NoSuchMeasurement`."""
+    names = [name.strip() for name in only.split(",") if name.strip()]
+    unknown = [name for name in names if name not in MEASUREMENTS]
+    if unknown:
+        raise NoSuchMeasurement(f"ONLY={only}: {unknown[0]} is none of {', '.join(MEASUREMENTS)}")
+    return {name: measure for name, measure in MEASUREMENTS.items() if not names or name in names}
+
+
+def _results(name: str, measure: Measurement, setup: Setup) -> Iterator[Result]:
+    """What `measure` finds, or one line that says why it cannot."""
+    try:
+        yield from measure(setup)
+    except (NotStarted, EmbeddedError) as error:
+        yield Result(name, "", skipped=str(error))
+
+
+def main() -> int:
+    """Exit code 0 when all ran or said why not, whatever the figures are; 2 for a name that is none."""
+    only = os.environ.get("ONLY", "")
+    try:
+        chosen = _chosen(only)
+    except NoSuchMeasurement as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    setup = Setup(quick=os.environ.get("QUICK", "") not in ("", "0"))
+    results: list[Result] = []
+    started = monotonic()
+    print(HEADER)
+    for name, measure in chosen.items():
+        for result in _results(name, measure, setup):
+            results.append(result)
+            print("\n".join(lines(result)), flush=True)
+    # Some must not take the place of all.
+    path = LATEST.with_name("only.json") if only else LATEST
+    write(path, results, quick=setup.quick)
+    print(f"{SPREAD}\nin {monotonic() - started:.0f} s, into {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

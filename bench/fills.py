@@ -1,84 +1,210 @@
-"""How many fills one process routes and applies per second, with every guard, the journal and the locks in place.
+"""Throughput: how fast a backlog of fills and prices is worked off, against every peer."""
 
-`python -m bench.fills` starts a server of its own, feeds real-shaped fills and prices for 10 and for 500 books, and
-prints a line per stage. Figures are of one process on one core, beside the server on another.
-"""
-
-from itertools import cycle
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from statistics import median
-from time import monotonic, perf_counter
+from time import perf_counter
+from typing import Final
 
+from bench import desk, ours, processes, traffic
+from bench.cost import Cost, measured, server_seconds
+from bench.feed import Feed
+from bench.pairs import Pairs, in_turns
+from bench.report import Goal, Result
+from bench.setup import Setup
 from harvest_tasks import keys
-from harvest_tasks.brain import BOOKS_PER_BELL, Brain
-from harvest_tasks.connection import Client, connect
-from harvest_tasks.processes.embedded import EmbeddedServer, wheel_executable
 from harvest_tasks.settings import Settings
-from harvest_tasks.tracking.routing import Route
-from harvest_tasks.watcher import watch
 
-FILLS = 60_000
-REPEATS = 3
+BOOKS: Final = (500, 10, 5_000)
+UNIT: Final = "entries/s"
+OF_THE_BARE_LOOP: Final = Goal("ratio", at_least=0.5)
+OF_A_TASK_EACH: Final = Goal("ratio", at_least=30.0)
+TASK_EACH: Final = "bench.peers.task_per_fill"
+WORKER: Final = ("--concurrency=1", "--pool=prefork", "--queues=fills", "--without-gossip", "--without-mingle")
 
-
-def main() -> None:
-    with EmbeddedServer(wheel_executable()) as server:
-        client = connect(server.url())
-        settings = Settings.from_env({"REDIS_URL": server.url(), "HARVEST_MAX_ACTIONS_PER_MIN": "10000"})
-        for books in (10, 500):
-            routed, applied = zip(*(measure(client, settings, books) for _ in range(REPEATS)), strict=True)
-            print(f"{books:>4} books  route {median(routed):>9,.0f} fills/s  apply {median(applied):>9,.0f} fills/s")
+Work = Callable[[], None]
+Traffic = Callable[[int, int], Iterator[traffic.Entry]]
+"""Makes so many entries of so many books."""
 
 
-def measure(client: Client, settings: Settings, books: int) -> tuple[float, float]:
-    """Fills per second of each stage, over one feed."""
-    client.flushall()
-    Route(client, settings).ensure_group()
-    feed(client, settings.stream_execution_result, books)
-    names: set[str] = set()
-    started = perf_counter()
-    while unread(client, settings):
-        watch(client, settings, 0.5, names.update)
-    routed = FILLS / (perf_counter() - started)
-    started = perf_counter()
-    brain = Brain(client, settings)
-    ordered = sorted(names)
-    for start in range(0, len(ordered), BOOKS_PER_BELL):
-        brain.process(ordered[start : start + BOOKS_PER_BELL], monotonic() + 600)
-    applied = FILLS / (perf_counter() - started)
-    counts = client.hgetall(keys.COUNTS)
-    assert int(counts["applied"]) == FILLS, counts
-    return routed, applied
+class Bench:
+    """One backlog, and the costs of working it off in different ways."""
+
+    def __init__(self, url: str, entries: int, books: int, made: Traffic = traffic.main) -> None:
+        self.settings = desk.settings(url)
+        self.entries = entries
+        self.traffic = list(made(entries, books))
+        self.feed = Feed(url, self.settings.stream_execution_result).fill(self.traffic)
+        self.costs: dict[str, list[Cost]] = {}
+
+    def run(self, name: str, prepare: Callable[[Settings, int], Work]) -> float:
+        """Entries per second of one run."""
+        self.feed.restore()
+        work = prepare(self.settings, self.entries)
+        cost = measured(self.feed.client, self.entries, work)
+        self.costs.setdefault(name, []).append(cost)
+        return cost.rate
+
+    def two_processes(self) -> float:
+        rate = self.run("two processes", lambda settings, entries: ours.TwoProcesses(settings, entries).run)
+        counts = self.feed.client.hgetall(keys.COUNTS)
+        assert int(counts["applied"]) == self.entries, counts
+        return rate
+
+    def one_process(self) -> float:
+        return self.run("one process", lambda settings, entries: lambda: void(ours.in_one_process(settings, entries)))
+
+    def bare_loop(self) -> float:
+        from bench.peers.bare_loop import BareLoop
+
+        def prepare(settings: Settings, entries: int) -> Work:
+            loop = BareLoop(settings)
+            return lambda: loop.run(entries)
+
+        return self.run("bare loop", prepare)
+
+    def faststream(self) -> float:
+        from bench.peers.faststream_consumer import Consumer
+
+        def prepare(settings: Settings, entries: int) -> Work:
+            consumer = Consumer(settings)
+            return lambda: consumer.run(entries)
+
+        return self.run("FastStream", prepare)
+
+    def note(self, *more: str) -> str:
+        """The median cost of each way."""
+        parts = [
+            f"{name}: {sorted(costs, key=lambda c: c.wall)[len(costs) // 2]}" for name, costs in self.costs.items()
+        ]
+        return "; ".join([*parts, *more])
+
+    def shares(self) -> str:
+        """What the traffic is made of; after a run of ours."""
+        client = self.feed.client
+        journal = (values for _, values in client.xrange(keys.DECISIONS))
+        due = {(values["cause"], values["book"]) for values in journal if values["decision"] == "published"}
+        return str(traffic.shares(self.traffic, len(due)))
 
 
-def unread(client: Client, settings: Settings) -> bool:
-    (group,) = client.xinfo_groups(settings.stream_execution_result)
-    return bool(group["lag"] or group["pending"])
+def void(_: object) -> None:
+    """Nothing."""
 
 
-def feed(client: Client, stream: str, books: int) -> None:
-    """Fills in a range of prices that crosses rungs now and then."""
-    symbols = cycle(f"B{i}USDT" for i in range(books))
-    with client.pipeline(transaction=False) as pipe:
-        for n, symbol in zip(range(FILLS), symbols, strict=False):
-            pipe.xadd(stream, fill(n, symbol, n // books))
-            if n % 1000 == 999:
-                pipe.execute()
-        pipe.execute()
+def result(name: str, peer_name: str, pairs: Pairs, goal: Goal | None, note: str, books: int | None = None) -> Result:
+    return Result(
+        name,
+        UNIT,
+        median(pairs.ours),
+        median(pairs.peer),
+        peer_name,
+        pairs.ratio,
+        pairs.spread,
+        books,
+        goal,
+        note,
+    )
 
 
-def fill(n: int, symbol: str, turn: int) -> dict[str, str]:
-    """A buy, then sells of a part, with a stop 2 % away."""
-    price = 100 + (turn * 7) % 5
-    return {
-        "symbol": symbol,
-        "status": "FILLED",
-        "side": "BUY" if turn % 3 == 0 else "SELL",
-        "qty": "0.3" if turn % 3 == 0 else "0.1",
-        "price": str(price),
-        "stop_loss": str(price - 2 if turn % 3 == 0 else price + 2),
-        "trade_id": str(n),
-    }
+def against_the_bare_loop(setup: Setup) -> Iterator[Result]:
+    """At 500, 10 and 5,000 books; once with a log that is written before each answer."""
+    for books in BOOKS:
+        name = "fills_vs_bare_loop" if books == 500 else f"fills_vs_bare_loop_{books}"
+        with desk.server() as url:
+            # Where there are many books, enough for them to have a life.
+            entries = max(setup.pick(20_000, 5_000), setup.pick(8, 1) * books)
+            bench = Bench(url, entries, books)
+            pairs = in_turns(bench.two_processes, bench.bare_loop, setup.repetitions)
+            alone = in_turns(bench.one_process, bench.bare_loop, 1)
+            bench.two_processes()
+            shares = bench.shares()
+        note = bench.note(f"one process in turns: {alone.ratio:.2f} of the bare loop", shares)
+        yield result(name, "bare loop", pairs, OF_THE_BARE_LOOP, note, books)
+    yield _always(setup)
+    if not setup.quick:
+        yield _heavy(setup)
 
 
-if __name__ == "__main__":
-    main()
+def _always(setup: Setup) -> Result:
+    with desk.server("always") as url:
+        bench = Bench(url, setup.pick(10_000, 3_000), 500)
+        pairs = in_turns(bench.two_processes, bench.bare_loop, 1)
+    return result("fills_vs_bare_loop_always", "bare loop, appendfsync always", pairs, None, bench.note(), 500)
+
+
+def _heavy(setup: Setup) -> Result:
+    """The same where far more is decided than on any desk."""
+    with desk.server() as url:
+        bench = Bench(url, setup.pick(20_000, 3_000), 500, traffic.heavy)
+        pairs = in_turns(bench.two_processes, bench.bare_loop, 3)
+        bench.two_processes()
+        note = bench.note(bench.shares())
+    return result("fills_vs_bare_loop_heavy", "bare loop", pairs, None, note, 500)
+
+
+def against_faststream(setup: Setup) -> Iterator[Result]:
+    try:
+        from faststream.__about__ import __version__ as version
+    except ImportError:
+        yield Result(
+            "fills_vs_faststream", UNIT, skipped="faststream is not installed: pip install 'faststream[redis]'"
+        )
+        return
+    with desk.server() as url:
+        bench = Bench(url, setup.pick(20_000, 5_000), 500)
+        pairs = in_turns(bench.two_processes, bench.faststream, setup.pick(3, 2))
+    peer = f"FastStream {version}"
+    yield result("fills_vs_faststream", peer, pairs, None, bench.note(), 500)
+
+
+def against_a_task_each(setup: Setup) -> Iterator[Result]:
+    """The peer gets a shorter backlog: it is as fast at its start as at its end."""
+    few = setup.pick(3_000, 300)
+    with desk.server() as url, desk.server() as other:
+        bench = Bench(url, setup.pick(20_000, 5_000), 500)
+        with TaskEach(other, bench.traffic[:few]).running() as peer:
+            pairs = in_turns(bench.two_processes, peer.run, setup.pick(3, 2))
+        bench.costs["a task each"] = peer.costs
+    yield result("fills_vs_task_per_fill", "one Celery task per fill", pairs, OF_A_TASK_EACH, bench.note(), 500)
+
+
+class TaskEach:
+    """A worker, and a sender for each run, of one task for each entry."""
+
+    def __init__(self, url: str, entries: list[traffic.Entry]) -> None:
+        self.settings = desk.settings(url)
+        self.feed = Feed(url, self.settings.stream_execution_result).fill(entries)
+        self.costs: list[Cost] = []
+        self._env = processes.environ(url, **desk.ENVIRON)
+        self._worker = 0
+
+    @contextmanager
+    def running(self) -> "Iterator[TaskEach]":
+        with processes.running(["celery", f"--app={TASK_EACH}", "worker", *WORKER], self._env) as worker:
+            self._worker = worker.pid
+            self.run()
+            self.costs.clear()
+            yield self
+
+    def run(self) -> float:
+        """Entries per second of one run; the first also waits for the worker to start."""
+        self.feed.restore()
+        with processes.running([TASK_EACH, str(self.feed.entries)], self._env) as sender:
+            assert sender.stdout is not None and sender.stdin is not None
+            sender.stdout.readline()
+            before, started = self._processor(sender.pid), perf_counter()
+            sender.stdin.write(b"go\n")
+            sender.stdin.flush()
+            processes.wait_until(lambda: self._done() >= self.feed.entries, "a task for each entry", poll=0.002)
+            wall = perf_counter() - started
+            client, server = (now - then for now, then in zip(self._processor(sender.pid), before, strict=True))
+        self.costs.append(Cost(self.feed.entries, wall, client, server))
+        return self.costs[-1].rate
+
+    def _processor(self, sender: int) -> tuple[float, float]:
+        """Seconds of the clients and of the server."""
+        client = processes.processor_seconds(self._worker) + processes.processor_seconds(sender)
+        return client, server_seconds(self.feed.client)
+
+    def _done(self) -> int:
+        return int(self.feed.client.get("bench:done") or 0)

@@ -1,0 +1,60 @@
+"""Throughput through real Celery workers, with Flower and the events it needs, and without."""
+
+from collections.abc import Iterator
+from statistics import median
+from time import perf_counter
+from typing import Final
+
+from bench import desk, traffic
+from bench.feed import Feed
+from bench.pairs import in_turns
+from bench.processes import harvest_up, wait_until
+from bench.report import Goal, Result
+from bench.setup import Setup
+from harvest_tasks import keys
+
+BOOKS: Final = 500
+FROM: Final = 0.1
+"""The share of the backlog that is through before the clock starts: workers are slow at first."""
+
+
+def overhead(setup: Setup) -> Iterator[Result]:
+    """`harvest up` on a server with a backlog."""
+    entries = setup.pick(30_000, 8_000)
+    with desk.server() as url:
+        feed = Feed(url, desk.settings(url).stream_execution_result).fill(traffic.main(entries, BOOKS))
+        pairs = in_turns(lambda: _rate(feed, url), lambda: _rate(feed, url, "--no-flower"), setup.pick(2, 1))
+    yield Result(
+        "flower_overhead",
+        "entries/s",
+        median(pairs.ours),
+        median(pairs.peer),
+        "without Flower and events",
+        pairs.ratio,
+        pairs.spread if len(pairs.ours) > 1 else None,
+        BOOKS,
+        Goal("ratio", at_least=0.8),
+        "real workers, bells through Celery, beat and proposals beside; ours is with Flower",
+    )
+
+
+def _rate(feed: Feed, url: str, *options: str) -> float:
+    """Entries per second, from the moment a part of them is applied."""
+    feed.client.flushall()
+    feed.restore()
+    with harvest_up(*options, url=url, **desk.ENVIRON):
+        started, before = _reached(feed, int(feed.entries * FROM))
+        ended, after = _reached(feed, feed.entries)
+    return (after - before) / (ended - started)
+
+
+def _reached(feed: Feed, count: int) -> tuple[float, int]:
+    """When at least `count` entries were applied, and how many were then."""
+    found = [0]
+
+    def is_reached() -> bool:
+        found[0] = int(feed.client.hget(keys.COUNTS, "applied") or 0)
+        return found[0] >= count
+
+    wait_until(is_reached, f"{count} entries to be applied", within=300.0, poll=0.005)
+    return perf_counter(), found[0]

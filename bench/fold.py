@@ -1,0 +1,99 @@
+"""The fold alone: fills of one position through the kernel, and through NautilusTrader's position.
+
+Both only compute, in one process, so their processor time is measured: what else the machine does is no part of it."""
+
+import random
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from math import isclose
+from statistics import median
+from time import process_time
+from typing import Final
+
+from bench import nautilus
+from bench.pairs import spread
+from bench.report import Goal, Result
+from bench.setup import Setup
+from kernel.entry import Fill, Side
+from kernel.holding import RiskTerms
+from kernel.position import Position, fold
+
+UNIT: Final = "fills/s"
+TERMS: Final = RiskTerms(None, Decimal("0.02"))
+FAST_ENOUGH: Final = Goal("ours", at_least=200_000)
+
+Row = tuple[str, str, str, str]
+"""Side, quantity, price and fee of a fill."""
+
+
+def one_position(count: int) -> list[Row]:
+    """Fills of a position that stays open: it grows and shrinks."""
+    rng = random.Random(7)  # noqa: S311 - repeatable
+    held, price, rows = 0, 60_000.0, []
+    for n in range(count):
+        price *= 1 + rng.uniform(-1, 1) * 0.0002
+        buys = held < 2_000 or (held < 20_000 and rng.random() < 0.5)
+        lots = rng.randint(1, 1_000) if n else 10_000
+        held += lots if buys else -lots
+        qty, at = f"{lots / 1000:.3f}", f"{price:.1f}"
+        rows.append(("BUY" if buys else "SELL", qty, at, f"{float(qty) * price * 0.0004:.8f}"))
+    return rows
+
+
+def entries(rows: Sequence[Row]) -> list[Fill]:
+    """`rows` as the door would hand them on, a thousand to each millisecond."""
+    return [
+        Fill(
+            f"{1_700_000_000_000 + n // 1_000}-{n % 1_000}",
+            1_700_000_000_000 + n // 1_000,
+            Side(side),
+            Decimal(qty),
+            Decimal(price),
+            str(n),
+            fee=Decimal(fee),
+        )
+        for n, (side, qty, price, fee) in enumerate(rows)
+    ]
+
+
+def seconds(fills: Sequence[Fill]) -> tuple[float, Position]:
+    """Processor seconds that the kernel takes for them, and where they lead."""
+    started = process_time()
+    position = fold(Position("BTCUSDT"), fills, TERMS)
+    return process_time() - started, position
+
+
+def against_nautilus_1k(setup: Setup) -> Iterator[Result]:
+    yield _against_nautilus("fold_vs_nautilus_1k", 1_000, setup.pick(15, 7))
+
+
+def against_nautilus_20k(setup: Setup) -> Iterator[Result]:
+    yield _against_nautilus("fold_vs_nautilus_20k", 20_000, setup.pick(5, 1))
+
+
+def _against_nautilus(name: str, count: int, repeat: int) -> Result:
+    """Ours is measured before and after the peer, which runs in a process of its own."""
+    rows = one_position(count)
+    fills = entries(rows)
+    before = [seconds(fills) for _ in range(repeat)]
+    try:
+        theirs = nautilus.fold(rows, repeat)
+    except nautilus.NoNautilus as error:
+        theirs, missing = None, f"no NautilusTrader here: {error}"
+    runs = [*before, *(seconds(fills) for _ in range(repeat))]
+    rates = [count / took for took, _ in runs]
+    if theirs is None:
+        return Result(name, UNIT, median(rates), spread=spread(rates), goal=FAST_ENOUGH, note=missing)
+    _agree(runs[0][1], theirs)
+    peer = count / median(theirs["seconds"])
+    ratios = [rate / peer for rate in rates]
+    label, note = f"NautilusTrader {theirs['version']}", "the same quantity, mean entry and result in both"
+    return Result(name, UNIT, median(rates), peer, label, median(ratios), spread(ratios), None, FAST_ENOUGH, note)
+
+
+def _agree(position: Position, theirs: "dict[str, float]") -> None:
+    """Both folded the same: up to Nautilus's floats."""
+    holding = position.holding
+    assert isclose(float(holding.qty), theirs["qty"], abs_tol=1e-9), (holding, theirs)
+    assert isclose(float(holding.avg_entry), theirs["avg"], rel_tol=1e-9), (holding, theirs)
+    assert isclose(float(holding.net_pnl), theirs["realized"], rel_tol=1e-4), (holding, theirs)

@@ -1,0 +1,149 @@
+"""How cost grows: with the backlog, with the number of books, with the length of a position.
+
+Each measurement is one process that watches and applies in turns, and reports the slope of log(total cost) over
+log(size): 1 is as much for each as before, 2 would be a cost that grows with its own size.
+"""
+
+import csv
+import multiprocessing as mp
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from multiprocessing.connection import Connection
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from bench import desk, fold, ours, traffic
+from bench.cost import Cost, measured
+from bench.feed import Feed
+from bench.pairs import slope
+from bench.processes import resident_mb
+from bench.report import Goal, Result
+from bench.setup import Setup
+from harvest_tasks import script
+from harvest_tasks.connection import connect
+
+DATA: Final = Path(".bench")
+LINEAR: Final = Goal("ours", at_most=1.05)
+BOOKS: Final = 500
+ENTRIES_PER_BOOK: Final = 4
+SMALL: Final = 12_000
+"""Backlogs up to this are measured three times."""
+SAMPLES: Final = 20
+"""Looks at the memory of a process during its run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One process's work on a backlog. `memory` is pairs of (entries applied, MB)."""
+
+    cost: Cost
+    memory: Sequence[tuple[int, float]]
+
+
+def sizes(smallest: int, largest: int) -> list[int]:
+    """Powers of ten, and `largest`."""
+    found = [smallest]
+    while found[-1] * 10 < largest:
+        found.append(found[-1] * 10)
+    return [*found, largest]
+
+
+def longest(setup: Setup) -> int:
+    """Entries of the longest backlog."""
+    return setup.pick(1_000_000, 100_000)
+
+
+def with_backlog(setup: Setup) -> Iterator[Result]:
+    """Total seconds over entries."""
+    *shorter, last = sizes(1_000, longest(setup))
+    runs = [*(_typical(entries, BOOKS) for entries in shorter), long_run(setup)]
+    yield _result("growth_fills", "entries", [*shorter, last], [run.cost for run in runs])
+    rows = [(entries, f"{size:.2f}") for entries, size in runs[-1].memory]
+    write("rss_per_worker", ("entries applied", "resident MB"), rows)
+
+
+@lru_cache(maxsize=1)
+def long_run(setup: Setup) -> Run:
+    """The longest backlog, once: `growth_fills` and `rss_per_worker_mb` both look at it."""
+    return _run(longest(setup), BOOKS)
+
+
+def with_books(setup: Setup) -> Iterator[Result]:
+    """Total seconds over books that all have the same few entries."""
+    counts = sizes(10, setup.pick(50_000, 1_000))
+    runs = [_typical(books * ENTRIES_PER_BOOK, books) for books in counts]
+    yield _result("growth_books", "books", counts, [run.cost for run in runs], books=counts[-1])
+
+
+def with_position_length(setup: Setup) -> Iterator[Result]:
+    """Total seconds of the kernel's fold over the fills of one position."""
+    counts = sizes(1_000, setup.pick(1_000_000, 100_000))
+    fills = fold.entries(fold.one_position(counts[-1]))
+    took = [median(fold.seconds(fills[:count])[0] for _ in range(3 if count < SMALL else 1)) for count in counts]
+    costs = [Cost(count, seconds, seconds, 0.0) for count, seconds in zip(counts, took, strict=True)]
+    yield _result("growth_backlog", "fills of one position", counts, costs)
+
+
+def _result(name: str, of: str, counts: Sequence[int], costs: Sequence[Cost], books: int | None = None) -> Result:
+    found = slope(counts, [cost.wall for cost in costs])
+    processor = slope(counts, [cost.client + cost.server for cost in costs])
+    each = ", ".join(
+        f"{count:,}: {1e6 * cost.wall / cost.units:.1f}" for count, cost in zip(counts, costs, strict=True)
+    )
+    rows = [
+        (count, cost.units, *(f"{1e6 * part / cost.units:.3f}" for part in (cost.wall, cost.client, cost.server)))
+        for count, cost in zip(counts, costs, strict=True)
+    ]
+    write(name, (of, "entries", "us each", "us of the client's processor", "us of the server's processor"), rows)
+    note = f"us each by {of}: {each}; slope of the processor time {processor:.3f}"
+    return Result(name, "log-log slope", found, books=books, goal=LINEAR, note=note)
+
+
+def write(name: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Keep the data of a picture, see `plots`."""
+    DATA.mkdir(exist_ok=True)
+    with (DATA / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header, *rows])
+
+
+def _typical(entries: int, books: int) -> Run:
+    """The run of median cost."""
+    runs = [_run(entries, books) for _ in range(3 if entries <= SMALL else 1)]
+    return sorted(runs, key=lambda run: run.cost.wall)[len(runs) // 2]
+
+
+def _run(entries: int, books: int) -> Run:
+    """In a fresh process: this one's memory holds other things."""
+    context = mp.get_context("spawn")
+    with desk.server() as url:
+        settings = desk.settings(url)
+        Feed(url, settings.stream_execution_result).fill(traffic.main(entries, books), keep=False)
+        give, take = context.Pipe()
+        process = context.Process(target=_work, args=(url, entries, take))
+        process.start()
+        take.close()
+        run: Run = give.recv()
+        process.join()
+    return run
+
+
+def _work(url: str, entries: int, told: Connection) -> None:
+    settings = desk.settings(url)
+    memory: list[tuple[int, float]] = []
+
+    def look(applied: int) -> None:
+        if applied >= (len(memory) + 1) * entries // SAMPLES:
+            memory.append((applied, resident_mb(os.getpid())))
+
+    client = connect(url)
+    for name in ("route", "commit"):
+        client.script_load(script.load(name).text)
+    cost = measured(client, entries, lambda: _void(ours.in_one_process(settings, entries, look)))
+    told.send(Run(cost, memory))
+
+
+def _void(_: object) -> None:
+    """Nothing."""

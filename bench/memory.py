@@ -1,0 +1,73 @@
+"""Memory: of a book on the server, and of a process that applies fills for a long time."""
+
+from collections.abc import Iterator, Sequence
+from statistics import mean
+from typing import Final
+
+from bench import desk, growth, ours, traffic
+from bench.feed import Feed
+from bench.report import Goal, Result
+from bench.setup import Setup
+from harvest_tasks.connection import Client, connect
+from harvest_tasks.symbols import of_book
+
+ENTRIES_PER_BOOK: Final = 10
+SHARED: Final = 100
+"""Books of which each key is looked at."""
+
+
+def per_book(setup: Setup) -> Iterator[Result]:
+    """What the server needs for a book with an open position, after a few fills; the input is not part of it."""
+    books = setup.pick(10_000, 1_000)
+    with desk.server() as url:
+        settings = desk.settings(url)
+        client = connect(url)
+        feed = Feed(url, settings.stream_execution_result).fill(traffic.main(books * ENTRIES_PER_BOOK, books))
+        feed.restore()
+        before = used(client)
+        ours.in_one_process(settings, feed.entries)
+        added = (used(client) - before) / books
+        kinds = by_kind(client, books)
+    parts = ", ".join(f"{kind} {size:,.0f}" for kind, size in kinds.items())
+    note = f"MEMORY USAGE of the keys of a book, {books:,} books after {ENTRIES_PER_BOOK} entries each: {parts}; "
+    note += f"the server's used_memory grew by {added:,.0f} per book, with the journal and the intents"
+    goal = Goal("ours", at_most=1_536)
+    yield Result("bytes_per_book", "bytes", sum(kinds.values()), books=books, goal=goal, note=note)
+
+
+def used(client: Client) -> int:
+    """Bytes."""
+    return int(client.info("memory")["used_memory"])
+
+
+def by_kind(client: Client, books: int) -> dict[str, float]:
+    """Mean bytes of each kind of key that a book has."""
+    names = [f"B{i}USDT" for i in range(0, books, max(1, books // SHARED))]
+    found: dict[str, list[int]] = {}
+    for name in names:
+        for key in _keys(client, name):
+            kind = key.removeprefix("quantum:").replace(f":{of_book(name)}", "").removesuffix(":0")
+            found.setdefault(kind, []).append(int(client.memory_usage(key, samples=0) or 0))
+    means = {kind: sum(sizes) / len(names) for kind, sizes in sorted(found.items())}
+    dedup = [client.memory_usage(key, samples=0) or 0 for key in client.scan_iter("quantum:dedup:*", count=10_000)]
+    return {**means, "dedup": sum(dedup) / books}
+
+
+def _keys(client: Client, name: str) -> Sequence[str]:
+    kinds = ("position", "inbox", "history", "lifecycles", "lock")
+    candidates = [f"quantum:harvest:{kind}:{name}" for kind in kinds]
+    candidates += [f"quantum:harvest:trades:{name}:{generation}" for generation in range(2)]
+    return [key for key in candidates if client.exists(key)]
+
+
+def of_a_worker(setup: Setup) -> Iterator[Result]:
+    """The run of the longest backlog, looked at as it goes; growth is that after the first tenth."""
+    entries = growth.longest(setup)
+    run = growth.long_run(setup)
+    early, first = next(look for look in run.memory if look[0] >= entries / 10)
+    _, last = run.memory[-1]
+    note = f"{entries:,} entries in one process: {first:.1f} MB after {early:,}, {last:.1f} MB at the end"
+    later = mean(size for _, size in run.memory[len(run.memory) // 2 :])
+    note += f", {later:.1f} MB on average over the second half"
+    goal = Goal("ratio", at_most=1.05)
+    yield Result("rss_per_worker_mb", "MB", last, first, "itself after a tenth", last / first, goal=goal, note=note)

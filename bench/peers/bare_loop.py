@@ -1,0 +1,191 @@
+"""The same work as one would write it by hand: one process, one loop, positions in memory, one script per batch.
+
+It reads and validates the same entries at the same door, folds and decides with the same kernel, writes the same
+position hashes and the same intents, and acknowledges in the same step. What it does without: inboxes, leases and
+locks, the journal and the history, the memory of trade ids, counters, and any second process. If it is started twice,
+or killed between a decision and its script with the answer lost, it has no defence but the stream's own pending list.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import localcontext
+from hashlib import sha1
+from typing import Final
+
+from redis.exceptions import ResponseError
+
+from harvest_tasks import keys
+from harvest_tasks.connection import Client, connect, unshaped
+from harvest_tasks.door.admission import Refused, Routed, admit
+from harvest_tasks.settings import Settings
+from harvest_tasks.tracking.intent_message import Delivery, payload
+from harvest_tasks.tracking.loading import SWITCH_OFF
+from harvest_tasks.tracking.record import to_fields
+from harvest_tasks.tracking.reference import base_rules
+from kernel.decision import decide
+from kernel.guards import Guards
+from kernel.holding import RiskTerms
+from kernel.intent import Intent
+from kernel.position import Position, applied
+from kernel.quantities import EXACT
+
+COUNT: Final = 500
+GROUP: Final = "bare_loop"
+
+SCRIPT: Final = """
+-- KEYS  1 input stream  2 intent stream  3 dead letters  then each changed position
+-- ARGV  1 group  2 dedup TTL s  3 fields per position  4 number of ids, then the ids
+--       number of intents, then dedup key, intent_id, symbol, intent_type, payload of each
+--       number of refused, then id and reason of each; then the fields of each position
+local at = 5
+local function list(width)
+  local n, first = tonumber(ARGV[at - 1]), at
+  at = first + n * width + 1
+  return n, first
+end
+local n_ids, ids = list(1)
+local n_intents, intents = list(5)
+local n_refused, refused = list(2)
+local width, fields = ARGV[3] * 2, at - 1
+for i = 4, #KEYS do
+  redis.call('HSET', KEYS[i], unpack(ARGV, fields, fields + width - 1))
+  fields = fields + width
+end
+for i = intents, intents + (n_intents - 1) * 5, 5 do
+  if redis.call('SET', ARGV[i], ARGV[i + 1], 'NX', 'EX', ARGV[2]) then
+    redis.call('XADD', KEYS[2], 'MAXLEN', '~', 10000, '*', 'payload', ARGV[i + 4], 'intent_id', ARGV[i + 1],
+               'symbol', ARGV[i + 2], 'intent_type', ARGV[i + 3])
+  end
+end
+for i = refused, refused + (n_refused - 1) * 2, 2 do
+  redis.call('XADD', KEYS[3], 'MAXLEN', '~', 10000, '*', 'source_id', ARGV[i], 'reason', ARGV[i + 1])
+end
+return n_ids > 0 and redis.call('XACK', KEYS[1], ARGV[1], unpack(ARGV, ids, ids + n_ids - 1))
+"""
+SHA: Final = sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
+
+Fields = Mapping[str, str]
+
+
+class Folding:
+    """The positions of all books in memory; a batch of entries becomes the arguments of one script."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.positions: dict[str, Position] = {}
+        self._settings = settings
+        self._delivery = Delivery.of(settings)
+        self._rules = base_rules(settings)
+        self._terms = RiskTerms(None, settings.fallback_stop_pct)
+
+    def take(
+        self, entries: Iterable[tuple[str, Fields]], guards: Guards, *, acknowledge: bool = True
+    ) -> list[str | int]:
+        """Fold `entries` (stream id, fields) in; what to send to the server, see `SCRIPT`."""
+        changed: dict[str, Position] = {}
+        intents: list[str | int] = []
+        refused: list[str | int] = []
+        ids: list[str | int] = []
+        with localcontext(EXACT):
+            for entry_id, fields in entries:
+                ids.append(entry_id)
+                admission = admit(entry_id, fields)
+                if isinstance(admission, Routed):
+                    for book in self._books(admission):
+                        position, guards = self._step(book, admission, guards, intents, entry_id)
+                        changed[book] = self.positions[book] = position
+                elif isinstance(admission, Refused):
+                    refused += (entry_id, f"{admission.reason}: {admission.detail}")
+        return self._call(changed, ids if acknowledge else [], intents, refused)
+
+    def _books(self, admission: Routed) -> Sequence[str]:
+        if admission.book is not None:
+            return (admission.book,)
+        symbol = admission.symbol
+        return [book for book in (symbol, f"{symbol}:LONG", f"{symbol}:SHORT") if book in self.positions]
+
+    def _step(
+        self, book: str, admission: Routed, guards: Guards, intents: list[str | int], entry_id: str
+    ) -> tuple[Position, Guards]:
+        before = self.positions.get(book) or Position(book)
+        after = applied(before, admission.entry, self._terms)
+        after, guards, decisions = decide(after, self._rules, guards)
+        for decision in decisions:
+            if decision.refusal is None:
+                for intent in decision.intents:
+                    intents += self._message(intent, entry_id)
+        return after, guards
+
+    def _message(self, intent: Intent, cause: str) -> tuple[str, ...]:
+        kind, text = self._delivery.intent_type(intent), payload(intent, self._delivery, cause)
+        return keys.dedup(intent.position_id, intent.action), intent.intent_id, intent.symbol, kind, text
+
+    def _call(
+        self,
+        changed: Mapping[str, Position],
+        ids: list[str | int],
+        intents: list[str | int],
+        refused: list[str | int],
+    ) -> list[str | int]:
+        settings = self._settings
+        rows = [to_fields(position) for position in changed.values()]
+        names = [settings.stream_execution_result, settings.stream_harvest_suggestions, keys.DEADLETTER]
+        names += map(keys.position, changed)
+        width = len(rows[0]) if rows else 0
+        fields = [text for row in rows for pair in row.items() for text in pair]
+        lists = [len(ids), *ids, len(intents) // 5, *intents, len(refused) // 2, *refused]
+        head: list[str | int] = [SHA, len(names), *names, GROUP, settings.harvest_dedup_ttl_sec, width]
+        return [*head, *lists, *fields]
+
+
+def guards(time: tuple[int, int], switch: str | None, budget: int, settings: Settings) -> Guards:
+    """What holds for a batch; the budget is counted in memory."""
+    now_ms = time[0] * 1000 + time[1] // 1000
+    fresh_ms = settings.harvest_require_fresh_snapshot_sec * 1000
+    return Guards(now_ms, fresh_ms, killed=switch not in SWITCH_OFF, budget=budget)
+
+
+def begin(client: Client, settings: Settings) -> None:
+    """Make the group and load the script."""
+    client.script_load(SCRIPT)
+    try:
+        client.xgroup_create(settings.stream_execution_result, GROUP, id="0", mkstream=True)
+    except ResponseError as error:
+        if not str(error).startswith("BUSYGROUP"):
+            raise
+
+
+class BareLoop:
+    """Two round trips per batch: one that reads it, one that writes what came of it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._client = connect(settings.redis_url)
+        self._plain = unshaped(self._client, "XREADGROUP")
+        self._settings = settings
+        self.folding = Folding(settings)
+        begin(self._client, settings)
+
+    def run(self, expected: int | None) -> None:
+        """Until `expected` entries are done, or for ever."""
+        done = 0
+        while expected is None or done < expected:
+            time, switch, found = self._read(None if expected is None else 1)
+            if found:
+                entries = found[0][1]
+                held = guards(time, switch, self._settings.harvest_max_actions_per_min, self._settings)
+                self._client.execute_command("EVALSHA", *self.folding.take(map(_fields, entries), held))
+                done += len(entries)
+
+    def _read(self, block_ms: int | None):  # type: ignore[no-untyped-def]
+        with self._plain.pipeline(transaction=False) as pipe:
+            # The clock and the switch come along with the batch that they are for.
+            block = ("BLOCK", 500 if block_ms is None else block_ms)
+            source = self._settings.stream_execution_result
+            pipe.execute_command("XREADGROUP", "GROUP", GROUP, "one", "COUNT", COUNT, *block, "STREAMS", source, ">")
+            pipe.time()
+            pipe.get(self._settings.harvest_kill_switch_key)
+            found, time, switch = pipe.execute()
+        return time, switch, found
+
+
+def _fields(entry: tuple[str, Sequence[str]]) -> tuple[str, Fields]:
+    entry_id, flat = entry
+    return entry_id, dict(zip(flat[::2], flat[1::2], strict=True))

@@ -1,0 +1,37 @@
+"""A proposal publisher as such services usually are: symbol after symbol, one round trip for each thing it reads.
+
+It reads the same hashes, understands them with the same code, computes with the same kernel and publishes with the
+same script: only the round trips are others. It looks into the tracker and the stream for a symbol's position only
+when the hash of positions does not know it.
+"""
+
+from collections.abc import Iterable
+
+from harvest_tasks import keys
+from harvest_tasks.clock import server_now
+from harvest_tasks.connection import Client
+from harvest_tasks.proposals import apply, decide
+from harvest_tasks.publishing.inputs import STREAM_DEPTH, Inputs
+from harvest_tasks.settings import Settings
+from harvest_tasks.symbols import books
+
+
+def publish(client: Client, settings: Settings, symbols: Iterable[str]) -> int:
+    """Publish each symbol's proposal; how many were computed."""
+    computed, now = 0, server_now(client)
+    for symbol in symbols:
+        outcomes = apply(client, settings, list(decide(_read(client, settings, symbol), settings, now)), now)
+        computed += sum(bool(outcome.fields) for outcome in outcomes)
+    return computed
+
+
+def _read(client: Client, settings: Settings, symbol: str) -> Inputs:
+    market = client.hgetall(settings.marketstate_prefix + symbol)
+    risk = client.hgetall(settings.riskproposal_prefix + symbol)
+    state = client.hgetall(keys.position_state(symbol))
+    tracked, streamed = {book: {} for book in books(symbol)}, {}
+    if not state:
+        tracked = {book: client.hgetall(keys.position(book)) for book in books(symbol)}
+        newest = client.xrevrange(keys.STREAM_EXECUTION, count=STREAM_DEPTH)
+        streamed = next((fields for _, fields in newest if fields.get("symbol") == symbol), {})
+    return Inputs(symbol, market, risk, state, tracked, streamed)
