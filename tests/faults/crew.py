@@ -48,8 +48,12 @@ def spread(arena: Arena, work: Callable[[Site, Job], Done], jobs: Sequence[Job])
     for path in paths:
         queue.put(path)
     with ProcessPoolExecutor(len(paths), fresh, _take_place, (queue,)) as pool:
-        for future in as_completed([pool.submit(_at_work, work, job) for job in jobs]):
-            yield future.result()
+        try:
+            for future in as_completed([pool.submit(_at_work, work, job) for job in jobs]):
+                yield future.result()
+        finally:
+            # After a failure nobody waits for the rest.
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def socket_of(server: EmbeddedServer) -> str:

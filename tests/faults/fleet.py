@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from time import monotonic, time
 from typing import Final, NamedTuple
 
@@ -25,9 +26,14 @@ from harvest_tasks.settings import Settings
 
 QUEUES: Final = "fills,watch,control"
 WORKERS: Final = ("fills-1", "fills-2")
+OTHER: Final = "other"
+"""The worker of an observed fleet for all other queues."""
+OTHER_QUEUES: Final = "proposals,adhoc"
 WATCHED_APP: Final = "harvest_tasks.failpoints"
+OBSERVED_APP: Final = "faults.observed"
+TESTS: Final = Path(__file__).parents[1]
 READY_WITHIN_SEC: Final = 60.0
-LAST_WORDS: Final = 300
+LAST_LINES: Final = 2
 
 WRITTEN_AT_ONCE: Final = ("--appendfsync", "no")
 """Each answer is in the log, as the system keeps it, before it is given: so it outlives the server's process. A server
@@ -53,9 +59,14 @@ class Taken(NamedTuple):
 
 
 class Fleet:
-    """`environ` adds to the settings above; `slots` are the pool processes of each worker."""
+    """`environ` adds to the settings above; `slots` are the pool processes of each worker.
 
-    def __init__(self, executable: str | None, environ: Mapping[str, str], slots: int = 4) -> None:
+    An `is_observed` one notes what becomes of messages (see `noted`), and has a worker for the other queues.
+    """
+
+    def __init__(
+        self, executable: str | None, environ: Mapping[str, str], slots: int = 4, *, is_observed: bool = False
+    ) -> None:
         self.server = EmbeddedServer(executable, options=WRITTEN_AT_ONCE)
         self.failpoints = self.server.directory / "failpoints"
         self.failpoints.mkdir()
@@ -63,15 +74,26 @@ class Fleet:
         self.settings = Settings.from_env(self.environ)
         self.client = connect(self.server.url())
         self.broker = connect(self.server.url(db=1))
-        self.workers = {name: self._worker(name, slots) for name in WORKERS}
-        self.beat = self._program("beat", "beat")
+        self._app_of_workers = OBSERVED_APP if is_observed else WATCHED_APP
+        self.workers = {name: self._worker(name, QUEUES, slots) for name in WORKERS}
+        if is_observed:
+            self.workers[OTHER] = self._worker(OTHER, OTHER_QUEUES, 1)
+        self.beats = {"beat": self._program("beat", "beat")}
         self.restarts = 0
         self._app = Celery("harvest_tasks", set_as_current=False)
         self._app.conf.update(configuration(self.settings))
 
     @property
     def programs(self) -> dict[str, Program]:
-        return {**self.workers, "beat": self.beat}
+        return {**self.workers, **self.beats}
+
+    @property
+    def beat(self) -> Program:
+        return self.beats["beat"]
+
+    def start_another_beat(self) -> None:
+        self.beats["beat-2"] = self._program("beat-2", "beat")
+        self.beats["beat-2"].launch()
 
     def start(self) -> None:
         """Returns when a watcher is at work."""
@@ -81,14 +103,14 @@ class Fleet:
         try:
             wait_until(self._is_at_work, READY_WITHIN_SEC, "a watcher is at work")
         except AssertionError as error:
-            raise AssertionError(f"{error}; {self._last_words()}") from None
+            raise AssertionError(f"{error}; {self.last_words()}") from None
 
     def _is_at_work(self) -> bool:
         return self.is_whole() and bool(self.client.exists(keys.LEASE))
 
-    def _last_words(self) -> str:
-        said = {name: program.logs()[-LAST_WORDS:] for name, program in self.programs.items()}
-        return "; ".join(f"{name} said: {text.decode(errors='replace').strip()}" for name, text in said.items())
+    def last_words(self) -> str:
+        """What each program complained of last, or else said last."""
+        return "; ".join(f"{name}: {_complaint(program)}" for name, program in self.programs.items())
 
     def close(self) -> None:
         for program in self.programs.values():
@@ -145,6 +167,10 @@ class Fleet:
         """Whether everything runs and is ready; what has ended is started again."""
         return self.keep() and all(_is_ready(program) for program in self.programs.values())
 
+    def are_workers_ready(self) -> bool:
+        """Whether they are; nothing is started."""
+        return all(worker.status == "running" and _is_ready(worker) for worker in self.workers.values())
+
     def node(self, name: str) -> list[int]:
         """All processes of one worker, its main process first."""
         worker = self.workers[name]
@@ -154,9 +180,12 @@ class Fleet:
         """Send a bell as beat does."""
         self._app.send_task(task, queue=ROUTES[task], ignore_result=True)
 
-    def restart_server(self) -> None:
-        """SIGKILL, and the same again on what its log says."""
-        self.server.kill()
+    def restart_server(self, *, gently: bool = False) -> None:
+        """SIGKILL, or `gently` SIGTERM, and the same again on what its log says."""
+        if gently:
+            self.server.stop()
+        else:
+            self.server.kill()
         self.server.start()
         for client in (self.client, self.broker):
             client.connection_pool.disconnect()
@@ -166,13 +195,15 @@ class Fleet:
         self.client.bgrewriteaof()
         wait_until(lambda: not self.client.info("persistence")["aof_rewrite_in_progress"], 30.0, "the log is rewritten")
 
-    def _worker(self, name: str, slots: int) -> Program:
-        options = [f"--queues={QUEUES}", f"--concurrency={slots}", "--pool=prefork", f"--hostname={name}@fleet"]
-        failpoints = {RESERVED: str(self.failpoints)}
-        return self._program(name, "worker", *options, "--without-gossip", "--without-mingle", **failpoints)
+    def _worker(self, name: str, queues: str, slots: int) -> Program:
+        options = [f"--queues={queues}", f"--concurrency={slots}", "--pool=prefork", f"--hostname={name}@fleet"]
+        # For an app of the tests, which lie beside each other and not in a package.
+        path = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
+        own = {RESERVED: str(self.failpoints), "PYTHONPATH": path}
+        return self._program(name, "worker", *options, "--without-gossip", "--without-mingle", **own)
 
     def _program(self, name: str, role: str, *options: str, **environ: str) -> Program:
-        app = WATCHED_APP if RESERVED in environ else "harvest_tasks"
+        app = self._app_of_workers if RESERVED in environ else "harvest_tasks"
         argv = [sys.executable, "-m", "celery", f"--app={app}", role, *options]
         log = self.server.directory / f"{name}.log"
         return Program(name, argv, {**inherited(), **self.environ, **environ}, log, ready=_is_ready)
@@ -186,6 +217,12 @@ def signalled(pids: Iterable[int], number: signal.Signals) -> int:
             os.kill(pid, number)
             count += 1
     return count
+
+
+def _complaint(program: Program) -> str:
+    lines = program.logs().decode(errors="replace").strip().splitlines()
+    complaints = [line for line in lines if "ERROR" in line or "Error" in line]
+    return " | ".join((complaints or lines)[-LAST_LINES:])
 
 
 def _is_ready(program: Program) -> bool:

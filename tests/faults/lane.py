@@ -114,12 +114,17 @@ Trial = Callable[[Lane], None]
 
 
 def beside(
-    arena: Arena, result: Result, trials: Sequence[tuple[Trial, Mapping[str, str]]], spread: int = WIDE_SPREAD
+    arena: Arena,
+    result: Result,
+    trials: Sequence[tuple[Trial, Mapping[str, str]]],
+    spread: int = WIDE_SPREAD,
+    *,
+    is_observed: bool = False,
 ) -> None:
     """Each trial on a fleet of its own with these settings, all at the same time; what they found, into `result`."""
     with ThreadPoolExecutor(len(trials)) as threads:
         running = [
-            threads.submit(_run, arena, result, number, trial, environ, spread)
+            threads.submit(_run, arena, result, number, trial, environ, spread, is_observed)
             for number, (trial, environ) in enumerate(trials)
         ]
     lanes = [each.result() for each in running]
@@ -139,8 +144,16 @@ def dealt(items: Sequence[Item], lanes: int, worth: int) -> list[Sequence[Item]]
     return [items[i::used] for i in range(used)]
 
 
-def _run(arena: Arena, result: Result, number: int, trial: Trial, environ: Mapping[str, str], spread: int) -> Lane:
-    with Fleet(executable(), environ) as fleet:
+def _run(
+    arena: Arena,
+    result: Result,
+    number: int,
+    trial: Trial,
+    environ: Mapping[str, str],
+    spread: int,
+    is_observed: bool,
+) -> Lane:
+    with Fleet(executable(), environ, is_observed=is_observed) as fleet:
         traffic = Traffic(fleet.client, fleet.settings, arena.chance(f"traffic {number}"), spread=spread)
         lane = Lane(fleet, arena.chance(number), traffic)
         try:
@@ -154,8 +167,8 @@ def _run(arena: Arena, result: Result, number: int, trial: Trial, environ: Mappi
 
 
 def _blame(arena: Arena, result: Result, lane: Lane, error: AssertionError | RedisError) -> None:
-    said = "\n".join(lane.schedule)
-    result.failures.append(arena.failure(f"{error}", said))
+    schedule = [*lane.schedule, f"then: {lane.fleet.last_words()}"]
+    result.failures.append(arena.failure(f"{error}", "\n".join(schedule)))
     kinds = error.kinds if isinstance(error, Wrong) else Counter[str]()
     result.lost += kinds["lost"]
     result.doubled += kinds["doubled"]

@@ -9,6 +9,7 @@ from typing import Final
 
 from harvest_tasks.connection import Client
 from harvest_tasks.settings import Settings
+from kernel.quantities import GRID, on_grid
 
 Fields = Mapping[str, str]
 
@@ -69,7 +70,8 @@ class Traffic:
         if chance < 0.2:
             yield {**named, "status": self._rng.choice(("REJECTED", "CANCELED", "EXPIRED"))}
         elif chance < 0.9:
-            qty = Decimal(str(intent["qty"])) / (2 if chance < 0.4 else 1)
+            # What is finer than the grid the door would round, and the model not.
+            qty = max(GRID, on_grid(Decimal(str(intent["qty"])) / (2 if chance < 0.4 else 1)))
             price = Decimal(str(intent["mark_price"]))
             yield {**self._fill(named["symbol"], price, 1 if intent["side"] == "BUY" else -1, qty), **named}
 
