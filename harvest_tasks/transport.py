@@ -1,15 +1,26 @@
-"""Kombu's Redis transport, in which a closed channel still knows where its server is.
+"""Kombu's Redis transport, in which a closed channel still knows where its server is, and a lost server is waited for.
 
 When the server goes while tasks run, Celery closes its connection twice, and later acknowledges those tasks on the
 channel that it closed; beat goes on looking at its queues on the channel that a failed publish closed. Kombu would
 look for the server's address where closing left None, and fail with an AttributeError, which nobody around expects:
 the worker or beat would end. Here such a late command reaches the server if it is back, and else fails as any command
 without a server does, with redis-py's ConnectionError, upon which everybody connects again.
+
+A worker that finds no server looks again only 2 s later, then 4 s, then 6 s. A server that is started again at once is
+back long before. So whoever was connected looks for it every few milliseconds first, for a moment, once.
 """
 
-from typing import Any
+from time import monotonic, sleep
+from typing import Any, Final
 
 from kombu.transport import redis
+
+PATIENCE_SEC: Final = 1.0
+LOOK_AGAIN_SEC: Final = 0.05
+
+Server = tuple[str | None, int | None, str | None]
+_away_since: dict[Server, float | None] = {}
+"""Monotonic times of the servers that this process was ever connected to; None while they are there."""
 
 
 class Channel(redis.Channel):
@@ -48,3 +59,27 @@ class Transport(redis.Transport):
     """For `redis://`, `rediss://` and `redis+socket://`."""
 
     Channel = Channel
+
+    def establish_connection(self) -> Any:
+        client: Any = self.client
+        server = client.hostname, client.port, client.virtual_host
+        while True:
+            try:
+                connected = super().establish_connection()  # type: ignore[no-untyped-call]  # the same
+            except self.connection_errors:
+                if not _is_waited_for(server):
+                    raise
+                sleep(LOOK_AGAIN_SEC)
+            else:
+                _away_since[server] = None
+                return connected
+
+
+def _is_waited_for(server: Server) -> bool:
+    """Whether it was there a moment ago."""
+    if server not in _away_since:
+        return False
+    since = _away_since[server]
+    if since is None:
+        since = _away_since[server] = monotonic()
+    return monotonic() < since + PATIENCE_SEC

@@ -1,15 +1,20 @@
 """The watcher: reads fills and prices from the input stream and brings them to the inboxes of their books.
 
-A watcher is a bounded task. Beat starts one each second; all but the holder of the lease return at once. The holder
-first takes over what an earlier one left pending, then reads until its slice is over and starts its successor.
+A watcher is a bounded task. Beat starts one each second; all but the holder of the lease return at once, unless the
+lease was not renewed in time: its holder is dead or slow, and they wait for the end of it. The holder first takes over
+what an earlier one left pending, then reads until its slice is over and starts its successor. When the server is
+started again, it goes on: the lease outlives that, so nobody else could begin before it ends.
 """
 
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from time import monotonic
+from time import monotonic, sleep
 from typing import Final
+
+from redis.exceptions import ConnectionError as Disconnected
+from redis.exceptions import TimeoutError as Unanswered
 
 from harvest_tasks import brain, keys
 from harvest_tasks.celery import app
@@ -26,6 +31,11 @@ from harvest_tasks.tracking.standing import Standing
 log = logging.getLogger(__name__)
 
 BLOCK_MS: Final = 500
+PATIENCE_SEC: Final = 3.0
+"""How long a server is looked for that is away."""
+LOOK_AGAIN_SEC: Final = 0.05
+OVERDUE_MS: Final = LEASE_MS - BLOCK_MS - 100
+"""What is left of a lease whose holder is late: it renews at least every `BLOCK_MS`."""
 
 Bell = Callable[[Sequence[str]], None]
 
@@ -38,21 +48,22 @@ class LeaseLost(Exception):
 def watch_fills() -> None:
     """Watch for one slice, if no other watcher does, and start the next one."""
     settings = current()
-    if watch(shared(settings.redis_url), settings, settings.watch_slice_sec, brain.ring):
+    if watch(shared(settings.redis_url), settings, settings.watch_slice_sec, brain.ring, PATIENCE_SEC):
         watch_fills.apply_async(expires=settings.watch_slice_sec)
 
 
-def watch(client: Client, settings: Settings, seconds: float, ring: Bell) -> bool:
+def watch(client: Client, settings: Settings, seconds: float, ring: Bell, patience: float = 0.0) -> bool:
     """Watch for `seconds`, calling `ring` with the books whose inboxes received something.
 
-    False if another watcher holds the lease, or took it.
+    False if another watcher holds the lease, or took it. Raises redis-py's ConnectionError or TimeoutError when the
+    server goes and stays away for `patience` seconds. Without patience it raises at once, and waits for no lease.
     """
     lease = Lease(client)
-    if not lease.acquire():
+    if not lease.acquire() and not (patience and _outlives_holder(client, lease)):
         return False
     try:
         first_start = partial(adoption.begin, client, settings)
-        Watcher(client, Route(client, settings), lease, ring, first_start).run(monotonic() + seconds)
+        Watcher(client, Route(client, settings), lease, ring, first_start).run(monotonic() + seconds, patience)
     except LeaseLost:
         log.warning("watch lease lost")
         return False
@@ -64,6 +75,15 @@ def watch(client: Client, settings: Settings, seconds: float, ring: Bell) -> boo
     finally:
         lease.release()
     return True
+
+
+def _outlives_holder(client: Client, lease: Lease) -> bool:
+    """Whether the lease was overdue, and is ours at the end of it."""
+    left_ms = int(client.pttl(keys.LEASE))
+    if left_ms > OVERDUE_MS:
+        return False
+    sleep(max(0, left_ms + 1) / 1000)
+    return lease.acquire()
 
 
 def _freeze_once(client: Client, why: str, ring: Bell) -> None:
@@ -84,8 +104,31 @@ class Watcher:
     ring: Bell
     first_start: Callable[[], None]
 
-    def run(self, deadline: float) -> None:
-        """Read until `deadline` (monotonic). Raises `LeaseLost`."""
+    def run(self, deadline: float, patience: float = 0.0) -> None:
+        """Read until `deadline` (monotonic), also after the server was away. Raises `LeaseLost`."""
+        while True:
+            try:
+                return self._read(deadline)
+            except (Disconnected, Unanswered) as error:
+                if not patience:
+                    raise
+                log.warning("server away: %s", error)
+                self._come_back(monotonic() + patience)
+
+    def _come_back(self, until: float) -> None:
+        """Returns once the server answers and the lease is this watcher's. Raises what keeps it away after `until`."""
+        while True:
+            try:
+                if self.lease.renew() or self.lease.acquire():
+                    return
+            except (Disconnected, Unanswered):
+                if monotonic() > until:
+                    raise
+                sleep(LOOK_AGAIN_SEC)
+            else:
+                raise LeaseLost
+
+    def _read(self, deadline: float) -> None:
         self.route.ensure_group(self.first_start, self._destroyed)
         self._take_over()
         while (left := deadline - monotonic()) > 0:
@@ -94,6 +137,9 @@ class Watcher:
                 self._report(standing, entries)
             if entries:
                 self._move(entries, standing.read_after(len(entries)))
+            elif not standing.is_at_the_end:
+                # All that was left of the stream has been deleted, and was told of.
+                self.route.recount(standing, entries)
             elif self.lease.renew():
                 self.route.wait(standing.delivered_id, max(1, min(BLOCK_MS, int(left * 1000))))
             else:
