@@ -29,7 +29,7 @@ def main(described: str) -> int:
         sys.stdout.write(f"refused: {error}\n")
         return NOT_READY
     finally:
-        relay.close()
+        relay.close(plan["read_within"])
     return 0 if in_time else FORCED
 
 

@@ -106,7 +106,9 @@ class Fleet:
             raise AssertionError(f"{error}; {self.last_words()}") from None
 
     def _is_at_work(self) -> bool:
-        return self.is_whole() and bool(self.client.exists(keys.LEASE))
+        """It made its group, and whatever was open before is adopted: from here on only what is fed comes in."""
+        made = self.client.exists(keys.LEASE, self.settings.stream_execution_result) == 2
+        return self.is_whole() and made and not self.client.exists(keys.ADOPTION)
 
     def last_words(self) -> str:
         """What each program complained of last, or else said last."""

@@ -1,8 +1,9 @@
 """How long fills wait when something is killed under load: from kill -9 until the next fill becomes an intent.
 
 At every moment some fill is fed that makes an intent due. What counts is the first of those fed after the kill: the
-seconds from the kill to its intent. A worker is killed with a book in its hands, and that book's next fill is measured
-beside it: its lock outlives its owner.
+seconds from the kill to its intent. A worker's child is killed with a book in its hands, and now and then that book's
+next fill is measured beside it: its lock outlives its owner. A worker's main process takes its whole pool with it, and
+with that the watcher, if it is there: those are told apart.
 """
 
 import json
@@ -14,7 +15,7 @@ from typing import Final
 
 from faults.arena import Arena
 from faults.fleet import Taken
-from faults.lane import Lane, beside
+from faults.lane import Lane, beside, dealt
 from faults.report import Result
 from harvest_tasks import keys
 
@@ -28,22 +29,33 @@ DUE_EVERY_TICKS: Final = 3
 CATCH_UP_SEC: Final = 0.1
 """A longer delay of the load is not made up for."""
 SAMPLES: Final = 20
-AT_MOST_SEC: Final = 180.0
+LANES: Final = 2
+WORTH: Final = 4
+"""Samples of each role for which a lane is started."""
+AT_MOST_SEC: Final = 120.0
 """On a machine that needs longer for all samples there are fewer; how many is told."""
-ROLES: Final = ("worker", "beat", "watcher", "server")
+CHILD: Final = "worker child"
+MAIN: Final = "worker main"
+MAIN_AND_WATCHER: Final = "worker main, with the watcher"
+WATCHER: Final = "watcher"
+BEAT: Final = "beat"
+SERVER: Final = "server"
+ROLES: Final = (MAIN, WATCHER, SERVER, BEAT, CHILD)
 """Killed in turn, which gives each the time to come back."""
-GOALS: Final = {"worker": 1.0, "watcher": 3.0, "beat": 1.0, "server": 2.0}
+GOALS: Final = {CHILD: 1.0, MAIN: 1.0, MAIN_AND_WATCHER: 3.0, WATCHER: 3.0, BEAT: 1.0, SERVER: 2.0}
 """Seconds."""
 START_AGAIN_SEC: Final = 0.5
 """As `harvest up` does it."""
-COLD_SEC: Final = 2.0
+COLD_SEC: Final = 1.0
 """The first work of a process takes longer."""
 WARM_SEC: Final = 0.2
 CALM_ENTRIES: Final = 250
-WITH_MAIN: Final = 0.3
+BOOK_TOO: Final = 0.25
+"""Of the killed children: how often the book that it held is measured, too."""
+STEP: Final = "fills.commit.before"
 A_COMMIT_SEC: Final = 0.03
 """A lock that is older is a dead worker's."""
-WITHIN_SEC: Final = 30.0
+WITHIN_SEC: Final = 60.0
 LIVELY: Final = tuple(f"P{i}USDT" for i in range(40))
 """Books whose fills make intents due."""
 TAME_SPREAD: Final = 10
@@ -53,15 +65,18 @@ SETTINGS: Final = {"HARVEST_SET_BE_AT_R": "90", "WATCH_SLICE_SEC": "5"}
 Samples = dict[str, list[float]]
 
 
-def run(arena: Arena, roles: Sequence[str] = ROLES) -> Result:
+def run(arena: Arena, roles: Sequence[str] = ROLES, rate: float = RATE) -> Result:
     result = Result(ID, TITLE)
     samples: Samples = {}
-    victims = [*roles] * arena.count(SAMPLES)
     rates: list[float] = []
-    trial = partial(_trial, victims=victims, samples=samples, rates=rates)
-    beside(arena, result, [(trial, SETTINGS)], TAME_SPREAD)
+    shares = dealt(range(arena.count(SAMPLES)), LANES, WORTH)
+    trials = [
+        (partial(_trial, victims=[*roles] * len(share), rate=rate, samples=samples, rates=rates), SETTINGS)
+        for share in shares
+    ]
+    beside(arena, result, trials, TAME_SPREAD)
     result.notes["fills a second"] = [round(rate) for rate in rates]
-    result.notes["recovery"] = {name: _summary(name, seconds) for name, seconds in samples.items()}
+    result.notes["recovery"] = {name: _summary(name, samples[name]) for name in sorted(samples)}
     return result
 
 
@@ -71,8 +86,8 @@ def _summary(name: str, seconds: Sequence[float]) -> dict[str, object]:
     return head if goal is None else {**head, "goal": goal, "over it": sum(second > goal for second in seconds)}
 
 
-def _trial(lane: Lane, victims: Sequence[str], samples: Samples, rates: list[float]) -> None:
-    load = Load(lane)
+def _trial(lane: Lane, victims: Sequence[str], rate: float, samples: Samples, rates: list[float]) -> None:
+    load = Load(lane, rate)
     load.flow(partial(_is_over, monotonic() + COLD_SEC))
     began = monotonic()
     for role in victims:
@@ -89,8 +104,9 @@ def _trial(lane: Lane, victims: Sequence[str], samples: Samples, rates: list[flo
 class Load:
     """The flow of fills, and when which of their intents came."""
 
-    def __init__(self, lane: Lane) -> None:
+    def __init__(self, lane: Lane, asked_rate: float) -> None:
         self.lane = lane
+        self._asked_rate = asked_rate
         self._ticks = 0
         self._last = monotonic()
         self._owed = 0.0
@@ -131,7 +147,7 @@ class Load:
     def _tick(self) -> None:
         """What is due by now of the load, and now and then a fill that makes an intent due."""
         before, now = self.lane.traffic.fills, monotonic()
-        self._owed += RATE * min(CATCH_UP_SEC, now - self._last)
+        self._owed += self._asked_rate * min(CATCH_UP_SEC, now - self._last)
         self._last = now
         if self._ticks % DUE_EVERY_TICKS == 0:
             self.due(LIVELY[self._ticks // DUE_EVERY_TICKS % len(LIVELY)])
@@ -162,22 +178,28 @@ class Load:
             yield json.loads(values["payload"])["trace_id"]
 
 
-def _worker(load: Load) -> Iterator[tuple[str, float]]:
-    """Between its plan and its commit; now and then with its main process, and so with its whole pool."""
+def _child(load: Load) -> Iterator[tuple[str, float]]:
+    """Between its plan and its commit."""
     lane = load.lane
-    with_main = lane.rng.random() < WITH_MAIN and lane.fleet.is_whole()
-    lane.fleet.arm("fills.commit.before", "kill-main" if with_main else "kill")
-    killed = _taken(load, "fills.commit.before")
+    lane.fleet.arm(STEP)
+    killed = _taken(load, STEP)
     load.flow(partial(_is_over, killed + A_COMMIT_SEC))
     held = [book for book in (*LIVELY, *lane.traffic.books) if _is_left(lane, book)]
-    seconds = _next_intent(load, killed)
-    yield "worker", seconds
-    if with_main:
-        yield "of these, with its whole pool", seconds
-    if held:
+    yield CHILD, _next_intent(load, killed)
+    if held and lane.rng.random() < BOOK_TOO:
         cause = load.due(lane.rng.choice(held))
         load.until_published(lambda found, _: found == cause)
-        yield "the dead worker's book", monotonic() - killed
+        yield "the dead child's book", monotonic() - killed
+
+
+def _main(load: Load) -> Iterator[tuple[str, float]]:
+    """And so its whole pool."""
+    load.flow(load.lane.fleet.are_workers_ready)
+    load.lane.fleet.arm(STEP, "kill-main")
+    killed = _taken(load, STEP)
+    holder = load.lane.fleet.client.get(keys.LEASE)
+    seconds = _next_intent(load, killed)
+    yield MAIN if load.lane.fleet.client.get(keys.LEASE) == holder else MAIN_AND_WATCHER, seconds
 
 
 def _is_left(lane: Lane, book: str) -> bool:
@@ -189,13 +211,13 @@ def _is_left(lane: Lane, book: str) -> bool:
 def _watcher(load: Load) -> Iterator[tuple[str, float]]:
     """Between its read and its move."""
     load.lane.fleet.arm("watch.move.before")
-    yield "watcher", _next_intent(load, _taken(load, "watch.move.before"))
+    yield WATCHER, _next_intent(load, _taken(load, "watch.move.before"))
 
 
 def _beat(load: Load) -> Iterator[tuple[str, float]]:
     load.lane.fleet.beat.kill()
     killed = monotonic()
-    yield "beat", _next_intent(load, killed)
+    yield BEAT, _next_intent(load, killed)
 
 
 def _server(load: Load) -> Iterator[tuple[str, float]]:
@@ -203,14 +225,15 @@ def _server(load: Load) -> Iterator[tuple[str, float]]:
     killed = monotonic()
     load.lane.fleet.restart_server()
     yield "the server's own start", monotonic() - killed
-    yield "server", _next_intent(load, killed)
+    yield SERVER, _next_intent(load, killed)
 
 
 KILLS: Final[Mapping[str, Callable[[Load], Iterator[tuple[str, float]]]]] = {
-    "worker": _worker,
-    "beat": _beat,
-    "watcher": _watcher,
-    "server": _server,
+    CHILD: _child,
+    MAIN: _main,
+    WATCHER: _watcher,
+    BEAT: _beat,
+    SERVER: _server,
 }
 
 

@@ -17,8 +17,6 @@ TITLE: Final = "every role killed at random"
 
 ENTRIES: Final = 10_000
 SECONDS: Final = 60.0
-AT_MOST_SEC: Final = 25.0
-"""Of a whole storm's minute, unless a longer scale is asked for."""
 CALM_SEC: Final = (0.2, 1.5)
 """Between two kills."""
 WATCHER_STEP: Final = "watch.move.before"
@@ -27,7 +25,7 @@ WATCHER_STEP: Final = "watch.move.before"
 def run(arena: Arena) -> Result:
     result = Result(ID, TITLE)
     killed: Counter[str] = Counter()
-    seconds = min(AT_MOST_SEC, SECONDS * arena.scale) if arena.scale <= 1 else SECONDS * arena.scale
+    seconds = SECONDS * arena.scale
     trial = partial(_trial, seconds=seconds, entries=arena.count(ENTRIES), killed=killed)
     beside(arena, result, [(trial, LIVE)])
     result.cases = killed.total()

@@ -34,6 +34,8 @@ STEPS: Final = (
 )
 MANNERS: Final = ("alone", *["lease gone"] * 4, *["two"] * 5)
 """How each of the kills at one step is done."""
+CASES: Final = 80
+"""Of all steps in all manners."""
 LANES: Final = (SHADOW, LIVE, SHADOW)
 WORTH: Final = 20
 """Cases for which a lane is started."""
@@ -45,7 +47,7 @@ Case = tuple[str, str]
 def run(arena: Arena) -> Result:
     result = Result(ID, TITLE)
     cases = [(step, manner) for step in STEPS for manner in MANNERS]
-    chosen = arena.rng.sample(cases, arena.count(len(cases)))
+    chosen = _drawn(arena, cases)
     took: list[float] = []
     trials = [
         (partial(_trial, cases=share, took=took), {**environ, "WATCH_SLICE_SEC": "0.5"})
@@ -56,6 +58,12 @@ def run(arena: Arena) -> Result:
     if took:
         result.notes["replaced alone after s"] = {"median": round(median(took), 2), "worst": round(max(took), 2)}
     return result
+
+
+def _drawn(arena: Arena, cases: Sequence[Case]) -> list[Case]:
+    """All of `cases` so often as there are enough kills, and some of them for the rest."""
+    whole, rest = divmod(arena.count(CASES), len(cases))
+    return [case for count in [*[len(cases)] * whole, rest] for case in arena.rng.sample(cases, count)]
 
 
 def _trial(lane: Lane, cases: Sequence[Case], took: list[float]) -> None:

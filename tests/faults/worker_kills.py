@@ -1,7 +1,7 @@
 """F2: real Celery workers killed at each named step of their work on fills, under load.
 
-A round kills a pool process at every step, in an order of its own; then everything fed so far is judged. At the end
-sweeps are killed, and at each step the main process of a worker, too, which is started again.
+A round kills a pool process at every step, in an order of its own; after every other round everything fed so far is
+judged. At the end sweeps are killed, and at each step the main process of a worker, too, which is started again.
 """
 
 from collections.abc import Sequence
@@ -34,6 +34,8 @@ SWEEP_STEPS: Final = ("sweep.task.before", "sweep.deliver.after", "sweep.ring.be
 MAIN_STEPS: Final = (*STEPS, "fills.ack.before", "fills.ack.after")
 """Those of `ack` are only reached by main processes."""
 ROUNDS: Final = 20
+ROUNDS_PER_JUDGEMENT: Final = 2
+MAINS_PER_JUDGEMENT: Final = 4
 LANES: Final = (SHADOW, LIVE)
 WORTH: Final = 5
 """Rounds for which a lane is started."""
@@ -54,12 +56,14 @@ def run(arena: Arena) -> Result:
 
 
 def _trial(lane: Lane, rounds: int, sweeps: Sequence[str], mains: Sequence[str]) -> None:
-    for _ in range(rounds):
+    for number in range(1, rounds + 1):
         for step in lane.rng.sample(STEPS, len(STEPS)):
             lane.harm(step)
-        lane.judge()
+        if number % ROUNDS_PER_JUDGEMENT == 0:
+            lane.judge()
     for step in sweeps:
         lane.harm(step)
-    for step in mains:
+    for number, step in enumerate(mains, start=1):
         lane.harm(step, "kill-main")
-        lane.judge()
+        if number % MAINS_PER_JUDGEMENT == 0:
+            lane.judge()

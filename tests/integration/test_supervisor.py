@@ -17,15 +17,19 @@ from processes import in_session, marked, program
 from waiting import wait_until
 
 PROGRAM = Path(__file__).parent.parent / "supervised.py"
-PROMPT_SEC = 5.0
+PROMPT_SEC = 30.0
+"""A deadline, not a pause: on a starved machine even a killed process takes its time to go."""
+DONE_SEC = 60.0
+"""The same, of programs that have to start first."""
 
 PATIENT = "import signal; print('here', flush=True); signal.pause()"
+# Blocked until it is waited for: a handler could run in the middle of the first print, and then print nothing.
 POLITE = """
-import signal, sys
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(print('bye', flush=True)))
+import signal
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 print('here', flush=True)
-while True:
-    signal.pause()
+signal.sigwait({signal.SIGTERM})
+print('bye', flush=True)
 """
 DEAF = """
 import signal
@@ -80,10 +84,10 @@ class Running:
         return self.out.read_text()
 
     def until_logged(self, line: str, times: int = 1) -> None:
-        wait_until(lambda: self.log().count(line) >= times, 20.0, f"{times} times {line!r} in the log")
+        wait_until(lambda: self.log().count(line) >= times, DONE_SEC, f"{times} times {line!r} in the log")
 
     def until_ready(self) -> None:
-        wait_until(lambda: "ready" in self.said(), 20.0, "ready")
+        wait_until(lambda: "ready" in self.said(), DONE_SEC, "ready")
 
     def pid_of(self, name: str) -> int:
         """Of the newest process of this child."""
@@ -91,7 +95,7 @@ class Running:
         found = [match[1] for line in self.log() if (match := started.fullmatch(line))]
         return int(found[-1])
 
-    def end(self, number: int = signal.SIGTERM, within: float = 20.0) -> int:
+    def end(self, number: int = signal.SIGTERM, within: float = DONE_SEC) -> int:
         self.process.send_signal(number)
         return self.process.wait(within)
 
@@ -129,10 +133,11 @@ def _start(
     described: dict[str, Any] = {
         "children": [{"name": name, "argv": argv} for name, argv in children.items()],
         "backoff": {"first": 0.05, "most": 0.2, "steady": 60.0},
-        "stop_within": 10.0,
-        "ready_within": 20.0,
+        "stop_within": PROMPT_SEC,
+        "ready_within": DONE_SEC,
         "needs": None,
         "held": 10_000,
+        "read_within": DONE_SEC,
         **plan,
     }
     if "first_needs" in plan:
@@ -175,7 +180,7 @@ def test_each_way_of_asking_stops_everything(supervise: Start, number: int) -> N
 
 
 def test_a_child_that_dies_is_started_again_after_growing_pauses(supervise: Start) -> None:
-    running = supervise({"one": python(DYING), "two": python(PATIENT)}, ready_within=60.0)
+    running = supervise({"one": python(DYING), "two": python(PATIENT)})
     running.until_ready()
     running.until_logged("harvest | one: ended with exit code 3, started again in 0.2 s", times=2)
     pauses = [float(line.split()[-2]) for line in running.log() if "started again in" in line]
@@ -213,7 +218,7 @@ def test_a_supervisor_killed_while_it_starts_children_leaves_nothing(supervise: 
     children = {f"child{number}": python(PARENT) for number in range(8)}
     for _ in range(5):
         running = supervise(children)
-        wait_until(running.log, 20.0, "the first start")
+        wait_until(running.log, DONE_SEC, "the first start")
         running.end(signal.SIGKILL)
         running.until_gone()
 
@@ -249,9 +254,9 @@ def test_a_log_that_nobody_reads_holds_nothing_up(supervise: Start, tmp_path: Pa
     fifo, written = tmp_path / "fifo", tmp_path / "all written"
     os.mkfifo(fifo)
     unread = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
-    running = supervise({"one": python(LOUD, str(written))}, log_to=fifo, held=100)
+    running = supervise({"one": python(LOUD, str(written))}, log_to=fifo, held=100, read_within=0.5)
     running.until_ready()
-    wait_until(written.exists, 20.0, "the child wrote all its lines")
+    wait_until(written.exists, DONE_SEC, "the child wrote all its lines")
     assert running.end() == 0
     running.until_gone()
     os.close(unread)
@@ -259,21 +264,21 @@ def test_a_log_that_nobody_reads_holds_nothing_up(supervise: Start, tmp_path: Pa
 
 def test_what_is_missing_is_named_when_the_deadline_passes(supervise: Start) -> None:
     running = supervise({"one": python(PATIENT)}, needs="/nonexistent/lease", ready_within=0.3)
-    assert running.process.wait(20.0) == 1
+    assert running.process.wait(DONE_SEC) == 1
     assert running.said() == "refused: not ready in time: /nonexistent/lease is missing\n"
     running.until_gone()
 
 
 def test_a_child_that_keeps_dying_ends_the_start_with_its_last_words(supervise: Start) -> None:
     running = supervise({"one": python(PATIENT), "two": python(DYING)}, needs="/nonexistent/lease")
-    assert running.process.wait(20.0) == 1
+    assert running.process.wait(DONE_SEC) == 1
     assert running.said() == "refused: two died 3 times: out of luck\n"
     running.until_gone()
 
 
 def test_a_program_that_does_not_exist_ends_the_start_by_name(supervise: Start) -> None:
     running = supervise({"one": ["/nonexistent/program"]}, needs="/nonexistent/lease")
-    assert running.process.wait(20.0) == 1
+    assert running.process.wait(DONE_SEC) == 1
     assert "one died 3 times" in running.said()
     assert "/nonexistent/program" in running.said()
 
@@ -301,7 +306,7 @@ def _until_forked(running: Running, leader: int) -> None:
     def pool() -> bool:
         return len([each for each in in_session(leader) if "celery" in each.command and each.pid != leader]) >= 3
 
-    wait_until(lambda: any(line.endswith(" ready.") for line in running.log()) and pool(), 30.0, "the pool")
+    wait_until(lambda: any(line.endswith(" ready.") for line in running.log()) and pool(), DONE_SEC, "the pool")
 
 
 def test_a_killed_celery_worker_takes_its_pool_with_it(
