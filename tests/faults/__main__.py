@@ -8,53 +8,24 @@ import os
 import secrets
 import sys
 from collections.abc import Sequence
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic
-from types import ModuleType
 from typing import Final
 
-from faults.arena import JOBS, Arena
-from faults.report import Failure, Result, table, write
+from faults.arena import JOBS
+from faults.programme import CLASSES, Programme, say
+from faults.report import Result, table, write
 
 LATEST: Final = Path(".faults/latest.json")
-CLASSES: Final = {
-    "F1": "interleavings",
-    "F2": "worker_kills",
-    "F3": "watcher_kills",
-    "F4": "stalls",
-    "F5": "server_kills",
-    "F6": "log_cuts",
-    "F7": "memory",
-    "F8": "cut_replies",
-    "F9": "clocks",
-    "F10": "histories",
-    "F11": "lost_input",
-    "F12": "malformed",
-    "F13": "messages",
-    "F14": "server_errors",
-    "F15": "switch",
-    "F16": "storm",
-    "BAD": "bad_designs",
-    "LUA": "lua_mutants",
-    "REC": "recovery",
-}
-"""Module of each class, in the order in which they run."""
 
 
 def main(argv: Sequence[str]) -> int:
-    told = _arguments().parse_args(argv)
-    wanted = told.only or list(CLASSES)
-    skipped = [f"{fault_id} {CLASSES[fault_id]}" for fault_id in wanted if not _is_there(CLASSES[fault_id])]
-    for name in skipped:
-        _say(f"{name}: skipped, there is no such module yet")
-    there = [fault_id for fault_id in wanted if f"{fault_id} {CLASSES[fault_id]}" not in skipped]
-    results = _rounds(there, told, skipped)
-    _say("")
+    told, began = _arguments().parse_args(argv), monotonic()
+    results = _rounds(Programme(told.only or list(CLASSES), told.scale, told.jobs), told.seed, told.duration)
+    say("")
     for line in table(results):
-        _say(line)
-    _say(f"seed {told.seed}; {LATEST} has the same as JSON")
+        say(line)
+    say(f"seed {told.seed}; {monotonic() - began:.0f} s; {LATEST} has the same as JSON")
     return 0 if all(result.passed for result in results) else 1
 
 
@@ -85,48 +56,25 @@ def _positive(text: str) -> float:
     return number
 
 
-def _is_there(module: str) -> bool:
-    return find_spec(f"faults.{module}") is not None
-
-
-def _rounds(wanted: Sequence[str], told: argparse.Namespace, skipped: Sequence[str]) -> list[Result]:
-    """Each class once, and with a duration all of them again and again, each time with a fresh seed."""
-    began, seed = monotonic(), told.seed
+def _rounds(programme: Programme, seed: int, duration: float) -> list[Result]:
+    """All once, and with a duration again and again, each time with a fresh seed."""
+    began, first = monotonic(), seed
     results: dict[str, Result] = {}
     while True:
-        for fault_id in wanted:
-            arena = Arena(fault_id, seed, told.scale, jobs=told.jobs)
-            result = _run(import_module(f"faults.{CLASSES[fault_id]}"), arena)
-            if fault_id in results:
-                results[fault_id].add(result)
+        for result in programme.results(seed):
+            if result.id in results:
+                results[result.id].add(result)
             else:
-                results[fault_id] = result
+                results[result.id] = result
             # After each class, so that a run that is cut short leaves what it saw.
-            write(LATEST, told.seed, list(results.values()), skipped)
-            if told.duration and monotonic() - began > told.duration:
-                return list(results.values())
-        if not told.duration or not wanted:
-            return list(results.values())
+            write(LATEST, first, _in_order(results))
+        if monotonic() - began >= duration:
+            return _in_order(results)
         seed += 1
 
 
-def _run(module: ModuleType, arena: Arena) -> Result:
-    _say(f"{module.ID} {module.TITLE} ...")
-    began = monotonic()
-    with arena:
-        try:
-            result: Result = module.run(arena)
-        except AssertionError as error:
-            failure = Failure(module.ID, arena.seed, "", f"{error}" or "an assertion without words")
-            result = Result(module.ID, module.TITLE, failures=[failure])
-    result.seconds = monotonic() - began
-    _say(f"{module.ID} {'held' if result.passed else 'FAILED'}: {result.cases:,} cases in {result.seconds:.1f} s")
-    return result
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+def _in_order(results: dict[str, Result]) -> list[Result]:
+    return [results[fault_id] for fault_id in CLASSES if fault_id in results]
 
 
 if __name__ == "__main__":

@@ -4,25 +4,22 @@ The whole path is taken, from the input stream to what is published. A mismatch 
 and what differs.
 """
 
-import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from desk import Desk, assert_all_accounted_for
 from drawn import SOON, live_through
-from lives import Asked, Fields, Life, Taken, kernel_entry
+from lives import Fields, Life, Taken, kernel_entry
 from model import World
 from moves import LISTED_LOTS, SYMBOL, Setup, drawn_setup
+from served import asked, environ
 from tallies import TALLIES
 
 from harvest_tasks import keys
 from harvest_tasks.connection import Client
 from harvest_tasks.tracking.controls import deliver
 from harvest_tasks.watcher import watch
-from kernel.quantities import plain
 
 LIVES = 24
 PATIENCE = 2
@@ -98,56 +95,6 @@ class Server:
         if entries:
             self._read[stream] = entries[-1][0]
         return [fields for _, fields in entries]
-
-
-def asked(entries: Sequence[Mapping[str, str]], harvest_type: str) -> Iterator[Asked]:
-    """The intents in entries of one stream, in which a harvest has the type `harvest_type`."""
-    for entry in entries:
-        payload = json.loads(entry["payload"], parse_float=Decimal, parse_int=Decimal)
-        kind = payload["intent_type"]
-        assert (kind, payload["intent_id"]) == (entry["intent_type"], entry["intent_id"])
-        assert (payload["action"], payload["quantity"]) == (payload["side"], payload["qty"])
-        assert (payload["reduce_only"], payload["dry_run"]) == (True, harvest_type == "HARVEST_PARTIAL")
-        yield Asked(
-            payload["intent_id"],
-            "HARVEST" if kind == harvest_type else kind,
-            payload["side"],
-            payload["qty"],
-            tuple(plain(rung) for rung in payload["rungs"]),
-            payload.get("stop_price"),
-        )
-
-
-def environ(setup: Setup, exchange_info: Path) -> dict[str, str]:
-    """The desk's settings as variables."""
-    live = {"HARVEST_MODE": "live", "HARVEST_LIVE_CONFIRM": "yes", "HARVEST_LIVE_STOPS": str(setup.hedge).lower()}
-    if setup.lot:
-        exchange_info.write_text(json.dumps({"symbols": [listing(setup.lot)]}))
-    return {
-        "HARVEST_LADDER": setup.ladder,
-        "HARVEST_LADDER_BASIS": setup.basis,
-        "HARVEST_MIN_R": "0",
-        "HARVEST_SET_BE_AT_R": setup.set_be_at_r,
-        "HARVEST_TRAIL_ATR_MULT": setup.trail_mult,
-        "HARVEST_COST_BPS": setup.cost_bps,
-        "HARVEST_MAX_ACTIONS_PER_MIN": str(setup.per_minute),
-        "CHANGE_EPS_PCT": setup.eps,
-        "FALLBACK_STOP_PCT": setup.fallback,
-        **(live if setup.live else {}),
-        **({"INSTRUMENTS_FILE": str(exchange_info)} if setup.lot else {}),
-    }
-
-
-def listing(lot: Mapping[str, str]) -> dict[str, Any]:
-    """The symbol in an exchangeInfo."""
-    size = {"stepSize": lot["step"], "minQty": lot["min_qty"], "maxQty": lot.get("max_qty", "0")}
-    filters = [
-        {"filterType": "PRICE_FILTER", "tickSize": lot["tick"]},
-        {"filterType": "LOT_SIZE", **size},
-        {"filterType": "MARKET_LOT_SIZE", **size},
-        {"filterType": "MIN_NOTIONAL", "notional": lot["min_notional"]},
-    ]
-    return {"symbol": SYMBOL, "status": "TRADING", "quoteAsset": "USDT", "filters": filters}
 
 
 def test_random_lives_over_a_server_are_what_the_rules_say(redis, tmp_path):

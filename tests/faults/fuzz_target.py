@@ -1,0 +1,38 @@
+"""One entry's way through the door into the book that it names, without a server, and what must hold on the way."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from harvest_tasks.settings import Settings
+from harvest_tasks.tracking import wire
+from harvest_tasks.tracking.directions import directions
+from harvest_tasks.tracking.plan import Delivered, plan
+from harvest_tasks.tracking.reference import base_rules
+from kernel.guards import Guards
+from kernel.holding import RiskTerms
+from kernel.position import Position
+
+RULES: Final = base_rules(Settings.from_env({}))
+GUARDS: Final = Guards(now_ms=1_700_000_001_000, fresh_ms=30_000, killed=False, budget=30)
+LETTER_CHARACTERS: Final = 1_500
+"""Of reason and head together: a byte of the head may take four."""
+KINDS: Final = frozenset("BKOSIR")
+BOOK_CHARACTERS: Final = 40
+
+
+def through_the_door(entry_id: str, fields: Mapping[str, str]) -> None:
+    """Raises whatever is raised on the way, and AssertionError where something is not as promised."""
+    flat = [part for pair in fields.items() for part in pair]
+    kind, target, packed, reason, sha256, size, head = directions((entry_id, flat))
+    assert kind in KINDS, kind
+    assert len(target) <= BOOK_CHARACTERS, target
+    if kind == "R":
+        assert reason
+        assert len(reason) + len(head) <= LETTER_CHARACTERS, len(head)
+        assert len(sha256) == 64
+        assert int(size) == len("\n".join(f"{n}={v}" for n, v in fields.items()).encode("utf-8", "surrogateescape"))
+    if packed:
+        entry = wire.unpack(packed)
+        assert wire.pack(entry) == packed
+        made = plan(Position(target or "BTCUSDT"), [Delivered("1-0", entry)], RULES, GUARDS, RiskTerms(), {})
+        assert made.applied + made.duplicate + len(made.deadletters) == 1
