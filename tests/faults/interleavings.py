@@ -49,7 +49,12 @@ EVERYWHERE: Final = (
 IN_ALL: Final = (*EVERYWHERE, (BOTH, Budget(crashes=1)))
 MORE: Final = (
     (0, BOTH, Budget(expiries=1)),
+    (1, BOTH, Budget(turns=("on",))),
     (2, BOTH, Budget(turns=("on",))),
+    (6, BOTH, Budget(turns=("on",))),
+    (3, BOTH, Budget(expiries=1)),
+    (2, BOTH, Budget(expiries=1)),
+    (4, BOTH, Budget(expiries=1)),
     (5, BOTH, Budget(expiries=1)),
     (1, WATCHERS, Budget(expiries=1)),
 )
