@@ -173,6 +173,10 @@ class Fleet:
         """Whether they are; nothing is started."""
         return all(worker.status == "running" and _is_ready(worker) for worker in self.workers.values())
 
+    def has_lost(self, restarts: int) -> bool:
+        """Whether a worker is dead, or was since there were so many `restarts`."""
+        return self.restarts > restarts or any(worker.status == "exited" for worker in self.workers.values())
+
     def node(self, name: str) -> list[int]:
         """All processes of one worker, its main process first."""
         worker = self.workers[name]
@@ -219,6 +223,15 @@ def signalled(pids: Iterable[int], number: signal.Signals) -> int:
             os.kill(pid, number)
             count += 1
     return count
+
+
+def is_running(pid: int) -> bool:
+    """Whether the process is neither gone nor a zombie."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
 
 
 def _complaint(program: Program) -> str:

@@ -36,7 +36,8 @@ ID: Final = "F10"
 TITLE: Final = "histories"
 
 HISTORIES: Final = 2_000
-SHARES: Final = 8
+SHARE: Final = 250
+"""Of them at most are drawn together."""
 MOVES: Final = 20
 MANNER_BYTES: Final = 2
 TIMES: Final = (2, 2, 2, 3, 3, 4, 5, 8, 10, 20, 50)
@@ -56,17 +57,16 @@ DRAWN: Final = st.tuples(
 def run(arena: Arena) -> Result:
     result = Result(ID, TITLE)
     wanted = arena.count(HISTORIES)
-    shares = [wanted // SHARES + (share < wanted % SHARES) for share in range(SHARES)]
-    gather(arena, result, _share, [each for each in enumerate(shares) if each[1]])
+    gather(arena, result, _share, [(at, min(SHARE, wanted - at)) for at in range(0, wanted, SHARE)])
     return result
 
 
 def _share(arena: Arena, item: tuple[int, int]) -> Result:
-    number, histories = item
+    begun, histories = item
     result, told, branches = Result(ID, TITLE), Counter[str](), Counter[str]()
     path = _Path(arena)
 
-    @seed(arena.chance(f"share {number}").getrandbits(64))
+    @seed(arena.chance(f"from {begun}").getrandbits(64))
     @drawing(histories)
     @given(DRAWN)
     def lived(drawn: tuple[bytes, bytes, list[bytes]]) -> None:

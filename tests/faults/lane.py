@@ -13,7 +13,7 @@ from waiting import wait_until
 
 from faults.account import Account, Wrong
 from faults.arena import Arena, executable
-from faults.fleet import READY_WITHIN_SEC, Fleet, Taken
+from faults.fleet import READY_WITHIN_SEC, Fleet, Taken, is_running
 from faults.invariants import Violation
 from faults.report import Result
 from faults.traffic import WIDE_SPREAD, Traffic
@@ -68,8 +68,13 @@ class Lane:
         """Have the next process that reaches `step` be killed or stopped, under load."""
         self.schedule.append(f"{order} at {step}")
         self.cases += 1
+        restarts = self.fleet.restarts
         self.fleet.arm(step, order)
         (taken,) = self.flow(lambda: self.fleet.taken(step), f"{step} is reached")
+        if order == "kill":
+            wait_until(lambda: not is_running(taken.pid), REACHED_WITHIN_SEC, f"{taken.pid} is dead")
+        elif order == "kill-main":
+            wait_until(lambda: self.fleet.has_lost(restarts), REACHED_WITHIN_SEC, "a worker is dead")
         return taken
 
     def proceed(self, within: float = REACHED_WITHIN_SEC) -> float:
@@ -83,6 +88,10 @@ class Lane:
         wait_until(self.fleet.is_whole, READY_WITHIN_SEC, "everything runs")
         began = monotonic()
         while not (now := self.account.check()).is_quiet:
+            if not self.fleet.is_whole():
+                # What was killed last may die only now; the time begins when all runs.
+                wait_until(self.fleet.is_whole, READY_WITHIN_SEC, "everything runs")
+                began = monotonic()
             if monotonic() > began + PENDING_AT_MOST_SEC:
                 raise Wrong([Violation("I9", "lost", f"not applied after {PENDING_AT_MOST_SEC:g} s: {now}")])
             sleep(PAUSE_SEC)
@@ -100,6 +109,7 @@ class Lane:
         """I13, for each book, with nothing harmed."""
         for book in self.traffic.books:
             cause = self.traffic.due(book)
+            wait_until(self.fleet.is_whole, READY_WITHIN_SEC, "everything runs")
             began = monotonic()
             wait_until(partial(self._is_published, cause), DUE_WITHIN_SEC, f"what is due of {book} is published")
             self.latest_due_sec = max(self.latest_due_sec, monotonic() - began)

@@ -51,7 +51,8 @@ TITLE: Final = "stateful machine"
 
 EXAMPLES: Final = 2_000
 STEPS: Final = 50
-SHARES: Final = 8
+SHARE: Final = 250
+"""Of them at most are drawn together."""
 ENOUGH: Final = 100
 """How often each branch of commit.lua must be taken at full scale."""
 LENIENT: Final = 0.3
@@ -75,8 +76,7 @@ ROOM: Final = 20
 
 def run(arena: Arena) -> Result:
     result, wanted = Result(ID, TITLE), arena.count(EXAMPLES)
-    shares = [wanted // SHARES + (share < wanted % SHARES) for share in range(SHARES)]
-    gather(arena, result, _share, [each for each in enumerate(shares) if each[1]])
+    gather(arena, result, _share, [(at, min(SHARE, wanted - at)) for at in range(0, wanted, SHARE)])
     _judge_branches(arena, result)
     return result
 
@@ -98,13 +98,13 @@ def _judge_branches(arena: Arena, result: Result) -> None:
 
 
 def _share(arena: Arena, item: tuple[int, int]) -> Result:
-    number, examples = item
+    begun, examples = item
     result, place = Result(ID, TITLE), _Place(arena)
 
     class Here(Machine):
         at = place
 
-    seed(arena.chance(f"share {number}").getrandbits(64))(Here)
+    seed(arena.chance(f"from {begun}").getrandbits(64))(Here)
     with (
         _quiet(),
         short_shrinks(),

@@ -7,6 +7,7 @@ with that the watcher, if it is there: those are told apart.
 """
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from statistics import median
@@ -62,6 +63,8 @@ TAME_SPREAD: Final = 10
 """Cents, of all other fills: no rung is so near."""
 SETTINGS: Final = {"HARVEST_SET_BE_AT_R": "90", "WATCH_SLICE_SEC": "5"}
 
+HEADINGS: Final = ("median", "worst", "of", "goal", "over it")
+
 Samples = dict[str, list[float]]
 
 
@@ -76,7 +79,9 @@ def run(arena: Arena, roles: Sequence[str] = ROLES, rate: float = RATE) -> Resul
     ]
     beside(arena, result, trials, TAME_SPREAD)
     result.notes["fills a second"] = [round(rate) for rate in rates]
-    result.notes["recovery"] = {name: _summary(name, samples[name]) for name in sorted(samples)}
+    recovery = {name: _summary(name, samples[name]) for name in sorted(samples)}
+    result.notes["recovery"] = recovery
+    sys.stdout.writelines(f"{line}\n" for line in _table(recovery))
     return result
 
 
@@ -84,6 +89,13 @@ def _summary(name: str, seconds: Sequence[float]) -> dict[str, object]:
     goal = GOALS.get(name)
     head = {"median": round(median(seconds), 3), "worst": round(max(seconds), 3), "of": len(seconds)}
     return head if goal is None else {**head, "goal": goal, "over it": sum(second > goal for second in seconds)}
+
+
+def _table(recovery: Mapping[str, Mapping[str, object]]) -> Iterator[str]:
+    width = max(map(len, recovery), default=0)
+    yield "  ".join(["seconds until".ljust(width), *(heading.rjust(7) for heading in HEADINGS)])
+    for name, row in recovery.items():
+        yield "  ".join([name.ljust(width), *(str(row.get(heading, "")).rjust(7) for heading in HEADINGS)])
 
 
 def _trial(lane: Lane, victims: Sequence[str], rate: float, samples: Samples, rates: list[float]) -> None:
