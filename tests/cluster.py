@@ -25,7 +25,7 @@ from harvest_tasks.processes.embedded import LOOPBACK, EmbeddedServer
 from harvest_tasks.processes.leash import Leash, kill_group
 from harvest_tasks.settings import Settings
 
-READY_WITHIN_SEC = 30.0
+READY_WITHIN_SEC = 60.0
 STOP_WITHIN_SEC = 10.0
 
 

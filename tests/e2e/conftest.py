@@ -196,7 +196,7 @@ def empty(client: Client, broker: Client, settings_environ: dict[str, str]) -> C
     source = Settings.from_env(settings_environ).stream_execution_result
 
     def take_away() -> None:
-        wait_until(lambda: client.exists(keys.LEASE, source) == 2, 10.0, "a watcher is at work")
+        wait_until(lambda: client.exists(keys.LEASE, source) == 2, 60.0, "a watcher is at work")
         client.xtrim(source, maxlen=0, approximate=False)
         if client.delete(*client.keys("quantum:marketstate:*"), "no other"):
             _let_a_cycle_pass(client)

@@ -71,7 +71,7 @@ def feed(desk: Desk, entries: Sequence[Fields], batch: int = PIPELINED) -> None:
             pipe.execute()
 
 
-def settled(desk: Desk, within: float = 15.0) -> None:
+def settled(desk: Desk, within: float = 60.0) -> None:
     """Until nothing that was fed is on its way any more."""
     wait_until(lambda: is_settled(desk), within, "everything fed is applied")
 

@@ -24,9 +24,9 @@ BACKLOG = 4_000
 ENTRIES_PER_KILL = 2_000
 SERVER_KILLS = int(os.environ.get("E2E_SERVER_KILLS", "5"))
 STANDSTILL_SEC = 15.0
-REPLACED_WITHIN_SEC = 10.0
+REPLACED_WITHIN_SEC = 60.0
 """The service says 3 s; two busy cores are not what it promises that for."""
-AT_WORK_WITHIN_SEC = 30.0
+AT_WORK_WITHIN_SEC = 60.0
 """Workers look for a lost server at once, then after 2 s, 4 s, 6 s."""
 
 Measure = Callable[[str], None]
@@ -112,7 +112,7 @@ KILLS: dict[str, Callable[[random.Random, CeleryTestSetup, dict[str, Program]], 
 
 
 def _pools(programs: dict[str, Program]) -> list[int]:
-    return wait_until(lambda: [pid for name in BRAINS for pid in programs[name].children()], 10.0, "a pool")
+    return wait_until(lambda: [pid for name in BRAINS for pid in programs[name].children()], AT_WORK_WITHIN_SEC, "a pool")
 
 
 def _brains(setup: CeleryTestSetup) -> list[CeleryTestWorker]:
@@ -149,7 +149,7 @@ def test_a_killed_watcher_is_replaced_and_what_it_had_read_is_moved_in_order(
 
 def _stopped_watcher(desk: Desk, setup: CeleryTestSetup) -> int:
     """The watching process, standing still while it waits for entries."""
-    return wait_until(lambda: _stop_watcher(desk, setup), 15.0, "a watcher stands still")
+    return wait_until(lambda: _stop_watcher(desk, setup), AT_WORK_WITHIN_SEC, "a watcher stands still")
 
 
 def _stop_watcher(desk: Desk, setup: CeleryTestSetup) -> int | None:

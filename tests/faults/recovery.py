@@ -49,8 +49,10 @@ START_AGAIN_SEC: Final = 0.5
 """As `harvest up` does it."""
 COLD_SEC: Final = 1.0
 """The first work of a process takes longer."""
-WARM_SEC: Final = 0.2
-CALM_ENTRIES: Final = 250
+WARM_SEC: Final = 0.3
+CALM_ENTRIES: Final = 50
+MOST_BEHIND: Final = 5_000
+"""A machine that is busy with other things, too, is not fed faster than it can work."""
 BOOK_TOO: Final = 0.25
 """Of the killed children: how often the book that it held is measured, too."""
 STEP: Final = "fills.commit.before"
@@ -128,7 +130,7 @@ class Load:
         self._flowed_sec = 0.0
 
     def flow(self, until: Callable[[], object]) -> None:
-        began = monotonic()
+        began = self._last = monotonic()
         while not until():
             assert monotonic() < began + WITHIN_SEC, f"no recovery within {WITHIN_SEC:g} s"
             self._tick()
@@ -136,13 +138,18 @@ class Load:
         self._flowed_sec += monotonic() - began
 
     def calm(self) -> None:
-        """Until next to nothing waits, and a little longer."""
-        self.flow(self._is_calm)
+        """Until next to nothing waits; then a little longer under load."""
+        began = monotonic()
+        while self._behind() > CALM_ENTRIES:
+            assert monotonic() < began + WITHIN_SEC, f"not calm within {WITHIN_SEC:g} s"
+            self._supervise()
+            sleep(TICK_SEC)
         self.flow(partial(_is_over, monotonic() + WARM_SEC))
 
-    def _is_calm(self) -> bool:
+    def _behind(self) -> int:
+        """Entries that wait."""
         now = self.lane.account.check()
-        return now.added - now.came + now.queued < CALM_ENTRIES
+        return now.added - now.came + now.queued
 
     def _supervise(self) -> None:
         """Start again, after a while, what has ended."""
@@ -164,7 +171,8 @@ class Load:
         if self._ticks % DUE_EVERY_TICKS == 0:
             self.due(LIVELY[self._ticks // DUE_EVERY_TICKS % len(LIVELY)])
         self._ticks += 1
-        self.lane.traffic.feed(max(0, round(self._owed)))
+        if self._behind() < MOST_BEHIND:
+            self.lane.traffic.feed(max(0, round(self._owed)))
         self._owed -= self.lane.traffic.fills - before
         sleep(TICK_SEC)
 

@@ -36,7 +36,7 @@ MANNERS: Final = ("alone", *["lease gone"] * 4, *["two"] * 5)
 """How each of the kills at one step is done."""
 CASES: Final = 80
 """Of all steps in all manners."""
-LANES: Final = (SHADOW, LIVE, SHADOW)
+LANES: Final = (SHADOW, LIVE, SHADOW, LIVE)
 WORTH: Final = 20
 """Cases for which a lane is started."""
 CASES_PER_JUDGEMENT: Final = 8
