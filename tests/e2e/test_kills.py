@@ -112,7 +112,9 @@ KILLS: dict[str, Callable[[random.Random, CeleryTestSetup, dict[str, Program]], 
 
 
 def _pools(programs: dict[str, Program]) -> list[int]:
-    return wait_until(lambda: [pid for name in BRAINS for pid in programs[name].children()], AT_WORK_WITHIN_SEC, "a pool")
+    return wait_until(
+        lambda: [pid for name in BRAINS for pid in programs[name].children()], AT_WORK_WITHIN_SEC, "a pool"
+    )
 
 
 def _brains(setup: CeleryTestSetup) -> list[CeleryTestWorker]:
