@@ -174,7 +174,7 @@ class BareLoop:
                 self._client.execute_command("EVALSHA", *self.folding.take(map(_fields, entries), held))
                 done += len(entries)
 
-    def _read(self, block_ms: int | None):  # type: ignore[no-untyped-def]
+    def _read(self, block_ms: int | None):  # type: ignore[no-untyped-def]  # what redis-py replies
         with self._plain.pipeline(transaction=False) as pipe:
             # The clock and the switch come along with the batch that they are for.
             block = ("BLOCK", 500 if block_ms is None else block_ms)

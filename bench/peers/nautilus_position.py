@@ -29,7 +29,7 @@ def main() -> None:
     print(json.dumps(said))
 
 
-def _fold(instrument, events):  # type: ignore[no-untyped-def]
+def _fold(instrument, events):  # type: ignore[no-untyped-def]  # of another environment
     from nautilus_trader.model.position import Position
 
     started = process_time()
@@ -39,7 +39,7 @@ def _fold(instrument, events):  # type: ignore[no-untyped-def]
     return process_time() - started, position
 
 
-def _events(fills):  # type: ignore[no-untyped-def]
+def _events(fills):  # type: ignore[no-untyped-def]  # of another environment
     """The instrument and one `OrderFilled` for each fill."""
     from nautilus_trader.core.uuid import UUID4
     from nautilus_trader.model.enums import LiquiditySide, OrderSide, OrderType
