@@ -44,6 +44,7 @@ TIMES: Final = (2, 2, 2, 3, 3, 4, 5, 8, 10, 20, 50)
 """How often a trade is told in all."""
 READ_BATCHES: Final = (500, 500, 1, 2, 3, 7, 20)
 """Entries that the watcher reads at once."""
+ATTEMPTS: Final = 5
 HURRY: Final = (8, 1, 3, 24, 8)
 """What waits is processed after so many moves, on average."""
 DRAWN: Final = st.tuples(
@@ -256,13 +257,17 @@ class _Path:
             for source_id, fields in self._fed:
                 pipe.xadd(self._settings.stream_execution_result, fields, id=source_id)
             pipe.execute()
-        looks, slice_ = count(), ceil(len(self._fed) / self._read_batch) + 1
-        with (
-            patch.object(watcher, "monotonic", lambda: float(next(looks))),
-            patch.object(routing, "READ_BATCH", self._read_batch),
-        ):
-            watcher.watch(self._client, self._settings, slice_, lambda _: None)
+        slice_ = ceil(len(self._fed) / self._read_batch) + 1
+        with patch.object(routing, "READ_BATCH", self._read_batch):
+            # A machine that stands still for longer than the lease costs a watcher its slice.
+            assert any(self._watch(slice_) for _ in range(ATTEMPTS)), "no watcher keeps its lease"
         self._fed = []
+
+    def _watch(self, slice_: int) -> bool:
+        """For so many looks."""
+        looks = count()
+        with patch.object(watcher, "monotonic", lambda: float(next(looks))):
+            return watcher.watch(self._client, self._settings, slice_, lambda _: None)
 
 
 _WEIGHTS: Final[Mapping[Callable[[Any, Draw], Iterator[Act]], int]] = {

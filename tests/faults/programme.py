@@ -2,8 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from contextlib import ExitStack
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing import get_context
@@ -43,11 +42,15 @@ WAITING: Final = frozenset(("F2", "F3", "F4", "F5", "F7", "F9", "F13", "F14", "F
 """Classes that wait for processes for most of their time: they run beside those that compute."""
 ALONE: Final = ("REC",)
 """Classes that measure time: nothing runs beside them."""
+LONG: Final = ("SM", "CEL", "REC")
+"""Classes for which a short run has no time."""
+LARGEST: Final = ("F1", "SM", "F10", "F6", "F12")
+"""Of those that compute; they begin first, so that no process is left with one at the end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Programme:
-    """`wanted` classes at one `scale`, by `jobs` processes at a time."""
+    """`wanted` classes at one `scale`, by `jobs` processes that compute at a time."""
 
     wanted: Sequence[str]
     scale: float
@@ -56,22 +59,25 @@ class Programme:
     def results(self, seed: int) -> Iterator[Result]:
         """Those that wait beside those that compute, then those that want to be alone; each as it is over."""
         together = [fault_id for fault_id in self.wanted if fault_id not in ALONE]
-        lanes = [[f for f in together if f in WAITING], [f for f in together if f not in WAITING]]
-        if all(lanes) and self.jobs >= len(lanes):
-            yield from self._beside(lanes, seed)
+        if len(together) > 1:
+            yield from self._beside(together, seed)
         else:
             yield from (play(fault_id, seed, self.scale, self.jobs) for fault_id in together)
         yield from (play(fault_id, seed, self.scale, self.jobs) for fault_id in self.wanted if fault_id in ALONE)
 
-    def _beside(self, lanes: Sequence[Sequence[str]], seed: int) -> Iterator[Result]:
-        """One class of each lane at a time, each with its share of the jobs."""
-        fresh, share = get_context("spawn"), self.jobs // len(lanes)
-        with ExitStack() as stack:
-            playing: list[Future[Result]] = []
-            for lane in lanes:
-                pool = stack.enter_context(ProcessPoolExecutor(1, fresh))
-                playing += [pool.submit(play, fault_id, seed, self.scale, share) for fault_id in lane]
+    def _beside(self, fault_ids: Sequence[str], seed: int) -> Iterator[Result]:
+        """`jobs` that compute and one that waits at a time, each in one process."""
+        fresh = get_context("spawn")
+        with ProcessPoolExecutor(1, fresh) as waiting, ProcessPoolExecutor(self.jobs, fresh) as computing:
+            playing = [
+                (waiting if fault_id in WAITING else computing).submit(play, fault_id, seed, self.scale, 1)
+                for fault_id in sorted(fault_ids, key=_turn)
+            ]
             yield from (done.result() for done in as_completed(playing))
+
+
+def _turn(fault_id: str) -> int:
+    return LARGEST.index(fault_id) if fault_id in LARGEST else len(LARGEST)
 
 
 def play(fault_id: str, seed: int, scale: float, jobs: int) -> Result:
@@ -82,12 +88,18 @@ def play(fault_id: str, seed: int, scale: float, jobs: int) -> Result:
     with Arena(fault_id, seed, scale, jobs=jobs) as arena:
         try:
             result: Result = module.run(arena)
-        except AssertionError as error:
-            failure = Failure(module.ID, arena.seed, "", f"{error}" or "an assertion without words")
+        except (AssertionError, ExceptionGroup) as error:
+            failure = Failure(module.ID, arena.seed, "", _said(error))
             result = Result(module.ID, module.TITLE, failures=[failure])
     result.seconds = monotonic() - began
     say(f"{module.ID} {'held' if result.passed else 'FAILED'}: {result.cases:,} cases in {result.seconds:.1f} s")
     return result
+
+
+def _said(error: AssertionError | ExceptionGroup[Exception]) -> str:
+    """Of a group, what each of it says."""
+    errors = error.exceptions if isinstance(error, ExceptionGroup) else [error]
+    return "; ".join(str(each) or "an assertion without words" for each in errors)
 
 
 def say(line: str) -> None:
