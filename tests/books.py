@@ -16,6 +16,8 @@ from kernel.quantities import exact
 from kernel.rules import Rules
 
 START_MS = 1_700_000_000_000
+NOW_MS = START_MS + 1_000_000_000
+"""After every entry, however many the tests before made."""
 TERMS = RiskTerms()
 _clock = count(1)
 
@@ -30,7 +32,7 @@ def rules(**values: Any) -> Rules:
     return Rules(**{"ladder": ladder(), "set_be_at_r": Decimal(1000), **values})
 
 
-def guards(now_ms: int = START_MS, **values: Any) -> Guards:
+def guards(now_ms: int = NOW_MS, **values: Any) -> Guards:
     return Guards(**{"now_ms": now_ms, "fresh_ms": 10**15, "killed": False, "budget": 1000, **values})
 
 

@@ -21,11 +21,40 @@ class BadRecord(ValueError):
 
 def to_fields(position: Position) -> dict[str, str]:
     """All fields of the hash except the ledger's own."""
-    holding, progress = position.holding, position.progress
     return {
         "book": position.book,
         "symbol": position.symbol,
+        **_lifecycle_fields(position),
+        **_holding_fields(position.holding),
+        **_quote_fields(position.quote),
+        **_progress_fields(position.progress),
+    }
+
+
+def changed_fields(before: Position, after: Position) -> dict[str, str]:
+    """What must be written to a hash that holds `before` so that it holds `after`, a position of the same book."""
+    changed = _lifecycle_fields(after)
+    if after.holding is not before.holding:
+        changed |= _holding_fields(after.holding)
+    if after.quote is not before.quote:
+        changed |= _quote_fields(after.quote)
+    if after.progress is not before.progress:
+        changed |= _progress_fields(after.progress)
+    return changed
+
+
+def _lifecycle_fields(position: Position) -> dict[str, str]:
+    return {
         "epoch": str(position.epoch),
+        "banked_pnl": plain(position.banked_pnl),
+        "frozen": position.frozen,
+        "applied": f"{position.applied[0]}-{position.applied[1]}",
+        "overrides": position.overrides,
+    }
+
+
+def _holding_fields(holding: Holding) -> dict[str, str]:
+    return {
         "qty": plain(holding.qty),
         "avg_entry": plain(holding.avg_entry),
         "base_qty": plain(holding.base_qty),
@@ -36,8 +65,11 @@ def to_fields(position: Position) -> dict[str, str]:
         "funding": plain(holding.funding),
         "other_fees": _amounts_text(holding.other_fees),
         "origin": holding.origin.value,
-        "banked_pnl": plain(position.banked_pnl),
-        **_quote_fields(position.quote),
+    }
+
+
+def _progress_fields(progress: Progress) -> dict[str, str]:
+    return {
         "stop": _optional(progress.stop),
         "stop_qty": _optional(progress.stop_qty),
         "break_even": "1" if progress.break_even else "0",
@@ -50,9 +82,6 @@ def to_fields(position: Position) -> dict[str, str]:
         "reservations": _reservations_text(progress.reservations),
         "unanswered_ms": _unanswered_text(progress.reservations),
         "held": ",".join(f"{action}={reason}" for action, reason in progress.held),
-        "frozen": position.frozen,
-        "applied": f"{position.applied[0]}-{position.applied[1]}",
-        "overrides": position.overrides,
     }
 
 
