@@ -1,6 +1,5 @@
 """When a tracked position and the exchange's record of it differ; the numbers are those of `comparison`."""
 
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest

@@ -149,7 +149,7 @@ WRONG = [
     ("SYNTHETIC_FALLBACK", "", BLANK),
     ("WATCH_SLICE_SEC", "0", between("0.5", "30")),
     ("WATCH_SLICE_SEC", "31", between("0.5", "30")),
-    ("WATCH_ANSWERS_UP_TO", "501", between("0", "500")),
+    ("WATCH_ANSWERS_UP_TO", "501", whole(0, 500)),
     ("HARVEST_LADDER", "0.5", RUNGS),
     ("HARVEST_LADDER", "0.5:0.25,", RUNGS),
     ("HARVEST_LADDER", "0.5:25%", RUNGS),
