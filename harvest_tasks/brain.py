@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 BOOKS_PER_BELL: Final = 200
 MAX_REVISIONS: Final = 8
 """Guards that change faster than this leave the batch to the next bell."""
+AT_ONCE_SEC: Final = 0.1
+"""How long whoever moved entries stays with their books: far less than a watcher's lease."""
 PATIENCE_SEC: Final = 5.0
 """A bell that still finds entries after this long rings again instead of holding its slot."""
 
@@ -37,6 +39,12 @@ def process_fills(books: list[str]) -> None:
     tally, unfinished = this_brain().process(books, monotonic() + PATIENCE_SEC)
     if tally:
         log.info("processed %s", " ".join(f"{name}={n}" for name, n in sorted(tally.items())))
+    ring(unfinished)
+
+
+def answer(books: Sequence[str]) -> None:
+    """Bring `books` up to date here and now; what takes longer is rung."""
+    _, unfinished = this_brain().process(books, monotonic() + AT_ONCE_SEC)
     ring(unfinished)
 
 

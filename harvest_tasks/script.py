@@ -9,7 +9,7 @@ from typing import Any
 
 from redis.exceptions import NoScriptError
 
-from harvest_tasks.connection import Client
+from harvest_tasks.connection import Client, exchange
 
 Value = str | int
 
@@ -50,18 +50,15 @@ def run(client: Client, call: Call) -> Any:
 
 def run_all(client: Client, calls: Sequence[Call]) -> list[Any]:
     """The replies of `calls`, in order, in one round trip; a failed call's place holds its exception."""
-    replies = _pipeline(client, calls)
+    replies = _replies(client, calls)
     unknown = [index for index, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
     if unknown:
         for script in {calls[index].script for index in unknown}:
             client.script_load(script.text)
-        for index, reply in zip(unknown, _pipeline(client, [calls[i] for i in unknown]), strict=True):
+        for index, reply in zip(unknown, _replies(client, [calls[i] for i in unknown]), strict=True):
             replies[index] = reply
     return replies
 
 
-def _pipeline(client: Client, calls: Sequence[Call]) -> list[Any]:
-    with client.pipeline(transaction=False) as pipe:
-        for call in calls:
-            pipe.execute_command("EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.args)
-        return list(pipe.execute(raise_on_error=False))
+def _replies(client: Client, calls: Sequence[Call]) -> list[Any]:
+    return exchange(client, [("EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.args) for call in calls])

@@ -4,6 +4,9 @@ A watcher is a bounded task. Beat starts one each second; all but the holder of 
 lease was not renewed in time: its holder is dead or slow, and they wait for the end of it. The holder first takes over
 what an earlier one left pending, then reads until its slice is over and starts its successor. When the server is
 started again, it goes on: the lease outlives that, so nobody else could begin before it ends.
+
+Where little is moved at once, it also processes the books itself: a bell would take longer than the work. Whoever
+processes a book does it with the same code, and a watcher that is killed at it has only moved the entries.
 """
 
 import logging
@@ -48,12 +51,22 @@ class LeaseLost(Exception):
 def watch_fills() -> None:
     """Watch for one slice, if no other watcher does, and start the next one."""
     settings = current()
-    if watch(shared(settings.redis_url), settings, settings.watch_slice_sec, brain.ring, PATIENCE_SEC):
+    if watch(
+        shared(settings.redis_url), settings, settings.watch_slice_sec, brain.ring, PATIENCE_SEC, answer=brain.answer
+    ):
         watch_fills.apply_async(expires=settings.watch_slice_sec)
 
 
-def watch(client: Client, settings: Settings, seconds: float, ring: Bell, patience: float = 0.0) -> bool:
-    """Watch for `seconds`, calling `ring` with the books whose inboxes received something.
+def watch(
+    client: Client,
+    settings: Settings,
+    seconds: float,
+    ring: Bell,
+    patience: float = 0.0,
+    answer: Bell | None = None,
+) -> bool:
+    """Watch for `seconds`, calling `ring` with the books whose inboxes received something, or `answer` when that was at
+    most `settings.watch_answers_up_to` entries.
 
     False if another watcher holds the lease, or took it. Raises redis-py's ConnectionError or TimeoutError when the
     server goes and stays away for `patience` seconds. Without patience it raises at once, and waits for no lease.
@@ -63,7 +76,8 @@ def watch(client: Client, settings: Settings, seconds: float, ring: Bell, patien
         return False
     try:
         first_start = partial(adoption.begin, client, settings)
-        Watcher(client, Route(client, settings), lease, ring, first_start).run(monotonic() + seconds, patience)
+        bells = Bells(ring, answer or ring, settings.watch_answers_up_to)
+        Watcher(client, Route(client, settings), lease, bells, first_start).run(monotonic() + seconds, patience)
     except LeaseLost:
         log.warning("watch lease lost")
         return False
@@ -95,13 +109,25 @@ def _freeze_once(client: Client, why: str, ring: Bell) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Bells:
+    """Who is told of books with entries: `answer` of up to `few` entries, `ring` of more."""
+
+    ring: Bell
+    answer: Bell
+    few: int
+
+    def tell(self, moved: Moved) -> None:
+        (self.answer if moved.count <= self.few else self.ring)(moved.books)
+
+
+@dataclass(frozen=True, slots=True)
 class Watcher:
     """One holder of the lease at work."""
 
     client: Client
     route: Route
     lease: Lease
-    ring: Bell
+    bells: Bells
     first_start: Callable[[], None]
 
     def run(self, deadline: float, patience: float = 0.0) -> None:
@@ -158,14 +184,14 @@ class Watcher:
                 raise LeaseLost
             if isinstance(moved, Moved):
                 log.info("took over pending entries count=%d", moved.count)
-                self.ring(moved.books)
+                self.bells.tell(moved)
 
     def _move(self, entries: list[RawEntry], read: int | None) -> None:
         moved = self.route.move(self.lease.token, LEASE_MS, entries, read)
         if isinstance(moved, Deposed):
             raise LeaseLost
         if isinstance(moved, Moved):
-            self.ring(moved.books)
+            self.bells.tell(moved)
         else:
             self._take_over()
 
@@ -182,4 +208,4 @@ class Watcher:
     def _lost(self, count: int, why: str) -> None:
         books = controls.freeze_all(self.client, count, why, server_ms(self.client))
         log.error("input lost: %s; books frozen: %d; once positions are right, harvest release --all", why, len(books))
-        self.ring(books)
+        self.bells.ring(books)

@@ -61,6 +61,8 @@ def decide(position: Position, rules: Rules, guards: Guards) -> Decided:
     for owed in _IN_ORDER:
         due = owed(position, quote, rules)
         if due is None:
+            if owed is _stop:
+                break
             continue
         refusal = due.prevented or guards.refusal(due.intents, position)
         noted = refusal is not None and (due.action, refusal.value) in position.progress.held
@@ -68,7 +70,7 @@ def decide(position: Position, rules: Rules, guards: Guards) -> Decided:
             position = due.published()
             guards = guards.spent(len(due.intents))
         elif not noted:
-            position = replace(position, progress=position.progress.held_back(due.action, refusal.value))
+            position = position._replace(progress=position.progress.held_back(due.action, refusal.value))
         made.append(Decision(position.position_id, due.action, due.intents, refusal, noted))
     return position, guards, made
 
@@ -100,7 +102,7 @@ at the same entries decides nothing more."""
 def harvested(position: Position, harvest: Harvest, live: bool) -> Position:
     """`position` once `harvest` is out: its rungs are spent and, live, each part's quantity is reserved."""
     placed = tuple(Reservation(i.intent_id, i.qty, harvest.claims, i.time_ms) for i in harvest.intents) if live else ()
-    return replace(position, progress=position.progress.fired(harvest.claims, harvest.left_over, placed))
+    return position._replace(progress=position.progress.fired(harvest.claims, harvest.left_over, placed))
 
 
 def moved(position: Position, action: str, intent: Intent) -> Position:
@@ -108,7 +110,7 @@ def moved(position: Position, action: str, intent: Intent) -> Position:
     progress = position.progress.let_go(action)
     if intent.stop_price is not None:
         progress = with_stop(progress, intent.stop_price, intent.qty)
-    return replace(position, progress=progress)
+    return position._replace(progress=progress)
 
 
 def _past_break_even(position: Position, quote: Quote, rules: Rules) -> Position:
@@ -117,4 +119,4 @@ def _past_break_even(position: Position, quote: Quote, rules: Rules) -> Position
         return position
     if is_tighter(position, break_even_price(position, rules)):
         return position
-    return replace(position, progress=replace(position.progress, break_even=True))
+    return position._replace(progress=replace(position.progress, break_even=True))

@@ -4,9 +4,9 @@ An entry is one immutable fact. `source_id` is the Redis stream id of the fact (
 the entries of a book; `time_ms` is the event's own time in unix milliseconds.
 """
 
-from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Side(StrEnum):
@@ -33,8 +33,7 @@ class OutcomeStatus(StrEnum):
     EXPIRED = "EXPIRED"
 
 
-@dataclass(frozen=True, slots=True)
-class Fill:
+class Fill(NamedTuple):
     """One execution: `qty` of this fill alone (base currency, > 0) at `price` (quote currency, > 0).
 
     `trade_id` identifies it within its book; without one, `source_id` does. `intent_id` names the intent it
@@ -55,8 +54,7 @@ class Fill:
     fee_asset: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(NamedTuple):
     """A mark price (quote currency, > 0). One that was read from a key instead of the stream says when (`seen_ms`)."""
 
     source_id: str
@@ -65,8 +63,7 @@ class Mark:
     seen_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """The intent `intent_id` will not be filled any further."""
 
     source_id: str
@@ -75,8 +72,7 @@ class Outcome:
     intent_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Funding:
+class Funding(NamedTuple):
     """A funding payment: received when `amount` > 0, paid when < 0; in `asset`, or in quote currency when None."""
 
     source_id: str
@@ -85,8 +81,7 @@ class Funding:
     asset: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Adopt:
+class Adopt(NamedTuple):
     """The exchange's own record of the position replaces the tracked one, if that still is `seen_qty`.
 
     Both quantities are signed (long > 0, base currency), `entry` and `stop` are prices.
@@ -100,8 +95,7 @@ class Adopt:
     stop: Decimal | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Overdue:
+class Overdue(NamedTuple):
     """Intents published at or before `placed_before_ms` and not answered yet are late."""
 
     source_id: str
@@ -109,8 +103,7 @@ class Overdue:
     placed_before_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Freeze:
+class Freeze(NamedTuple):
     """From here on the position may be wrong: track it, publish nothing."""
 
     source_id: str
@@ -118,8 +111,7 @@ class Freeze:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(NamedTuple):
     """An operator vouches for the position: publish again."""
 
     source_id: str

@@ -7,9 +7,10 @@ What always holds of a holding:
 4. Money in another asset than the quote currency is kept apart and never converted.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from typing import NamedTuple
 
 from kernel.entry import Adopt, Fill
 from kernel.quantities import EXACT, GRID, ZERO, on_grid
@@ -29,8 +30,7 @@ class Origin(StrEnum):
     """From the exchange's record, because the fills do not account for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Holding:
+class Holding(NamedTuple):
     """`qty` is signed (long > 0) in base currency; prices and money are in quote currency, but for `other_fees`.
 
     `realized_pnl` is gross of `fees` (paid) and `funding` (received); all count from the open of this lifecycle.
@@ -50,7 +50,7 @@ class Holding:
     @property
     def sign(self) -> int:
         """+1 long, -1 short, 0 flat."""
-        return (self.qty > 0) - (self.qty < 0)
+        return 1 if self.qty > 0 else -1 if self.qty else 0
 
     @property
     def net_pnl(self) -> Decimal:
@@ -141,16 +141,27 @@ def charged(holding: Holding, fee: Decimal | None, asset: str | None) -> Holding
     """`holding` after paying `fee` (negative: a rebate) in `asset`, or in quote currency when that is None."""
     if fee is None:
         return holding
-    if asset is None:
-        return replace(holding, fees=holding.fees + fee)
-    return replace(holding, other_fees=_plus(holding.other_fees, asset, fee))
+    if asset is not None:
+        return holding._replace(other_fees=_plus(holding.other_fees, asset, fee))
+    return Holding(
+        holding.qty,
+        holding.avg_entry,
+        holding.base_qty,
+        holding.risk_per_unit,
+        holding.realized_pnl,
+        holding.fees + fee,
+        holding.opened_ms,
+        holding.funding,
+        holding.other_fees,
+        holding.origin,
+    )
 
 
 def funded(holding: Holding, amount: Decimal, asset: str | None) -> Holding:
     """`holding` after receiving `amount` (negative: paying it)."""
     if asset is None:
-        return replace(holding, funding=holding.funding + amount)
-    return replace(holding, other_fees=_plus(holding.other_fees, asset, -amount))
+        return holding._replace(funding=holding.funding + amount)
+    return holding._replace(other_fees=_plus(holding.other_fees, asset, -amount))
 
 
 def adopted(adopt: Adopt, terms: RiskTerms) -> Holding:
@@ -171,8 +182,7 @@ def corrected(holding: Holding, adopt: Adopt) -> Holding:
     """The same lifecycle with the exchange's quantity, of the same sign or 0. No profit is invented for the
     difference.
     """
-    return replace(
-        holding,
+    return holding._replace(
         qty=adopt.qty,
         avg_entry=adopt.entry if adopt.qty else holding.avg_entry,
         base_qty=holding.base_qty + max(ZERO, abs(adopt.qty) - abs(holding.qty)),

@@ -10,8 +10,9 @@ What always holds of a position:
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from decimal import Decimal
+from typing import NamedTuple
 
 from kernel import holding as holdings
 from kernel import quote as quotes
@@ -24,8 +25,7 @@ from kernel.quote import Quote
 EntryId = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(NamedTuple):
     """A tracked book.
 
     `banked_pnl` is the profit, net of fees, of all earlier lifecycles (quote currency); `frozen` says why the book
@@ -35,9 +35,9 @@ class Position:
 
     book: str
     epoch: int = 0
-    holding: Holding = field(default_factory=Holding)
+    holding: Holding = Holding()
     quote: Quote | None = None
-    progress: Progress = field(default_factory=Progress)
+    progress: Progress = Progress()
     banked_pnl: Decimal = ZERO
     frozen: str = ""
     applied: EntryId = (0, 0)
@@ -119,31 +119,31 @@ def applied(position: Position, entry: Entry, terms: RiskTerms) -> Position:
         case Mark():
             return _marked(position, entry, entry_id, arrived_ms)
         case Adopt():
-            return replace(_adopted(position, entry, terms), applied=entry_id)
+            return _adopted(position, entry, terms)._replace(applied=entry_id)
         case _:
-            return replace(_told(position, entry), applied=entry_id)
+            return _told(position, entry)._replace(applied=entry_id)
 
 
 def _told(position: Position, entry: Outcome | Funding | Overdue | Freeze | Release) -> Position:
     """After an entry that moves neither quantity nor price."""
     match entry:
         case Outcome():
-            return replace(position, progress=position.progress.released(entry.intent_id)[0])
+            return position._replace(progress=position.progress.released(entry.intent_id)[0])
         case Funding():
-            return replace(position, holding=holdings.funded(position.holding, entry.amount, entry.asset))
+            return position._replace(holding=holdings.funded(position.holding, entry.amount, entry.asset))
         case Overdue():
-            return replace(position, progress=position.progress.called_overdue(entry.placed_before_ms))
+            return position._replace(progress=position.progress.called_overdue(entry.placed_before_ms))
         case Freeze():
-            return replace(position, frozen=position.frozen or entry.reason)
+            return position._replace(frozen=position.frozen or entry.reason)
         case Release():
-            return replace(position, frozen="")
+            return position._replace(frozen="")
 
 
 def excess(position: Position, fill: Fill) -> Decimal:
     """How much of `fill` exits a leg that does not hold it (>= 0): it changes nothing, and says that something was
     missed before.
     """
-    if position.leg in (0, fill.side.sign):
+    if ":" not in position.book or position.leg == fill.side.sign:
         return ZERO
     return max(ZERO, fill.qty - abs(position.holding.qty))
 
@@ -218,13 +218,12 @@ def _adopted(position: Position, adopt: Adopt, terms: RiskTerms) -> Position:
     if held.qty != adopt.seen_qty or (held.qty, held.avg_entry) == (adopt.qty, adopt.entry):
         return position
     if not adopt.qty:
-        return replace(position, holding=holdings.corrected(held, adopt), progress=Progress()) if held.qty else position
+        return position._replace(holding=holdings.corrected(held, adopt), progress=Progress()) if held.qty else position
     if held.qty * adopt.qty > 0:
         progress = position.progress.clamped(abs(adopt.qty))
-        return replace(position, holding=holdings.corrected(held, adopt), progress=progress)
+        return position._replace(holding=holdings.corrected(held, adopt), progress=progress)
     sign = 1 if adopt.qty > 0 else -1
-    return replace(
-        position,
+    return position._replace(
         epoch=position.epoch + 1,
         holding=holdings.adopted(adopt, terms),
         quote=None if position.quote is None else position.quote.restarted(),

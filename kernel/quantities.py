@@ -42,7 +42,9 @@ def floor_to_step(value: Decimal, step: Decimal) -> Decimal:
 
 def plain(value: Decimal) -> str:
     """`value` as plain decimal text: no exponent, no trailing zeros, `0` for any zero."""
-    text = format(value, "f")
+    text = str(value)
+    if "E" in text:
+        text = format(value, "f")
     if "." in text:
         text = text.rstrip("0").rstrip(".")
     return "0" if text in ("", "-0") else text

@@ -6,15 +6,14 @@ What always holds of a quote:
    trough.
 """
 
-from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 FUTURE_TOLERANCE_MS = 2_000
 """How far an event's own time may run ahead of its arrival."""
 
 
-@dataclass(frozen=True, slots=True)
-class Quote:
+class Quote(NamedTuple):
     """`mark` at `time_ms` (unix ms), with the highest and lowest marks since the open (quote currency)."""
 
     mark: Decimal

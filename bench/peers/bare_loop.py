@@ -9,17 +9,17 @@ or killed between a decision and its script with the answer lost, it has no defe
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import localcontext
 from hashlib import sha1
-from typing import Final
+from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
 from harvest_tasks import keys
-from harvest_tasks.connection import Client, connect, unshaped
+from harvest_tasks.connection import Client, connect, exchange
 from harvest_tasks.door.admission import Refused, Routed, admit
 from harvest_tasks.settings import Settings
 from harvest_tasks.tracking.intent_message import Delivery, payload
 from harvest_tasks.tracking.loading import SWITCH_OFF
-from harvest_tasks.tracking.record import to_fields
+from harvest_tasks.tracking.record import changed_fields, to_fields
 from harvest_tasks.tracking.reference import base_rules
 from kernel.decision import decide
 from kernel.guards import Guards
@@ -33,10 +33,10 @@ GROUP: Final = "bare_loop"
 
 SCRIPT: Final = """
 -- KEYS  1 input stream  2 intent stream  3 dead letters  then each changed position
--- ARGV  1 group  2 dedup TTL s  3 fields per position  4 number of ids, then the ids
+-- ARGV  1 group  2 dedup TTL s  3 number of ids, then the ids
 --       number of intents, then dedup key, intent_id, symbol, intent_type, payload of each
---       number of refused, then id and reason of each; then the fields of each position
-local at = 5
+--       number of refused, then id and reason of each; then for each position the number of its fields, and they
+local at = 4
 local function list(width)
   local n, first = tonumber(ARGV[at - 1]), at
   at = first + n * width + 1
@@ -45,10 +45,9 @@ end
 local n_ids, ids = list(1)
 local n_intents, intents = list(5)
 local n_refused, refused = list(2)
-local width, fields = ARGV[3] * 2, at - 1
 for i = 4, #KEYS do
-  redis.call('HSET', KEYS[i], unpack(ARGV, fields, fields + width - 1))
-  fields = fields + width
+  local n, fields = list(2)
+  redis.call('HSET', KEYS[i], unpack(ARGV, fields, fields + n * 2 - 1))
 end
 for i = intents, intents + (n_intents - 1) * 5, 5 do
   if redis.call('SET', ARGV[i], ARGV[i + 1], 'NX', 'EX', ARGV[2]) then
@@ -80,7 +79,7 @@ class Folding:
         self, entries: Iterable[tuple[str, Fields]], guards: Guards, *, acknowledge: bool = True
     ) -> list[str | int]:
         """Fold `entries` (stream id, fields) in; what to send to the server, see `SCRIPT`."""
-        changed: dict[str, Position] = {}
+        before: dict[str, Position | None] = {}
         intents: list[str | int] = []
         refused: list[str | int] = []
         ids: list[str | int] = []
@@ -90,11 +89,11 @@ class Folding:
                 admission = admit(entry_id, fields)
                 if isinstance(admission, Routed):
                     for book in self._books(admission):
-                        position, guards = self._step(book, admission, guards, intents, entry_id)
-                        changed[book] = self.positions[book] = position
+                        before.setdefault(book, self.positions.get(book))
+                        self.positions[book], guards = self._step(book, admission, guards, intents, entry_id)
                 elif isinstance(admission, Refused):
                     refused += (entry_id, f"{admission.reason}: {admission.detail}")
-        return self._call(changed, ids if acknowledge else [], intents, refused)
+        return self._call(before, ids if acknowledge else [], intents, refused)
 
     def _books(self, admission: Routed) -> Sequence[str]:
         if admission.book is not None:
@@ -120,25 +119,27 @@ class Folding:
 
     def _call(
         self,
-        changed: Mapping[str, Position],
+        before: Mapping[str, Position | None],
         ids: list[str | int],
         intents: list[str | int],
         refused: list[str | int],
     ) -> list[str | int]:
         settings = self._settings
-        rows = [to_fields(position) for position in changed.values()]
         names = [settings.stream_execution_result, settings.stream_harvest_suggestions, keys.DEADLETTER]
-        names += map(keys.position, changed)
-        width = len(rows[0]) if rows else 0
-        fields = [text for row in rows for pair in row.items() for text in pair]
+        names += map(keys.position, before)
+        fields: list[str | int] = []
+        for book, was in before.items():
+            now = self.positions[book]
+            row = to_fields(now) if was is None else changed_fields(was, now)
+            fields += (len(row), *(text for pair in row.items() for text in pair))
         lists = [len(ids), *ids, len(intents) // 5, *intents, len(refused) // 2, *refused]
-        head: list[str | int] = [SHA, len(names), *names, GROUP, settings.harvest_dedup_ttl_sec, width]
+        head: list[str | int] = [SHA, len(names), *names, GROUP, settings.harvest_dedup_ttl_sec]
         return [*head, *lists, *fields]
 
 
-def guards(time: tuple[int, int], switch: str | None, budget: int, settings: Settings) -> Guards:
+def guards(time: Sequence[str | int], switch: str | None, budget: int, settings: Settings) -> Guards:
     """What holds for a batch; the budget is counted in memory."""
-    now_ms = time[0] * 1000 + time[1] // 1000
+    now_ms = int(time[0]) * 1000 + int(time[1]) // 1000
     fresh_ms = settings.harvest_require_fresh_snapshot_sec * 1000
     return Guards(now_ms, fresh_ms, killed=switch not in SWITCH_OFF, budget=budget)
 
@@ -158,7 +159,6 @@ class BareLoop:
 
     def __init__(self, settings: Settings) -> None:
         self._client = connect(settings.redis_url)
-        self._plain = unshaped(self._client, "XREADGROUP")
         self._settings = settings
         self.folding = Folding(settings)
         begin(self._client, settings)
@@ -171,18 +171,20 @@ class BareLoop:
             if found:
                 entries = found[0][1]
                 held = guards(time, switch, self._settings.harvest_max_actions_per_min, self._settings)
-                self._client.execute_command("EVALSHA", *self.folding.take(map(_fields, entries), held))
+                self._write(self.folding.take(map(_fields, entries), held))
                 done += len(entries)
 
-    def _read(self, block_ms: int | None):  # type: ignore[no-untyped-def]  # what redis-py replies
-        with self._plain.pipeline(transaction=False) as pipe:
-            # The clock and the switch come along with the batch that they are for.
-            block = ("BLOCK", 500 if block_ms is None else block_ms)
-            source = self._settings.stream_execution_result
-            pipe.execute_command("XREADGROUP", "GROUP", GROUP, "one", "COUNT", COUNT, *block, "STREAMS", source, ">")
-            pipe.time()
-            pipe.get(self._settings.harvest_kill_switch_key)
-            found, time, switch = pipe.execute()
+    def _write(self, call: Sequence[str | int]) -> None:
+        (reply,) = exchange(self._client, [("EVALSHA", *call)])
+        if isinstance(reply, Exception):
+            raise reply
+
+    def _read(self, block_ms: int | None) -> tuple[Sequence[str], str | None, Any]:
+        block = ("BLOCK", 500 if block_ms is None else block_ms)
+        source = self._settings.stream_execution_result
+        read = ("XREADGROUP", "GROUP", GROUP, "one", "COUNT", COUNT, *block, "STREAMS", source, ">")
+        # The clock and the switch come along with the batch that they are for.
+        found, time, switch = exchange(self._client, [read, ("TIME",), ("GET", self._settings.harvest_kill_switch_key)])
         return time, switch, found
 
 

@@ -22,7 +22,7 @@ from bench import desk
 from bench.peers.bare_loop import guards
 from harvest_tasks import keys
 from harvest_tasks.configuration import configuration
-from harvest_tasks.connection import Client, connect, unshaped
+from harvest_tasks.connection import Client, connect, exchange
 from harvest_tasks.door.admission import Routed, admit
 from harvest_tasks.settings import Settings
 from harvest_tasks.tracking.intent_message import Delivery, payload
@@ -130,14 +130,13 @@ def _fold(book: str, found: Mapping[str, str], admission: Routed, held: Any, set
 def send_all(expected: int) -> None:
     """The reader: a task for each of `expected` entries, each batch acknowledged when its tasks are sent."""
     client, settings = _here()
-    plain, source = unshaped(client, "XREADGROUP"), settings.stream_execution_result
+    source = settings.stream_execution_result
     client.xgroup_create(source, GROUP, id="0", mkstream=True)
     sent = 0
     with app.producer_pool.acquire(block=True) as producer:
         while sent < expected:
-            found = plain.execute_command(
-                "XREADGROUP", "GROUP", GROUP, "one", "COUNT", COUNT, "BLOCK", 500, "STREAMS", source, ">"
-            )
+            read = ("XREADGROUP", "GROUP", GROUP, "one", "COUNT", COUNT, "BLOCK", 500, "STREAMS", source, ">")
+            (found,) = exchange(client, [read])
             entries = found[0][1] if found else []
             for entry_id, flat in entries:
                 fields = dict(zip(flat[::2], flat[1::2], strict=True))

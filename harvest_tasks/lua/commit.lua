@@ -61,70 +61,55 @@ local n_dead, dead_letter = list(5)
 
 -- Checks: nothing is written above the line that says so.
 
-local kinds = {
-  [position] = 'hash', [inbox] = 'stream', [trades] = 'hash', [trades_before] = 'hash', [window] = 'list',
-  [decisions] = 'stream', [deadletter] = 'stream', [counts] = 'hash', [waiting] = 'set', [held] = 'zset',
-  [open] = 'set', [targets.shadow] = 'stream', [targets.live] = 'stream', [lock] = 'string',
-  [histories.harvest] = 'list', [histories.lifecycle] = 'list',
-}
-for key, kind in pairs(kinds) do
+-- A key of another type, or a command that the user may not run, would end the script half way.
+local wrong
+local function uses(kind, key, ...)
   local found = redis.call('TYPE', key)['ok']
   if found ~= kind and found ~= 'none' then
-    return redis.error_reply('WRONGTYPE ' .. key)
+    wrong = wrong or 'WRONGTYPE ' .. key
   end
+  for _, command in ipairs({...}) do
+    if not redis.acl_check_cmd(command, key) then
+      wrong = wrong or 'NOPERM ' .. command .. ' ' .. key
+    end
+  end
+end
+uses('hash', position, 'HSET', 'HINCRBY')
+uses('stream', inbox, 'XTRIM', 'XLEN')
+uses('set', open, is_open == '1' and 'SADD' or 'SREM')
+uses('set', waiting, 'SREM')
+uses('zset', held, look_until ~= '' and 'ZADD' or 'ZREM')
+uses('hash', counts, 'HINCRBY')
+uses('list', window, 'LINDEX', 'LSET')
+uses('string', lock, 'GET', 'DEL')
+if n_trades > 0 then
+  uses('hash', trades, 'HSET', 'HLEN')
+  uses('hash', trades_before, 'UNLINK')
+end
+if n_intents > 0 then
+  uses('list', window, 'LPUSH', 'LTRIM')
+  for i = 1, n_intents do
+    uses('string', KEYS[DEDUP + i], 'SET')
+    uses('stream', targets[ARGV[intent + (i - 1) * 6]], 'XADD')
+  end
+end
+if n_records > 0 then
+  uses('stream', decisions, 'XADD')
+end
+for i = 0, n_rows - 1 do
+  uses('list', histories[ARGV[row + i * 2]], 'LPUSH', 'LTRIM')
+end
+if n_dead > 0 then
+  uses('stream', deadletter, 'XADD')
+end
+if wrong then
+  return redis.error_reply(wrong)
 end
 
 for _, n in ipairs(redis.call('HMGET', counts, 'applied', 'duplicate', 'deadlettered', 'intents')) do
   if n and not n:match('^%d+$') then
     return redis.error_reply('NOTANUMBER ' .. counts)
   end
-end
-
--- A command that the user may not run would end the script half way.
-local forbidden
-local function needs(command, key)
-  if not redis.acl_check_cmd(command, key) then
-    forbidden = forbidden or command .. ' ' .. key
-  end
-end
-needs('HSET', position)
-needs('HINCRBY', position)
-needs(is_open == '1' and 'SADD' or 'SREM', open)
-if n_trades > 0 then
-  needs('HSET', trades)
-  needs('HLEN', trades)
-  needs('UNLINK', trades_before)
-end
-needs('LINDEX', window)
-needs('LSET', window)
-if n_intents > 0 then
-  needs('SET', KEYS[DEDUP + 1])
-  needs('LPUSH', window)
-  needs('LTRIM', window)
-  needs('XADD', targets.shadow)
-  needs('XADD', targets.live)
-end
-needs('HINCRBY', counts)
-if n_records > 0 then
-  needs('XADD', decisions)
-end
-if n_rows > 0 then
-  for _, key in pairs(histories) do
-    needs('LPUSH', key)
-    needs('LTRIM', key)
-  end
-end
-if n_dead > 0 then
-  needs('XADD', deadletter)
-end
-needs(look_until ~= '' and 'ZADD' or 'ZREM', held)
-needs('XTRIM', inbox)
-needs('XLEN', inbox)
-needs('SREM', waiting)
-needs('GET', lock)
-needs('DEL', lock)
-if forbidden then
-  return redis.error_reply('NOPERM ' .. forbidden)
 end
 
 if (redis.call('HGET', position, 'version') or '0') ~= version then
@@ -161,27 +146,35 @@ local function is_killed()
   return switch ~= '' and switch ~= '0'
 end
 
-local killed, allowed, fresh, published = false, per_minute, true, {}
--- Also for a plan without intents that has to be made again: the next one may have some.
-if n_intents > 0 or #seen > 0 then
-  killed = is_killed()
+-- The list of publish times is in order, newest first: whether the oldest that would still leave room is gone tells it.
+local function is_full()
+  local at = n_intents <= per_minute and redis.call('LINDEX', window, per_minute - n_intents)
+  return n_intents > per_minute or (at and tonumber(at) > now - 60000)
+end
+
+local function room()
+  local left = per_minute
   for _, at in ipairs(redis.call('LRANGE', window, 0, per_minute - 1)) do
     if tonumber(at) > now - 60000 then
-      allowed = allowed - 1
+      left = left - 1
     end
   end
-  for i = 0, n_intents - 1 do
-    local age = now - tonumber(ARGV[intent + i * 6 + 1])
-    -- Asked this way round, an age that is not a number is not fresh.
-    fresh = fresh and age >= youngest and age < oldest
-    if redis.call('EXISTS', KEYS[DEDUP + i + 1]) == 1 then
-      published[#published + 1] = ARGV[intent + i * 6 + 2]
-    end
+  return left
+end
+
+local fresh, published = true, {}
+for i = 0, n_intents - 1 do
+  local age = now - tonumber(ARGV[intent + i * 6 + 1])
+  -- Asked this way round, an age that is not a number is not fresh.
+  fresh = fresh and age >= youngest and age < oldest
+  if redis.call('EXISTS', KEYS[DEDUP + i + 1]) == 1 then
+    published[#published + 1] = ARGV[intent + i * 6 + 2]
   end
 end
 
-if #seen > 0 or killed or not fresh or n_intents > allowed or #published > 0 then
-  local reply = {'revise', now, killed and 1 or 0, allowed, #seen / 2}
+if #seen > 0 or (n_intents > 0 and (is_killed() or not fresh or #published > 0 or is_full())) then
+  -- Also of a plan without intents: the next one may have some.
+  local reply = {'revise', now, is_killed() and 1 or 0, room(), #seen / 2}
   for _, value in ipairs(seen) do
     reply[#reply + 1] = value
   end

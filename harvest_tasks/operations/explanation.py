@@ -144,8 +144,8 @@ def _upcoming(position: Position, rungs: Sequence[RungView], rules: Rules, guard
     price = next((rung.price for rung in rungs if rung.state is RungState.ARMED), None)
     if price is None or position.quote is None:
         return None
-    quote = replace(position.quote, mark=price, time_ms=guards.now_ms)
-    there = replace(position, quote=quote)
+    quote = position.quote._replace(mark=price, time_ms=guards.now_ms)
+    there = position._replace(quote=quote)
     found = due_harvest(there, quote, rules)
     if found is None:
         raise AssertionError("a rung is due at its own price")

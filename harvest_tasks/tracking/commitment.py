@@ -12,7 +12,7 @@ from harvest_tasks.tracking.history import KEPT, Harvest, written
 from harvest_tasks.tracking.intent_message import Delivery, payload
 from harvest_tasks.tracking.loading import Failed, Loaded
 from harvest_tasks.tracking.plan import Plan
-from harvest_tasks.tracking.record import to_fields
+from harvest_tasks.tracking.record import changed_fields, to_fields
 from kernel.guards import Guards, Refusal
 from kernel.quote import FUTURE_TOLERANCE_MS
 
@@ -73,7 +73,7 @@ def call(loaded: Loaded, plan: Plan, settings: Settings, token: str, now_ms: int
         DEADLETTER_MAXLEN,
         KEPT,
     ]
-    return script.Call(script.load("commit"), _keys(loaded, plan, settings), head + _lists(plan, delivery))
+    return script.Call(script.load("commit"), _keys(loaded, plan, settings), head + _lists(loaded, plan, delivery))
 
 
 def outcome(loaded: Loaded, plan: Plan, reply: Any) -> Outcome:
@@ -121,9 +121,10 @@ def _keys(loaded: Loaded, plan: Plan, settings: Settings) -> list[str]:
     ]
 
 
-def _lists(plan: Plan, delivery: Delivery) -> list[script.Value]:
+def _lists(loaded: Loaded, plan: Plan, delivery: Delivery) -> list[script.Value]:
     """The six counted lists that end the arguments."""
-    args = _pairs(to_fields(plan.position)) + _pairs(plan.trades) + [len(plan.intents)]
+    fields = changed_fields(loaded.position, plan.position) if loaded.version else to_fields(plan.position)
+    args = _pairs(fields) + _pairs(plan.trades) + [len(plan.intents)]
     for intent, cause in plan.intents:
         args += [
             "live" if delivery.is_live(intent) else "shadow",

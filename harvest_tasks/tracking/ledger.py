@@ -5,7 +5,7 @@ from typing import Final
 from uuid import uuid4
 
 from harvest_tasks import keys, script
-from harvest_tasks.connection import Client
+from harvest_tasks.connection import Client, Command, exchange
 from harvest_tasks.settings import Settings
 from harvest_tasks.symbols import of_book
 from harvest_tasks.tracking import commitment, loading
@@ -17,7 +17,6 @@ from kernel.guards import Guards
 BATCH: Final = 500
 """Entries of one book in one commit: Lua can pass some thousands of arguments to one command."""
 _PER_BOOK: Final = 4
-"""Commands that load one book."""
 
 
 class Ledger:
@@ -32,21 +31,29 @@ class Ledger:
     def load(self, books: Sequence[str]) -> tuple[Guards, list[Loaded | Busy | Failed]]:
         """The guards of this moment and each book, in order, in one round trip."""
         settings = self._settings
-        with self._client.pipeline(transaction=False) as pipe:
-            pipe.time()
-            pipe.get(settings.harvest_kill_switch_key)
-            pipe.lrange(keys.WINDOW, 0, settings.harvest_max_actions_per_min - 1)
-            for book in books:
-                pipe.set(keys.lock(book), self._token, nx=True, px=settings.harvest_lock_ttl_sec * 1000)
-                pipe.hgetall(keys.position(book))
-                pipe.xrange(keys.inbox(book), count=BATCH)
-                pipe.hget(settings.riskproposal_prefix + of_book(book), "stop_dist_pct")
-            time, switch, window, *rows = pipe.execute(raise_on_error=False)
+        commands: list[Command] = [
+            ("TIME",),
+            ("GET", settings.harvest_kill_switch_key),
+            ("LINDEX", keys.WINDOW, settings.harvest_max_actions_per_min - 1),
+        ]
+        for book in books:
+            commands += self._loading(book)
+        time, switch, oldest, *rows = exchange(self._client, commands)
         loaded = [
             loading.book(book, rows[i * _PER_BOOK : (i + 1) * _PER_BOOK], settings.fallback_stop_pct)
             for i, book in enumerate(books)
         ]
-        return loading.guards(time, switch, window, settings, self._now_ms), loaded
+        return loading.guards(time, switch, oldest, settings, self._now_ms), loaded
+
+    def _loading(self, book: str) -> tuple[Command, ...]:
+        """The `_PER_BOOK` commands that load one book."""
+        settings = self._settings
+        return (
+            ("SET", keys.lock(book), self._token, "NX", "PX", settings.harvest_lock_ttl_sec * 1000),
+            ("HGETALL", keys.position(book)),
+            ("XRANGE", keys.inbox(book), "-", "+", "COUNT", BATCH),
+            ("HGET", settings.riskproposal_prefix + of_book(book), "stop_dist_pct"),
+        )
 
     def commit(self, planned: Sequence[tuple[Loaded, Plan]]) -> list[Outcome]:
         """What became of each plan, in order, in one round trip."""

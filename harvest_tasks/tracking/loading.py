@@ -1,10 +1,11 @@
 """What is read before a plan is made: the guards of the moment, and each book with the entries that wait for it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
+from harvest_tasks.connection import mapping
 from harvest_tasks.door.numbers import positive
 from harvest_tasks.door.refusal import Unusable
 from harvest_tasks.settings import Settings
@@ -49,28 +50,35 @@ class Failed:
     error: Exception
 
 
-def guards(time: Any, switch: Any, window: Any, settings: Settings, now_ms: int | None) -> Guards:
-    """From the replies of TIME, the kill switch and the rate window. A switch that cannot be read is on."""
-    for reply in (time, window):
+def guards(time: Any, switch: Any, oldest: Any, settings: Settings, now_ms: int | None) -> Guards:
+    """From the replies of TIME, the kill switch and the time of the oldest intent that could use up the rate window.
+
+    A switch that cannot be read is on. A window that is not used up passes for an empty one: how much of it is left
+    concerns only plans with several intents, and commit.lua tells them.
+    """
+    for reply in (time, oldest):
         if isinstance(reply, Exception):
             raise reply
-    now = time[0] * 1000 + time[1] // 1000 if now_ms is None else now_ms
+    seconds, micros = map(int, time)
+    now = seconds * 1000 + micros // 1000 if now_ms is None else now_ms
+    used_up = oldest is not None and int(oldest) > now - WINDOW_MS
     return Guards(
         now_ms=now,
         fresh_ms=settings.harvest_require_fresh_snapshot_sec * 1000,
         killed=switch not in SWITCH_OFF,
-        budget=settings.harvest_max_actions_per_min - sum(int(at) > now - WINDOW_MS for at in window),
+        budget=0 if used_up else settings.harvest_max_actions_per_min,
     )
 
 
 def book(name: str, replies: Sequence[Any], fallback_stop_pct: Decimal) -> Loaded | Busy | Failed:
     """From the replies about one book: its lock, hash, inbox and published stop distance."""
-    locked, fields, inbox, stop_dist_pct = replies
-    for reply in (locked, fields, inbox):
+    locked, flat, inbox, stop_dist_pct = replies
+    for reply in (locked, flat, inbox):
         if isinstance(reply, Exception):
             return Failed(name, reply)
     if not locked:
         return Busy(name)
+    fields = mapping(flat)
     try:
         position = from_fields(name, fields)
     except BadRecord as error:
@@ -95,9 +103,10 @@ def stop_distance(published: Any) -> Decimal | None:
         return None
 
 
-def _entry(values: Mapping[str, str]) -> Entry | Unreadable:
+def _entry(flat: Sequence[str]) -> Entry | Unreadable:
+    values = mapping(flat)
     raw = values.get("e", "")
     try:
         return wire.unpack(raw)
     except wire.BadWire:
-        return Unreadable(raw or repr(dict(values)))
+        return Unreadable(raw or repr(values))

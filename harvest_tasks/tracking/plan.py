@@ -6,7 +6,7 @@ refused.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import sha256
 
 from harvest_tasks.tracking.deadletter import DeadLetter
@@ -137,7 +137,7 @@ def _heed(made: Plan, rules: Rules) -> None:
     """Journal the rules of the symbol's own when they are others than last time."""
     if rules.overrides != made.position.overrides:
         made.journal.append(_record(made.position, "overrides", reason=rules.overrides or "none"))
-        made.position = replace(made.position, overrides=rules.overrides)
+        made.position = made.position._replace(overrides=rules.overrides)
 
 
 def _note(made: Plan, entry: Entry) -> None:

@@ -5,14 +5,21 @@ ledger and are not part of the position.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
+from itertools import repeat
+from typing import Any, Final
 
 from kernel.holding import Amounts, Holding, Origin
-from kernel.position import Position, parse_id
+from kernel.position import EntryId, Position, parse_id
 from kernel.progress import Claim, Progress, Reservation
 from kernel.quantities import plain
 from kernel.quote import Quote
+
+Writer = Callable[[Any], str]
+
+_NOTHING: Final = object()
+_NO_QUOTE: Final = {"mark": "", "mark_ms": "", "peak": "", "trough": ""}
 
 
 class BadRecord(ValueError):
@@ -21,23 +28,60 @@ class BadRecord(ValueError):
 
 def to_fields(position: Position) -> dict[str, str]:
     """All fields of the hash except the ledger's own."""
-    holding, progress = position.holding, position.progress
     return {
         "book": position.book,
         "symbol": position.symbol,
+        **_lifecycle_fields(position),
+        "applied": _id_text(position.applied),
+        **_texts(_HOLDING, position.holding),
+        **(_NO_QUOTE if position.quote is None else _texts(_QUOTE, position.quote)),
+        **_progress_fields(position.progress),
+    }
+
+
+def changed_fields(before: Position, after: Position) -> dict[str, str]:
+    """What must be written to a hash that holds `before` so that it holds `after`, a position of the same book.
+
+    Values that were passed on are the same objects.
+    """
+    changed = {"applied": _id_text(after.applied)}
+    if _lifecycle(after) != _lifecycle(before):
+        changed |= _lifecycle_fields(after)
+    if after.holding is not before.holding:
+        changed |= _texts(_HOLDING, after.holding, before.holding)
+    if after.quote is not before.quote and after.quote is not None:
+        changed |= _texts(_QUOTE, after.quote, before.quote)
+    if after.progress is not before.progress:
+        changed |= _progress_fields(after.progress)
+    return changed
+
+
+def _texts(written: Mapping[str, Writer], after: Sequence[Any], before: Sequence[Any] | None = None) -> dict[str, str]:
+    """The fields of `after` that are others than `before`'s, by name; all without a `before`."""
+    old = before or repeat(_NOTHING)
+    triples = zip(written.items(), after, old, strict=False)
+    return {name: text(new) for (name, text), new, was in triples if new is not was}
+
+
+def _lifecycle(position: Position) -> tuple[object, ...]:
+    return position.epoch, position.banked_pnl, position.frozen, position.overrides
+
+
+def _lifecycle_fields(position: Position) -> dict[str, str]:
+    return {
         "epoch": str(position.epoch),
-        "qty": plain(holding.qty),
-        "avg_entry": plain(holding.avg_entry),
-        "base_qty": plain(holding.base_qty),
-        "risk_per_unit": plain(holding.risk_per_unit),
-        "realized_pnl": plain(holding.realized_pnl),
-        "fees": plain(holding.fees),
-        "opened_ms": str(holding.opened_ms),
-        "funding": plain(holding.funding),
-        "other_fees": _amounts_text(holding.other_fees),
-        "origin": holding.origin.value,
         "banked_pnl": plain(position.banked_pnl),
-        **_quote_fields(position.quote),
+        "frozen": position.frozen,
+        "overrides": position.overrides,
+    }
+
+
+def _id_text(entry_id: EntryId) -> str:
+    return f"{entry_id[0]}-{entry_id[1]}"
+
+
+def _progress_fields(progress: Progress) -> dict[str, str]:
+    return {
         "stop": _optional(progress.stop),
         "stop_qty": _optional(progress.stop_qty),
         "break_even": "1" if progress.break_even else "0",
@@ -50,9 +94,6 @@ def to_fields(position: Position) -> dict[str, str]:
         "reservations": _reservations_text(progress.reservations),
         "unanswered_ms": _unanswered_text(progress.reservations),
         "held": ",".join(f"{action}={reason}" for action, reason in progress.held),
-        "frozen": position.frozen,
-        "applied": f"{position.applied[0]}-{position.applied[1]}",
-        "overrides": position.overrides,
     }
 
 
@@ -96,17 +137,6 @@ def _holding(fields: Mapping[str, str]) -> Holding:
         other_fees=_amounts(fields["other_fees"]),
         origin=Origin(fields["origin"]),
     )
-
-
-def _quote_fields(quote: Quote | None) -> dict[str, str]:
-    if quote is None:
-        return {"mark": "", "mark_ms": "", "peak": "", "trough": ""}
-    return {
-        "mark": plain(quote.mark),
-        "mark_ms": str(quote.time_ms),
-        "peak": plain(quote.peak),
-        "trough": plain(quote.trough),
-    }
 
 
 def _quote(fields: Mapping[str, str]) -> Quote | None:
@@ -199,3 +229,19 @@ def _optional(value: Decimal | None) -> str:
 
 def _decimal(text: str) -> Decimal | None:
     return Decimal(text) if text else None
+
+
+_HOLDING: Final[Mapping[str, Writer]] = {
+    "qty": plain,
+    "avg_entry": plain,
+    "base_qty": plain,
+    "risk_per_unit": plain,
+    "realized_pnl": plain,
+    "fees": plain,
+    "opened_ms": str,
+    "funding": plain,
+    "other_fees": _amounts_text,
+    "origin": str,
+}
+_QUOTE: Final[Mapping[str, Writer]] = {"mark": plain, "mark_ms": str, "peak": plain, "trough": plain}
+"""How each value of a holding and of a quote is written, in the order in which they have them."""

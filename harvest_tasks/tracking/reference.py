@@ -7,7 +7,7 @@ from time import monotonic
 from typing import Any, Final
 
 from harvest_tasks import keys
-from harvest_tasks.connection import Client
+from harvest_tasks.connection import Client, Command, exchange, mapping
 from harvest_tasks.door.numbers import positive
 from harvest_tasks.door.refusal import Unusable
 from harvest_tasks.instruments import instrument_of
@@ -69,11 +69,13 @@ class Reference:
         return {symbol: known[symbol].rules for symbol in wanted}
 
     def _read(self, symbols: Sequence[str]) -> dict[str, Rules]:
-        with self._client.pipeline(transaction=False) as pipe:
-            for symbol in symbols:
-                pipe.hget(self._settings.marketstate_prefix + symbol, "atr")
-                pipe.hgetall(keys.overrides(symbol))
-            replies = [_checked(reply) for reply in pipe.execute(raise_on_error=False)]
+        commands: list[Command] = []
+        for symbol in symbols:
+            commands += (
+                ("HGET", self._settings.marketstate_prefix + symbol, "atr"),
+                ("HGETALL", keys.overrides(symbol)),
+            )
+        replies = [_checked(reply) for reply in exchange(self._client, commands)]
         return {symbol: self._rules(symbol, *replies[i * 2 : i * 2 + 2]) for i, symbol in enumerate(symbols)}
 
     def _rules(self, symbol: str, atr: Any, fields: Any) -> Rules:
@@ -83,7 +85,7 @@ class Reference:
         rules = replace(self._base, instrument=instrument, atr=_atr(atr))
         if fields is None:
             return not_a_hash(rules, keys.overrides(symbol))
-        return overridden(rules, settings.harvest_min_r, self._ladder, fields)
+        return overridden(rules, settings.harvest_min_r, self._ladder, mapping(fields)) if fields else rules
 
 
 def _checked(reply: Any) -> Any:

@@ -1,13 +1,13 @@
 """The way of input entries into the inboxes of their books: read by one watcher, moved in atomic batches."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
 from harvest_tasks import keys, script
-from harvest_tasks.connection import Client, unshaped
+from harvest_tasks.connection import Client, exchange, mapping
 from harvest_tasks.settings import Settings
 from harvest_tasks.tracking import wire
 from harvest_tasks.tracking.directions import (
@@ -58,7 +58,6 @@ class Route:
 
     def __init__(self, client: Client, settings: Settings) -> None:
         self._client = client
-        self._unshaped = unshaped(client, "XREADGROUP", "XAUTOCLAIM")
         self._source = settings.stream_execution_result
 
     def ensure_group(
@@ -89,17 +88,19 @@ class Route:
 
         Raises `InputGone` or `InputUnusable`.
         """
-        with self._unshaped.pipeline(transaction=True) as pipe:
-            pipe.xinfo_stream(self._source)
-            pipe.xinfo_groups(self._source)
-            pipe.hgetall(keys.CURSOR)
-            # fmt: off
-            pipe.execute_command(
-                "XREADGROUP", "GROUP", keys.GROUP, keys.CONSUMER, "COUNT", READ_BATCH, "STREAMS", self._source, ">"
-            )
-            # fmt: on
-            stream, groups, cursor, found = self._asked(pipe.execute)
-        standing = Standing.of(stream, _ours(groups), Cursor.of(cursor))
+        replies = exchange(
+            self._client,
+            [
+                ("MULTI",),
+                ("XINFO", "STREAM", self._source),
+                ("XINFO", "GROUPS", self._source),
+                ("HGETALL", keys.CURSOR),
+                ("XREADGROUP", "GROUP", keys.GROUP, keys.CONSUMER, "COUNT", READ_BATCH, "STREAMS", self._source, ">"),
+                ("EXEC",),
+            ],
+        )
+        stream, groups, cursor, found = self._asked(lambda: _executed(replies))
+        standing = Standing.of(mapping(stream), _ours(map(mapping, groups)), Cursor.of(mapping(cursor)))
         return found[0][1] if found else [], standing
 
     def claim(self) -> tuple[list[RawEntry], int]:
@@ -108,7 +109,8 @@ class Route:
         Raises `InputGone` or `InputUnusable`.
         """
         command = "XAUTOCLAIM", self._source, keys.GROUP, keys.CONSUMER, 0, "0-0", "COUNT", READ_BATCH
-        _, entries, deleted = self._asked(lambda: self._unshaped.execute_command(*command))
+        (reply,) = exchange(self._client, [command])
+        _, entries, deleted = self._asked(lambda: _unless_error(reply))
         return entries, len(deleted)
 
     def recount(self, standing: Standing, entries: Sequence[RawEntry]) -> None:
@@ -198,7 +200,13 @@ class Route:
             raise
 
 
-def _ours(groups: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+def _executed(replies: Sequence[Any]) -> list[Any]:
+    """What EXEC, the last of `replies`, says of each command. Raises the first error."""
+    *_, executed = [_unless_error(reply) for reply in replies]
+    return [_unless_error(reply) for reply in executed]
+
+
+def _ours(groups: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
     return next(group for group in groups if group["name"] == keys.GROUP)
 
 

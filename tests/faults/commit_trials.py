@@ -149,12 +149,10 @@ def a_command_that_is_not_allowed_leaves_all_as_it_was(client: Client) -> None:
         keys.WINDOW: ["LINDEX", "LSET", "LPUSH", "LTRIM"],
         out: ["SET"],
         SHADOW_STREAM: ["XADD"],
-        LIVE_STREAM: ["XADD"],
         keys.COUNTS: ["HINCRBY"],
         keys.DECISIONS: ["XADD"],
         keys.DEADLETTER: ["XADD"],
         keys.history(BOOK): ["LPUSH", "LTRIM"],
-        keys.lifecycles(BOOK): ["LPUSH", "LTRIM"],
         keys.HELD: ["ZREM"],
         INBOX: ["XTRIM", "XLEN"],
         keys.WAITING: ["SREM"],
@@ -167,6 +165,17 @@ def a_command_that_is_not_allowed_leaves_all_as_it_was(client: Client) -> None:
                 reply = _failing(rig, loaded, made)
             same(f"the reply without {command} {key}", reply, f"NOPERM {command} {key}")
             same("all there is", rig.snapshot(), before)
+
+
+def what_goes_live_and_what_closes_need_their_own(client: Client) -> None:
+    rig = Rig(client, **LIVE)
+    rig.route(*EVERYTHING)
+    loaded, made = rig.plan()
+    rig.know(commitment.call(loaded, made, rig.settings, HOLDER, NOW).keys)
+    lifecycles = keys.lifecycles(BOOK)
+    for command, key in (("XADD", LIVE_STREAM), ("XADD", SHADOW_STREAM), ("LPUSH", lifecycles), ("LTRIM", lifecycles)):
+        with rig.without(command, key):
+            same(f"the reply without {command} {key}", _failing(rig, loaded, made), f"NOPERM {command} {key}")
 
 
 def only_what_a_plan_needs_must_be_allowed(client: Client) -> None:
@@ -305,6 +314,7 @@ _HELD_BACK: Final[Sequence[tuple[Change, int, bool, int, Sequence[int]]]] = (
     (partial(_sent, [59_999] * 3), _AT, False, 2, ()),
     (partial(_sent, [0] * 3), _AT, False, 2, ()),
     (partial(_sent, [0, 0, 0, 0, 59_999]), _AT, False, 0, ()),
+    (partial(_sent, [0, 59_999, 59_999, 60_000, 60_001]), _AT, False, 2, ()),
     # After a time with a higher limit.
     (partial(_sent, [0] * 7), _AT, False, 0, ()),
     (partial(_marked_as_out, 0), _AT, False, 5, [0]),
@@ -335,6 +345,17 @@ def the_minute_is_remembered_and_no_more(client: Client) -> None:
         key = keys.dedup(intent.position_id, intent.action)
         same("the dedup key", client.get(key), intent.intent_id)
         assert DEDUP_TTL_SEC - 60 < client.ttl(key) <= DEDUP_TTL_SEC, client.ttl(key)
+
+
+def as_many_as_a_minute_allows_need_an_empty_one(client: Client) -> None:
+    for allowed, ages_ms, left in ((3, [60_000], None), (3, [59_999], 2), (2, [60_000], 2), (2, [59_999], 1)):
+        rig = Rig(client, HARVEST_MAX_ACTIONS_PER_MIN="5")
+        loaded, made = _three_intents(rig)
+        # Since it was planned, the limit was lowered.
+        rig.settings = rig.settings.model_copy(update={"harvest_max_actions_per_min": allowed})
+        _sent(ages_ms, client, made)
+        reply = Committed(0) if left is None else Revise(Guards(_AT, FRESH_MS, False, left), {})
+        same(f"the reply at {allowed} after {ages_ms}", rig.commit(loaded, made, _AT), reply)
 
 
 def without_intents_no_guard_holds_a_position_back(client: Client) -> None:
@@ -487,6 +508,7 @@ COMMIT: Final = (
     what_is_held_back_is_looked_at_again,
     a_plan_from_an_older_version_writes_nothing,
     the_minute_is_remembered_and_no_more,
+    as_many_as_a_minute_allows_need_an_empty_one,
     without_intents_no_guard_holds_a_position_back,
     trade_ids_are_kept_for_two_generations,
     newest_rows_come_first,
@@ -495,6 +517,7 @@ COMMIT: Final = (
     a_key_of_another_type_leaves_all_as_it_was,
     a_counter_that_is_no_number_leaves_all_as_it_was,
     a_command_that_is_not_allowed_leaves_all_as_it_was,
+    what_goes_live_and_what_closes_need_their_own,
     only_what_a_plan_needs_must_be_allowed,
     a_single_record_needs_its_stream,
     what_is_held_back_and_what_closes_need_their_sets,

@@ -44,6 +44,8 @@ SETTINGS: Final = {
     "PUBLISH_INTERVAL_SEC": "100",
     "SYNTHETIC_FALLBACK": "false",
     "WATCH_SLICE_SEC": "5",
+    # Here workers are what is harmed, so bells are rung for everything.
+    "WATCH_ANSWERS_UP_TO": "0",
     # What is decided must depend on the entries alone, or there is nothing to compare with.
     "HARVEST_REQUIRE_FRESH_SNAPSHOT_SEC": "3600",
     "HARVEST_MAX_ACTIONS_PER_MIN": "10000",

@@ -19,7 +19,7 @@ from faults import schedules
 from faults.arena import Arena
 from faults.crew import Site, spread
 from faults.invariants import Seen, Violation
-from faults.prepared import WATCHER, WORKER, Prepared, verdict
+from faults.prepared import ANSWERER, WATCHER, WORKER, Prepared, verdict
 from faults.report import Result
 from faults.scenarios import ALL
 from faults.schedules import Choice, Played
@@ -31,7 +31,8 @@ TITLE: Final = "interleavings"
 WORKERS: Final = (WORKER, WORKER)
 BOTH: Final = (WATCHER, WORKER)
 WATCHERS: Final = (WATCHER, WATCHER)
-THREES: Final = ((WATCHER, WORKER, WORKER), (WATCHER, WATCHER, WORKER))
+ANSWERING: Final = (ANSWERER, WORKER)
+THREES: Final = ((WATCHER, WORKER, WORKER), (WATCHER, WATCHER, WORKER), (ANSWERER, WATCHER, WORKER))
 SWITCHES: Final = {"on": Switch(("SET", "quantum:kill", "1"), True), "off": Switch(("DEL", "quantum:kill"), False)}
 
 SAMPLED: Final = 10_000
@@ -57,6 +58,7 @@ MORE: Final = (
     (4, BOTH, Budget(expiries=1)),
     (5, BOTH, Budget(expiries=1)),
     (1, WATCHERS, Budget(expiries=1)),
+    *((number, ANSWERING, Budget()) for number in (0, 1, 2)),
 )
 """Trees of some thousands of schedules, by the scenario's number; the last in the order of their size."""
 

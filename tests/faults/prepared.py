@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from math import inf
 from typing import Any, Final
 
@@ -20,7 +21,8 @@ from harvest_tasks.connection import Client
 from harvest_tasks.settings import Settings
 from harvest_tasks.watcher import watch
 
-WORKER, WATCHER = "worker", "watcher"
+WORKER, WATCHER, ANSWERER = "worker", "watcher", "answering watcher"
+WATCHERS: Final = frozenset((WATCHER, ANSWERER))
 SLICE: Final = 1.0
 """A watcher's, in reads."""
 ROUNDS: Final = 8
@@ -43,7 +45,7 @@ class Prepared:
     sent: int
 
     def work(self, role: str) -> Work:
-        return worker(self.settings) if role == WORKER else watcher(self.settings)
+        return worker(self.settings) if role == WORKER else watcher(self.settings, answers=role == ANSWERER)
 
 
 def worker(settings: Settings) -> Work:
@@ -55,11 +57,12 @@ def worker(settings: Settings) -> Work:
     return process
 
 
-def watcher(settings: Settings) -> Work:
-    """Watches for one slice."""
+def watcher(settings: Settings, *, answers: bool = False) -> Work:
+    """Watches for one slice; processes what it moved if it `answers`."""
 
     def look(client: Client) -> None:
-        watch(client, settings, SLICE, _no_bell)
+        answer = partial(_process, Brain(client, settings)) if answers else None
+        watch(client, settings, SLICE, _no_bell, answer=answer)
 
     return look
 
@@ -169,7 +172,7 @@ def _feed(client: Client, settings: Settings, ids: Sequence[str], entries: Seque
 
 def _bring(stage: Stage, settings: Settings, ids: Sequence[str], news: Sequence[Fields], roles: Sequence[str]) -> None:
     """News to where the roles find them: in the inbox for workers, and for each watcher one in the stream."""
-    routed = max(0, len(news) - roles.count(WATCHER))
+    routed = max(0, len(news) - sum(role in WATCHERS for role in roles))
     for entry_id, entry in zip(ids[:routed], news[:routed], strict=True):
         _feed(stage.client, settings, [entry_id], [entry])
         stage.direct(watcher(settings))
@@ -185,6 +188,10 @@ def _restoring(dumps: Client) -> Iterator[tuple[Any, ...]]:
 
 def _versions(client: Client) -> dict[str, int]:
     return {book: int(client.hget(keys.position(book), "version") or 0) for book in client.smembers(keys.BOOKS)}
+
+
+def _process(brain: Brain, books: Sequence[str]) -> None:
+    brain.process(books, inf)
 
 
 def _no_bell(_: Sequence[str]) -> None:

@@ -26,6 +26,9 @@ STEPS: Final = (
     "watch.move.before",
     "watch.run_all.before",
     "watch.move.after",
+    "watch.load.after",
+    "watch.commit.before",
+    "watch.commit.after",
     "watch.ring.after",
     "watch.renew.after",
     "watch.release.before",
@@ -50,7 +53,7 @@ def run(arena: Arena) -> Result:
     chosen = _drawn(arena, cases)
     took: list[float] = []
     trials = [
-        (partial(_trial, cases=share, took=took), {**environ, "WATCH_SLICE_SEC": "0.5"})
+        (partial(_trial, cases=share, took=took), {**environ, "WATCH_SLICE_SEC": "0.5", "WATCH_ANSWERS_UP_TO": "32"})
         for share, environ in zip(dealt(chosen, len(LANES), WORTH), LANES, strict=False)
     ]
     beside(arena, result, trials)

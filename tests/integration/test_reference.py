@@ -1,6 +1,6 @@
 """The rules of a symbol as a real server holds them: read together, remembered for a while, never in the way."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -8,8 +8,9 @@ import pytest
 from redis.exceptions import NoPermissionError
 
 from harvest_tasks import keys
-from harvest_tasks.connection import Client, connect
+from harvest_tasks.connection import Client, Command, connect, exchange
 from harvest_tasks.settings import Settings
+from harvest_tasks.tracking import reference as reference_module
 from harvest_tasks.tracking.reference import CACHE_SEC, Reference, base_rules
 
 NAMES = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
@@ -118,18 +119,17 @@ def test_keys_of_another_type_cost_their_symbol_its_own_rules_and_nobody_else_an
 
 
 def test_all_symbols_are_read_in_one_round_trip(redis: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[dict[str, Any]] = []
-    pipeline = redis.pipeline
+    sizes: list[int] = []
 
-    def counted(**options: Any) -> Any:
-        made.append(options)
-        return pipeline(**options)
+    def counted(client: Client, commands: Sequence[Command]) -> list[Any]:
+        sizes.append(len(commands))
+        return exchange(client, commands)
 
-    monkeypatch.setattr(redis, "pipeline", counted)
+    monkeypatch.setattr(reference_module, "exchange", counted)
     monkeypatch.setattr(redis, "execute_command", lambda *args, **_: pytest.fail(f"a round trip of its own: {args}"))
     reference = Reference(redis, settings())
     assert len(reference.rules([f"S{i}USDT" for i in range(500)])) == 500
-    assert made == [{"transaction": False}]
+    assert sizes == [1_000]
 
 
 def test_what_was_read_is_remembered_and_read_again_when_it_is_old(redis: Client, clock: Clock) -> None:

@@ -1,6 +1,5 @@
 """When a tracked position and the exchange's record of it differ; the numbers are those of `comparison`."""
 
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -114,7 +113,7 @@ def test_2_nothing_differs_from_what_is_not_known(tracked: Decimal, read: Readin
 
 
 def test_only_quantities_are_compared() -> None:
-    held = replace(position("1"), frozen="reason", banked_pnl=Decimal(7))
+    held = position("1")._replace(frozen="reason", banked_pnl=Decimal(7))
     assert compare(held, Record(BOOK, Decimal(1), Decimal(55), Decimal(50)), TOLERANCE, was_seen=False) == Agreement(
         BOOK, Decimal(1), Decimal(1)
     )

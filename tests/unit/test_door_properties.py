@@ -54,6 +54,7 @@ fills = st.builds(
     st.none() | on_grid,
     st.none() | on_grid,
     st.none() | st.decimals(-1000, 1000, places=12),
+    st.none(),
 )
 books = st.sampled_from([("BTCUSDT", ""), ("BTCUSDT:LONG", "LONG"), ("BTCUSDT:SHORT", "SHORT")])
 

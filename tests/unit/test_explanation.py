@@ -39,8 +39,8 @@ def test_a_rung_is_due_from_its_price_on_and_not_before(side, entry, r):
     (rung,) = told(position, the_rules=one_rung).rungs
     if rung.price is None:
         return
-    there = replace(position.quote, mark=rung.price)
-    short_of_it = replace(position.quote, mark=rung.price - position.holding.sign * GRID)
+    there = position.quote._replace(mark=rung.price)
+    short_of_it = position.quote._replace(mark=rung.price - position.holding.sign * GRID)
     assert due_rungs(position, there, one_rung)
     assert not due_rungs(position, short_of_it, one_rung)
 
@@ -101,7 +101,7 @@ def test_nothing_is_next_when_every_rung_is_spent_or_due():
 
 
 def test_guards_stand_whether_or_not_anything_is_due():
-    frozen = replace(opened(long_100()), frozen="looked wrong")
+    frozen = opened(long_100())._replace(frozen="looked wrong")
     shut = guards(killed=True, budget=0)
     assert told(frozen, shut).refusals == {Refusal.KILLED, Refusal.FROZEN, Refusal.RATE_LIMITED}
 

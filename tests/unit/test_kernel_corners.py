@@ -213,9 +213,9 @@ def test_exact_arithmetic_takes_and_gives_what_the_function_does():
 
 def test_adding_and_reducing_keep_what_they_do_not_touch():
     more = added(HOLDING, Decimal(2), Decimal(104))
-    assert more == replace(HOLDING, qty=Decimal(4), avg_entry=Decimal(102), base_qty=Decimal(5))
+    assert more == HOLDING._replace(qty=Decimal(4), avg_entry=Decimal(102), base_qty=Decimal(5))
     less = reduced(HOLDING, Decimal("0.5"), Decimal(110))
-    assert less == replace(HOLDING, qty=Decimal("1.5"), realized_pnl=Decimal(10))
+    assert less == HOLDING._replace(qty=Decimal("1.5"), realized_pnl=Decimal(10))
 
 
 def test_what_is_flat_has_no_sign():
@@ -271,8 +271,8 @@ def test_the_price_at_which_r_is_reached_counts_the_costs_in():
     costly = rules(cost_bps=Decimal(10))
     held = Holding(Decimal(2), Decimal(100), Decimal(2), Decimal(10))
     assert price_at(held, costly, Decimal("0.5")) == Decimal("105.1")
-    assert price_at(replace(held, qty=Decimal(-2)), costly, Decimal("0.5")) == Decimal("94.9")
-    position = replace(FLAT, holding=held, quote=Quote(Decimal("105.1"), 1, Decimal(1), Decimal(1)))
+    assert price_at(held._replace(qty=Decimal(-2)), costly, Decimal("0.5")) == Decimal("94.9")
+    position = FLAT._replace(holding=held, quote=Quote(Decimal("105.1"), 1, Decimal(1), Decimal(1)))
     assert r_multiple(position, costly) == Decimal("0.5")
 
 
@@ -391,7 +391,7 @@ def test_both_ends_of_a_range_are_in_it():
 def test_a_stop_that_is_behind_break_even_needs_no_move_and_may_trail():
     above = long_100(stop_loss=Decimal(90), atr=Decimal(1))
     position, _ = run([above, mark("104")], STOPS)
-    protected = replace(position, progress=replace(position.progress, stop=Decimal("100.5")))
+    protected = position._replace(progress=replace(position.progress, stop=Decimal("100.5")))
     quiet, _, _ = decide(protected, STOPS, guards())
     assert not quiet.progress.break_even
     moved, made = run([mark("105")], STOPS, position=protected)
@@ -465,7 +465,7 @@ def test_flat_and_said_to_be_flat_is_as_it_was():
 
 
 def test_a_record_with_an_id_of_its_own_is_the_newest_entry():
-    told = replace(adopt("1"), source_id="7-3")
+    told = adopt("1")._replace(source_id="7-3")
     assert apply(FLAT, told, RiskTerms()).applied == (7, 3)
 
 
