@@ -68,7 +68,7 @@ def _asked(inputs: Inputs, settings: Settings) -> tuple[Source, ...]:
 
 
 def _in_hedge_mode(inputs: Inputs) -> bool:
-    legs = (inputs.tracked[leg] for leg in symbols.legs(inputs.symbol))
+    legs = (inputs.tracked.get(leg) for leg in symbols.legs(inputs.symbol))
     return any(isinstance(leg, dict) and leg.get("qty", "0") != "0" for leg in legs)
 
 
