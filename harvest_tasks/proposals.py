@@ -1,6 +1,7 @@
 """The proposal tasks: calc-only. Nothing here can reach the code that writes intents.
 
-A cycle reads everything about its symbols in one round trip, computes, and publishes in one more.
+A cycle reads everything about its symbols in one round trip, or in two if some are tracked, computes, and publishes
+in one more.
 """
 
 from collections.abc import Iterator, Sequence
