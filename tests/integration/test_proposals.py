@@ -287,6 +287,16 @@ def test_a_closed_position_takes_its_proposal_with_it(redis: Client) -> None:
     assert only(cycle(redis)).reason is SkipReason.NO_POSITION
 
 
+def test_a_book_that_is_tracked_no_more_takes_its_proposal_with_it(redis: Client) -> None:
+    market_state(redis)
+    tracked_position(redis)
+    cycle(redis)
+    tracked_position(redis, qty="0")
+    redis.srem(keys.BOOKS, "BTCUSDT")
+    assert only(cycle(redis)).result is Result.REMOVED
+    assert not proposal(redis)
+
+
 def test_a_position_that_no_source_knows_any_more_takes_its_proposal_with_it(redis: Client) -> None:
     market_state(redis)
     position_hash(redis)
