@@ -1,9 +1,12 @@
 """The proposal tasks: calc-only. Nothing here can reach the code that writes intents.
 
-A cycle reads everything about its symbols in one round trip, computes, and publishes in one more.
+A cycle reads everything about its symbols in one round trip, or in two if some are tracked, computes, and publishes
+in one more.
 """
 
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from functools import lru_cache
 from itertools import groupby
 from typing import Any, cast
 
@@ -90,9 +93,13 @@ def _decision(sighting: Sighting, found: Inputs, settings: Settings, now: float)
         risk = markets.risk_proposal(found.risk)
     except Unusable as wrong:
         return _skipped(sighting.book, wrong.reason, wrong.detail)
-    theta = HarvestTheta(fallback_stop_pct=float(settings.fallback_stop_pct))
-    proposal = compute_harvest_proposal(sighting.position, market.state, risk, theta)
+    proposal = compute_harvest_proposal(sighting.position, market.state, risk, _theta(settings.fallback_stop_pct))
     return Publication(sighting.book, to_fields(sighting, market, proposal, now))
+
+
+@lru_cache(maxsize=1)
+def _theta(fallback_stop_pct: Decimal) -> HarvestTheta:
+    return HarvestTheta(fallback_stop_pct=float(fallback_stop_pct))
 
 
 def apply(client: Client, settings: Settings, decided: Sequence[Publication | Outcome], now: float) -> list[Outcome]:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from kernel.errors import InvalidNumber
 
+_NUMBER = (float, int)
+
 
 @dataclass(frozen=True, slots=True)
 class Range:
@@ -18,12 +20,12 @@ class Range:
         low, high = self.low, self.high
         for name in names:
             value = getattr(record, name)
-            if not (isinstance(value, (float, int)) and low <= value <= high):
+            if not (isinstance(value, _NUMBER) and low <= value <= high):
                 raise InvalidNumber(f"{name} must be a number from {low:g} to {high:g}, not {value!r}")
 
     def check_given(self, record: object, names: Iterable[str]) -> None:
         """`check` for attributes that may be None."""
-        self.check(record, (name for name in names if getattr(record, name) is not None))
+        self.check(record, [name for name in names if getattr(record, name) is not None])
 
 
 PRICE = Range(1e-12, 1e15)

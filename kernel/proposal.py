@@ -84,8 +84,8 @@ def compute_harvest_proposal(
 
 
 def _reasons(partial: HarvestAction, locked: bool, killers: KillComponents | None) -> Iterator[ReasonCode]:
-    if partial in _PARTIAL_CODES:
-        yield _PARTIAL_CODES[partial]
+    if code := _PARTIAL_CODES.get(partial):
+        yield code
     if locked:
         yield ReasonCode.PROFIT_LOCK
     if killers:

@@ -1,32 +1,36 @@
 --[[
-Publishes a book's proposal if it says something new, else only notes that it was looked at; or removes it.
-Whether it is new is decided against what Redis holds, so any number of workers may publish the same book.
+Publishes the proposals of some books, each by itself: one that says something new, else it is only noted that it was
+looked at; or removes it. Whether it is new is decided against what Redis holds, so any number of workers may publish
+the same book. A book that meets an error does not stop the others.
 
 A proposal is new when there is none, when its action, side or sources changed, when its stop appeared, vanished
 or moved by more than eps (relative), when its kill score moved by more than eps (absolute), or when the held one
 is too old.
 
-KEYS[1]  hash: the book's proposal
-KEYS[2]  stream of published proposals; not given when nothing is streamed
+KEYS[1..n]  hash: the proposal of each book
+KEYS[n+1]   stream of published proposals; not given when nothing is streamed
 
 ARGV[1]  now in unix seconds
 ARGV[2]  a proposal computed at or before this time is too old (as computed_at_utc, which sorts as text)
 ARGV[3]  eps
 ARGV[4]  lifetime of a proposal in ms
 ARGV[5]  length of the stream, approximate
-ARGV[6]  symbol, for the stream
-ARGV[7+] fields and values of the proposal; none: remove it
+ARGV[6]  JSON: for each of the n books a list of its symbol, then fields and values of the proposal, all text;
+         the symbol alone: remove the proposal
 
-Replies  published | unchanged | removed | absent | wrong_type (nothing was written)
+Reply  for each book: published | unchanged | removed | absent | wrong_type (nothing was written), or its error
 ]]
 
-local key, stream = KEYS[1], KEYS[2]
 local now, too_old, eps = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local lifetime_ms, stream_length, symbol = ARGV[4], ARGV[5], ARGV[6]
-local FIRST_FIELD = 7
-local removing = #ARGV < FIRST_FIELD
+local lifetime_ms, stream_length, rows = ARGV[4], ARGV[5], cjson.decode(ARGV[6])
+local stream = KEYS[#rows + 1]
 -- 0.501 - 0.5 is a few ulp above 0.001: a move of exactly eps is not more than eps.
 local allowed = eps * (1 + 1e-9)
+local FIRST_FIELD = 2
+local NAMES = {
+  'harvest_action', 'position_side', 'position_source', 'market_state_source',
+  'new_sl_proposed', 'kill_score', 'computed_at_utc',
+}
 
 local function has_type(name, wanted)
   local found = redis.call('TYPE', name).ok
@@ -44,29 +48,15 @@ local function stop_moved(old, new)
   return moved(old, new, allowed * math.abs(tonumber(old) or 0))
 end
 
-if not has_type(key, 'hash') then return 'wrong_type' end
-if stream and not has_type(stream, 'stream') then return 'wrong_type' end
-
-if removing then
-  return redis.call('DEL', key) == 1 and 'removed' or 'absent'
+local function held_at(key)
+  local held = {}
+  for i, value in ipairs(redis.call('HMGET', key, unpack(NAMES))) do
+    held[NAMES[i]] = value
+  end
+  return held
 end
 
-local fields, new = {}, {}
-for i = FIRST_FIELD, #ARGV, 2 do
-  fields[#fields + 1], fields[#fields + 2] = ARGV[i], ARGV[i + 1]
-  new[ARGV[i]] = ARGV[i + 1]
-end
-
-local NAMES = {
-  'harvest_action', 'position_side', 'position_source', 'market_state_source',
-  'new_sl_proposed', 'kill_score', 'computed_at_utc',
-}
-local held = {}
-for i, value in ipairs(redis.call('HMGET', key, unpack(NAMES))) do
-  held[NAMES[i]] = value
-end
-
-local function is_new()
+local function is_new(held, new)
   for i = 1, 4 do
     if held[NAMES[i]] ~= new[NAMES[i]] then return true end
   end
@@ -76,15 +66,35 @@ local function is_new()
   return computed <= too_old or computed > new.computed_at_utc
 end
 
-if not is_new() then
-  redis.call('HSET', key, 'last_update_epoch', now)
-  return 'unchanged'
+local function publish(key, row)
+  if not has_type(key, 'hash') then return 'wrong_type' end
+  if stream and not has_type(stream, 'stream') then return 'wrong_type' end
+
+  if #row < FIRST_FIELD then
+    return redis.call('DEL', key) == 1 and 'removed' or 'absent'
+  end
+
+  local new = {}
+  for i = FIRST_FIELD, #row, 2 do
+    new[row[i]] = row[i + 1]
+  end
+  if not is_new(held_at(key), new) then
+    redis.call('HSET', key, 'last_update_epoch', now)
+    return 'unchanged'
+  end
+
+  redis.call('DEL', key)
+  redis.call('HSET', key, unpack(row, FIRST_FIELD))
+  redis.call('PEXPIRE', key, lifetime_ms)
+  if stream then
+    redis.call('XADD', stream, 'MAXLEN', '~', stream_length, '*', 'symbol', unpack(row))
+  end
+  return 'published'
 end
 
-redis.call('DEL', key)
-redis.call('HSET', key, unpack(fields))
-redis.call('PEXPIRE', key, lifetime_ms)
-if stream then
-  redis.call('XADD', stream, 'MAXLEN', '~', stream_length, '*', 'symbol', symbol, unpack(fields))
+local replies = {}
+for i, row in ipairs(rows) do
+  local done, reply = pcall(publish, KEYS[i], row)
+  replies[i] = done and reply or redis.error_reply(reply)
 end
-return 'published'
+return replies

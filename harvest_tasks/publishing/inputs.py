@@ -1,9 +1,11 @@
-"""Everything that a cycle of proposals reads, in one round trip for all its symbols."""
+"""Everything that a cycle of proposals reads, in one round trip for all its symbols; in two if some are tracked."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
+from redis.client import Pipeline
 from redis.exceptions import ResponseError
 
 from harvest_tasks import keys, symbols
@@ -19,7 +21,7 @@ STREAM_DEPTH = 100
 class Inputs:
     """What Redis held about one symbol; an empty hash stands for a key that does not exist.
 
-    `streamed` is the symbol's newest entry in the execution stream, `tracked` holds a hash for each book.
+    `streamed` is the symbol's newest entry in the execution stream, `tracked` holds a hash for each tracked book.
     """
 
     symbol: str
@@ -32,39 +34,45 @@ class Inputs:
 
 def read(client: Client, settings: Settings, names: Sequence[str]) -> list[Inputs]:
     """The inputs of all symbols, in order. Raises redis-py's errors, except those of keys of a wrong type."""
+    if not names:
+        return []
+    books = [book for name in names for book in symbols.books(name)]
     with client.pipeline(transaction=False) as pipe:
         pipe.xrevrange(keys.STREAM_EXECUTION, count=STREAM_DEPTH)
+        pipe.smismember(keys.BOOKS, books)
         for name in names:
-            for key in _hash_keys(settings, name):
-                pipe.hgetall(key)
-        replies = iter([_checked(reply) for reply in pipe.execute(raise_on_error=False)])
-    newest = _Newest.of(next(replies))
-    return [_inputs(name, replies, newest) for name in names]
+            pipe.hgetall(settings.marketstate_prefix + name)
+            pipe.hgetall(settings.riskproposal_prefix + name)
+            pipe.hgetall(keys.position_state(name))
+        streamed, known, *hashes = _executed(pipe)
+    # When that set is another type of key, any book may be tracked.
+    suspects = books if isinstance(known, ResponseError) else list(compress(books, known))
+    newest, tracked = _Newest.of(streamed), _tracked(client, suspects)
+    return [
+        Inputs(name, market, risk, state, tracked.get(name, {}), newest.entry(name))
+        for name, market, risk, state in zip(names, hashes[::3], hashes[1::3], hashes[2::3], strict=True)
+    ]
 
 
-def _hash_keys(settings: Settings, name: str) -> Iterator[str]:
-    yield settings.marketstate_prefix + name
-    yield settings.riskproposal_prefix + name
-    yield keys.position_state(name)
-    yield from map(keys.position, symbols.books(name))
+def _tracked(client: Client, books: Iterable[str]) -> dict[str, dict[str, Reply]]:
+    """The hash of each of `books`, by symbol."""
+    with client.pipeline(transaction=False) as pipe:
+        for book in books:
+            pipe.hgetall(keys.position(book))
+        replies = _executed(pipe)
+    tracked: dict[str, dict[str, Reply]] = {}
+    for book, reply in zip(books, replies, strict=True):
+        tracked.setdefault(symbols.of_book(book), {})[book] = reply
+    return tracked
 
 
-def _inputs(name: str, replies: Iterator[Any], newest: "_Newest") -> Inputs:
-    return Inputs(
-        symbol=name,
-        market=next(replies),
-        risk=next(replies),
-        state=next(replies),
-        tracked={book: next(replies) for book in symbols.books(name)},
-        streamed=newest.entry(name),
-    )
-
-
-def _checked(reply: Any) -> Any:
-    """`reply`, which may be the error of a key of a wrong type; any other error is raised."""
-    if isinstance(reply, Exception) and not str(reply).startswith("WRONGTYPE"):
-        raise reply
-    return reply
+def _executed(pipe: Pipeline) -> list[Any]:
+    """The replies, which may be errors of keys of a wrong type; any other error is raised."""
+    replies = pipe.execute(raise_on_error=False)
+    for reply in replies:
+        if isinstance(reply, Exception) and not str(reply).startswith("WRONGTYPE"):
+            raise reply
+    return list(replies)
 
 
 @dataclass(frozen=True, slots=True)

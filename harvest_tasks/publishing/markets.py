@@ -32,7 +32,7 @@ class Market:
     source: MarketSource
 
 
-@in_range()
+@in_range
 def market(reply: Reply, *, invented: bool) -> Market:
     """The market state; for an `invented` position, neutral values when there is none."""
     found = fields(reply)
@@ -53,7 +53,7 @@ def _state(found: Fields) -> MarketState:
     )
 
 
-@in_range()
+@in_range
 def risk_proposal(reply: Reply) -> P1Proposal | None:
     found = fields(reply)
     if not found:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
 from harvest_tasks.publishing.markets import Market
@@ -49,10 +50,12 @@ def to_fields(held: Held, market: Market, proposal: HarvestProposal, now: float)
 
 
 def _text(value: float) -> str:
-    """Plain decimal text that reads back as the very same float."""
-    return plain(Decimal(repr(value)))
+    """Plain decimal text that reads back as the very same float; 0 has no sign."""
+    text = repr(value + 0.0)
+    return plain(Decimal(text)) if "e" in text else text.removesuffix(".0")
 
 
+@lru_cache(maxsize=8)
 def utc(now: float) -> str:
     """Whole seconds as `2026-01-23T14:30:00`, which sorts as text."""
     return datetime.fromtimestamp(int(now), UTC).strftime("%Y-%m-%dT%H:%M:%S")

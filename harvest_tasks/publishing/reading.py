@@ -1,10 +1,10 @@
 """Numbers in the hashes that other programs write: parsed once, refused with a reason, never guessed."""
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import TypeAlias
+from functools import wraps
+from typing import ParamSpec, TypeAlias, TypeVar
 
 from redis.exceptions import ResponseError
 
@@ -14,7 +14,10 @@ Fields: TypeAlias = Mapping[str, str]
 Reply: TypeAlias = Fields | ResponseError
 """A hash as it was read, or the error of reading a key of another type."""
 
-_NUMBER = re.compile(r"[+-]?[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?")
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_is_number = re.compile(r"[+-]?[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?").fullmatch
 _LONGEST = 64
 
 
@@ -47,13 +50,13 @@ def fields(reply: Reply) -> Fields:
     return reply
 
 
-def number(found: Fields, *names: str) -> float:
-    """The number under the first of `names` that is present."""
-    text = next((found[name] for name in names if found.get(name)), None)
-    if text is None:
-        raise Unusable(SkipReason.MISSING_NUMBER, f"{'|'.join(names)} is missing")
-    if len(text) > _LONGEST or not _NUMBER.fullmatch(text):
-        raise Unusable(SkipReason.BAD_NUMBER, f"{names[0]} is {text!a:.60}, not a number")
+def number(found: Fields, name: str, *others: str) -> float:
+    """The number under `name`, or else under the first of `others` that is present."""
+    text = found.get(name) or next(filter(None, map(found.get, others)), None)
+    if not text:
+        raise Unusable(SkipReason.MISSING_NUMBER, f"{'|'.join((name, *others))} is missing")
+    if len(text) > _LONGEST or not _is_number(text):
+        raise Unusable(SkipReason.BAD_NUMBER, f"{name} is {text!a:.60}, not a number")
     return float(text)
 
 
@@ -62,10 +65,14 @@ def optional_number(found: Fields, name: str) -> float | None:
     return number(found, name) if found.get(name) else None
 
 
-@contextmanager
-def in_range() -> Iterator[None]:
-    """Makes a value that the kernel refuses an unusable input. Works as a decorator, too."""
-    try:
-        yield
-    except KernelError as refusal:
-        raise Unusable(SkipReason.OUT_OF_RANGE, str(refusal)) from None
+def in_range(read: Callable[P, T]) -> Callable[P, T]:
+    """`read`, to which a value that the kernel refuses is an unusable input."""
+
+    @wraps(read)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return read(*args, **kwargs)
+        except KernelError as refusal:
+            raise Unusable(SkipReason.OUT_OF_RANGE, str(refusal)) from None
+
+    return checked

@@ -15,7 +15,7 @@ _SIDES = {
 }
 
 
-@in_range()
+@in_range
 def described(symbol: str, found: Fields) -> PositionSnapshot | None:
     """From another program's hash or stream entry.
 
@@ -41,7 +41,7 @@ def described(symbol: str, found: Fields) -> PositionSnapshot | None:
     )
 
 
-@in_range()
+@in_range
 def tracked(symbol: str, found: Fields, now: float) -> PositionSnapshot | None:
     """From the hash of a book that fills are folded into; `now` in unix seconds."""
     qty = number(found, "qty")

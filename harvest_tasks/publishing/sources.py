@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
-from harvest_tasks import symbols
 from harvest_tasks.publishing import snapshots
 from harvest_tasks.publishing.inputs import Inputs
 from harvest_tasks.publishing.reading import Reply, SkipReason, Unusable, fields
@@ -68,7 +67,7 @@ def _asked(inputs: Inputs, settings: Settings) -> tuple[Source, ...]:
 
 
 def _in_hedge_mode(inputs: Inputs) -> bool:
-    legs = (inputs.tracked[leg] for leg in symbols.legs(inputs.symbol))
+    legs = (reply for book, reply in inputs.tracked.items() if book != inputs.symbol)
     return any(isinstance(leg, dict) and leg.get("qty", "0") != "0" for leg in legs)
 
 

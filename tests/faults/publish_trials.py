@@ -5,6 +5,7 @@ from typing import Final
 from unittest.mock import patch
 
 import feeds
+from redis.exceptions import ResponseError
 
 from faults.commit_trials import nodes, same
 from harvest_tasks.connection import Client
@@ -124,6 +125,30 @@ def a_key_of_another_type_is_left_alone(client: Client) -> None:
         same("all there is", (client.keys(), client.get(wrong)), ([wrong], "another's"))
 
 
+def each_book_is_dealt_with_by_itself(client: Client) -> None:
+    client.flushall()
+    client.set(f"{KEY}X", "another's")
+    publish(client, settings(), [Publication(book, fields()) for book in ("BTCUSDTA", "BTCUSDTB")], NOW)
+    offers = [Publication(f"BTCUSDT{each}", fields()) for each in "AXC"]
+    replies = publish(client, settings(), [removal("BTCUSDTB"), *offers], NOW + 1)
+    same("the replies", replies, [Reply.REMOVED, UNCHANGED, Reply.WRONG_TYPE, PUBLISHED])
+    same("all there is", sorted(client.keys()), sorted([STREAM, *(f"{KEY}{each}" for each in "ACX")]))
+    same("the symbols", [entry["symbol"] for _, entry in client.xrange(STREAM)], [f"BTCUSDT{each}" for each in "ABC"])
+
+
+def an_error_of_one_does_not_stop_the_others(client: Client) -> None:
+    client.flushall()
+    client.xadd(STREAM, {"the last": "id"}, id=f"{2**64 - 1}-{2**64 - 1}")
+    offers = [Publication(book, fields()) for book in ("BTCUSDT", "BTCUSDTX")]
+    try:
+        replies = publish(client, settings(), offers, NOW)
+    except ResponseError as error:
+        assert "exhausted" in str(error), error
+    else:
+        raise AssertionError(replies)
+    same("all there is", sorted(client.keys()), sorted([STREAM, KEY, f"{KEY}X"]))
+
+
 def the_stream_is_not_kept_for_ever(client: Client) -> None:
     client.flushall()
     size = nodes(client, 1)
@@ -141,5 +166,7 @@ PUBLISH: Final = (
     a_removed_one_is_gone,
     nothing_is_streamed_unless_wanted,
     a_key_of_another_type_is_left_alone,
+    each_book_is_dealt_with_by_itself,
+    an_error_of_one_does_not_stop_the_others,
     the_stream_is_not_kept_for_ever,
 )

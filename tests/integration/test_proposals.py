@@ -287,6 +287,16 @@ def test_a_closed_position_takes_its_proposal_with_it(redis: Client) -> None:
     assert only(cycle(redis)).reason is SkipReason.NO_POSITION
 
 
+def test_a_book_that_is_tracked_no_more_takes_its_proposal_with_it(redis: Client) -> None:
+    market_state(redis)
+    tracked_position(redis)
+    cycle(redis)
+    tracked_position(redis, qty="0")
+    redis.srem(keys.BOOKS, "BTCUSDT")
+    assert only(cycle(redis)).result is Result.REMOVED
+    assert not proposal(redis)
+
+
 def test_a_position_that_no_source_knows_any_more_takes_its_proposal_with_it(redis: Client) -> None:
     market_state(redis)
     position_hash(redis)
@@ -408,6 +418,14 @@ def test_a_stream_key_of_another_type_concerns_only_who_needs_it(redis: Client) 
     assert broken.reason is SkipReason.WRONG_KEY_TYPE
 
 
+def test_tracked_books_are_found_though_the_set_of_them_is_lost_to_another_type(redis: Client) -> None:
+    market_state(redis)
+    tracked_position(redis, "BTCUSDT:SHORT", qty="-1")
+    redis.delete(keys.BOOKS)
+    redis.set(keys.BOOKS, "mine")
+    assert only(cycle(redis)).book == "BTCUSDT:SHORT"
+
+
 def test_a_cycle_tells_its_sums_in_one_line(redis: Client, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     for name in ("AAUSDT", "BBUSDT", "CCUSDT"):
@@ -468,6 +486,18 @@ def test_a_cycle_makes_three_round_trips_however_many_symbols_it_has(redis: Clie
     assert summary.computed == 50
     assert len(sent) == 3  # read, publish, and the sign of life
     assert sum(b"XREVRANGE" in bytes(chunk) for chunk in sent[0]) == 1
+
+
+def test_tracked_books_cost_one_more_round_trip_however_many_there_are(redis: Client, sent: list[Any]) -> None:
+    names = [f"COIN{n}" for n in range(50)]
+    for name in names:
+        market_state(redis, name)
+        tracked_position(redis, f"{name}:LONG")
+        tracked_position(redis, f"{name}:SHORT", qty="-1")
+    cycle(redis, "COIN1")
+    sent.clear()
+    assert cycle(redis, *names).computed == 100
+    assert len(sent) == 4
 
 
 def test_a_cycle_leaves_a_sign_of_life_even_when_nothing_changed(redis: Client) -> None:

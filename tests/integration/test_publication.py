@@ -5,10 +5,11 @@ from typing import cast
 
 import feeds
 import pytest
+from redis.exceptions import ResponseError
 
 from harvest_tasks import keys
 from harvest_tasks.connection import Client, connect
-from harvest_tasks.publishing.publication import Publication, Reply, publish, removal
+from harvest_tasks.publishing.publication import BOOKS_PER_CALL, Publication, Reply, publish, removal
 from harvest_tasks.settings import Settings
 
 SETTINGS = feeds.settings()
@@ -192,6 +193,25 @@ def test_one_books_wrong_key_does_not_stop_the_others(redis: Client) -> None:
     others = Publication("ETHUSDT", offered(feeds.NOW).fields)
     replies = publish(redis, SETTINGS, [others, offered(feeds.NOW)], feeds.NOW)
     assert replies == [Reply.WRONG_TYPE, Reply.PUBLISHED]
+
+
+def test_each_book_has_its_reply_however_many_there_are(redis: Client) -> None:
+    names = [f"COIN{n}" for n in range(2 * BOOKS_PER_CALL + 1)]
+    proposal = offered(feeds.NOW).fields
+    publish(redis, SETTINGS, [Publication(name, proposal) for name in names[::2]], feeds.NOW)
+    again = [Publication(name, proposal) for name in names[:-1]]
+    replies = publish(redis, SETTINGS, [*again, removal(names[-1])], feeds.NOW)
+    assert replies == [*[Reply.UNCHANGED, Reply.PUBLISHED] * BOOKS_PER_CALL, Reply.REMOVED]
+    assert len(redis.keys()) == len(again)
+
+
+def test_a_book_that_meets_an_error_does_not_stop_the_others(redis: Client) -> None:
+    redis.xadd(STREAM, {"the last": "id"}, id=f"{2**64 - 1}-{2**64 - 1}")
+    names = ["BTCUSDT", "ETHUSDT"]
+    publications = [Publication(name, offered(feeds.NOW).fields) for name in names]
+    with pytest.raises(ResponseError, match="exhausted"):
+        publish(redis, feeds.settings(enable_stream="true"), publications, feeds.NOW)
+    assert [feeds.proposal(redis, name) for name in names] == [offered(feeds.NOW).fields] * 2
 
 
 def test_of_many_workers_with_the_same_proposal_one_publishes(redis: Client, url: str) -> None:
