@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from time import monotonic, sleep
 from typing import Final
 
@@ -157,8 +158,11 @@ class Watcher:
     def _read(self, deadline: float) -> None:
         self.route.ensure_group(self.first_start, self._destroyed)
         self._take_over()
-        while (left := deadline - monotonic()) > 0:
+        left = inf
+        # However late the slice began, it reads once.
+        while left > 0:
             entries, standing = self.route.read()
+            left = deadline - monotonic()
             if standing.is_miscounted:
                 self._report(standing, entries)
             if entries:
@@ -166,10 +170,10 @@ class Watcher:
             elif not standing.is_at_the_end:
                 # All that was left of the stream has been deleted, and was told of.
                 self.route.recount(standing, entries)
-            elif self.lease.renew():
-                self.route.wait(standing.delivered_id, max(1, min(BLOCK_MS, int(left * 1000))))
-            else:
+            elif not self.lease.renew():
                 raise LeaseLost
+            elif left > 0:
+                self.route.wait(standing.delivered_id, max(1, min(BLOCK_MS, int(left * 1000))))
 
     def _take_over(self) -> None:
         """Move everything that is pending, whoever read it, in stream order."""

@@ -6,7 +6,7 @@ mode nobody fills intents, so a row says what was suggested. Pure.
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 from enum import StrEnum
 from typing import Any, Final
@@ -75,7 +75,8 @@ Row = Harvest | Lifecycle
 
 def written(row: Row) -> str:
     """`row` as JSON text; decimals are plain text in it."""
-    return json.dumps(asdict(row), separators=(",", ":"), default=_plain)
+    values = {name: getattr(row, name) for name in row.__slots__}
+    return json.dumps(values, separators=(",", ":"), default=_plain)
 
 
 def rows(before: Position, after: Position, entry: Entry) -> Iterator[Row]:

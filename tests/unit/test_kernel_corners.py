@@ -14,7 +14,7 @@ from kernel.entry import Adopt, Mark, Side
 from kernel.errors import InvalidLadder, InvalidNumber, InvalidTheta
 from kernel.guards import Refusal
 from kernel.harvest import due_harvest
-from kernel.holding import Holding, Origin, RiskTerms, added, adopted, reduced
+from kernel.holding import Holding, Origin, RiskTerms, added, adopted, charged, reduced
 from kernel.instrument import Instrument
 from kernel.intent import Intent, IntentKind, intent_id, reason_text
 from kernel.kill_score import kill_components
@@ -216,6 +216,11 @@ def test_adding_and_reducing_keep_what_they_do_not_touch():
     assert more == HOLDING._replace(qty=Decimal(4), avg_entry=Decimal(102), base_qty=Decimal(5))
     less = reduced(HOLDING, Decimal("0.5"), Decimal(110))
     assert less == HOLDING._replace(qty=Decimal("1.5"), realized_pnl=Decimal(10))
+
+
+def test_a_fee_touches_nothing_else():
+    assert charged(HOLDING, Decimal("0.25"), None) == HOLDING._replace(fees=HOLDING.fees + Decimal("0.25"))
+    assert charged(HOLDING, Decimal("0.25"), "BNB") == HOLDING._replace(other_fees=(("BNB", Decimal("1.25")),))
 
 
 def test_what_is_flat_has_no_sign():
