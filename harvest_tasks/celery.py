@@ -14,7 +14,7 @@ from celery import Celery
 from celery.signals import after_setup_logger, after_setup_task_logger, celeryd_after_setup
 
 from harvest_tasks.configuration import ROUTES, configuration
-from harvest_tasks.settings import Settings, SettingsError, current
+from harvest_tasks.settings import OVERRIDES, Settings, SettingsError, current
 
 TASK_MODULES: Final = tuple(dict.fromkeys(name.rpartition(".")[0] for name in ROUTES))
 
@@ -52,3 +52,6 @@ celeryd_after_setup.connect(_warn_of_shared_queue)
 
 app = Celery("harvest_tasks", include=TASK_MODULES)
 app.conf.update(configuration(_settings_or_exit()))
+for _name in OVERRIDES:
+    # Celery would obey these first, and they say the same at most, without the passwords of credentials.
+    os.environ.pop(_name, None)
