@@ -31,8 +31,6 @@ def connect(url: str) -> Client:
         socket_timeout=SOCKET_TIMEOUT_SEC,
         socket_connect_timeout=5.0,
         health_check_interval=0,
-        # A user with few rights may not introduce its library; each try would stand in the server's ACL LOG.
-        driver_info=None,
     )
 
 

@@ -52,7 +52,7 @@ def nothing_denied(client: Client) -> Iterator[None]:
 
 
 def _denied(client: Client) -> list[tuple[str, str, str]]:
-    """Who was refused what; Celery's connections introduce their library, are refused it, and go on."""
+    """Who was refused what; clients introduce their library, are refused it, and go on."""
     log: list[Any] = client.acl_log()
     refused = [(entry["username"], entry["context"], entry["object"]) for entry in log]
     return [each for each in refused if each[2] != "client|setinfo"]
