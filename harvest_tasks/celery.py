@@ -11,10 +11,11 @@ from logging import Logger, getLogger
 from typing import Any, Final
 
 from celery import Celery
-from celery.signals import after_setup_logger, after_setup_task_logger, celeryd_after_setup
+from celery.signals import after_setup_logger, after_setup_task_logger, celeryd_after_setup, worker_init
 
 from harvest_tasks.configuration import ROUTES, configuration
 from harvest_tasks.settings import OVERRIDES, Settings, SettingsError, current
+from harvest_tasks.transport import look_after_messages
 
 TASK_MODULES: Final = tuple(dict.fromkeys(name.rpartition(".")[0] for name in ROUTES))
 
@@ -49,6 +50,7 @@ def _warn_of_shared_queue(sender: str, instance: Any, **_: Any) -> None:
 after_setup_logger.connect(_set_level)
 after_setup_task_logger.connect(_set_level)
 celeryd_after_setup.connect(_warn_of_shared_queue)
+worker_init.connect(look_after_messages)
 
 app = Celery("harvest_tasks", include=TASK_MODULES)
 app.conf.update(configuration(_settings_or_exit()))
