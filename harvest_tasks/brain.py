@@ -13,6 +13,7 @@ from typing import Final
 
 from harvest_tasks.celery import app
 from harvest_tasks.connection import Client, shared
+from harvest_tasks.logs import Line
 from harvest_tasks.settings import Settings, current
 from harvest_tasks.tracking.commitment import Committed, Conflict, Revise
 from harvest_tasks.tracking.ledger import Ledger
@@ -20,6 +21,7 @@ from harvest_tasks.tracking.loading import Busy, Failed, Loaded
 from harvest_tasks.tracking.plan import Plan, plan
 from harvest_tasks.tracking.reference import Reference
 from kernel.guards import Guards
+from kernel.quantities import plain
 from kernel.rules import Rules
 
 log = logging.getLogger(__name__)
@@ -36,7 +38,7 @@ def process_fills(books: list[str]) -> None:
     """Bring `books` up to date with their inboxes."""
     tally, unfinished = this_brain().process(books, monotonic() + PATIENCE_SEC)
     if tally:
-        log.info("processed %s", " ".join(f"{name}={n}" for name, n in sorted(tally.items())))
+        log.debug(Line("processed", **dict(sorted(tally.items()))))
     ring(unfinished)
 
 
@@ -92,6 +94,7 @@ class Brain:
                 match outcome:
                     case Committed(left):
                         _count(tally, made)
+                        tell(loaded, made)
                         again += [loaded.book] if left else []
                     case Conflict():
                         self._ledger.unlock([loaded.book])
@@ -142,7 +145,7 @@ class Brain:
 
     def _report(self, failed: Failed, tally: Counter[str]) -> None:
         tally["failed"] += 1
-        log.error("book failed book=%s error=%s: %s", failed.book, type(failed.error).__name__, failed.error)
+        log.error(Line("book failed", book=failed.book, error=f"{type(failed.error).__name__}: {failed.error}"))
         self._ledger.unlock([failed.book])
 
 
@@ -155,3 +158,19 @@ def _count(tally: Counter[str], made: Plan) -> None:
     }
     counts |= Counter(f"held_{refusal.value}" for refusal in made.standing.values())
     tally.update({name: n for name, n in counts.items() if n})
+
+
+def tell(loaded: Loaded, made: Plan) -> None:
+    """A line for each thing that came of a book: what is held now, what the journal says, what could not be used.
+
+    Prices that change nothing are no news.
+    """
+    held, entry_id = made.position.holding, "{}-{}".format(*made.position.applied)
+    if held.qty != loaded.position.holding.qty:
+        facts = {"qty": plain(held.qty), "avg_entry": plain(held.avg_entry), "entry_id": entry_id}
+        log.info(Line("position", book=loaded.book, **facts))
+    for record in made.journal:
+        told = {name: value for name, value in record.items() if name not in ("decision", "cause")}
+        log.info(Line(record["decision"], **told, entry_id=record["cause"]))
+    for letter in made.deadletters:
+        log.warning(Line("deadletter", book=loaded.book, reason=letter.reason, entry_id=letter.source_id))

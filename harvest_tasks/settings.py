@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 
 from harvest_tasks.environ import contradictions, credentials, readers, redis_url, variables
 from harvest_tasks.instruments import InstrumentsError, Listings, read
+from harvest_tasks.logs import LogFormat
 from kernel.ladder import Basis, Ladder, Rung
 
 SERVER_PARTS: Final = ("redis_host", "redis_port", "redis_db")
@@ -88,6 +89,7 @@ class Settings(BaseModel):
     enable_stream: Flag = False
     stream_name: Key = "quantum:stream:harvest.proposal"
     log_level: Annotated[str, readers.choice(LOG_LEVELS)] = "INFO"
+    log_format: Annotated[LogFormat, readers.choice(LogFormat)] = LogFormat.TEXT
     adhoc_rate_limit: Annotated[str, readers.rate(slowest_per_minute=6)] = "120/m"
     """Of the calls one worker starts. A call that waited longer than Celery's visibility timeout would run twice."""
 
