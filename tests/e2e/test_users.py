@@ -102,6 +102,15 @@ def test_an_operator_kills_releases_and_tries_again(desk: Desk, environ_of: Envi
     wait_until(desk.live_intents, 10.0, "what was due")
 
 
+def test_who_may_not_turn_the_kill_switch_is_told_in_one_line(desk: Desk, environ_of: Environ) -> None:
+    done = subprocess.run(  # noqa: S603 - our own program
+        [HARVEST, "kill", "off"], env=environ_of("monitor"), capture_output=True, text=True, timeout=60.0, check=False
+    )
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert done.stderr.startswith("harvest: ")
+    desk.client.acl_log_reset()
+
+
 def test_killed_processes_are_followed_by_others_that_may_take_over(desk: Desk, programs: dict[str, Program]) -> None:
     desk.feed(BUY, price("101"))
     for name in ("fills", "beat"):

@@ -102,6 +102,7 @@ PROBES: dict[str, frozenset[str]] = {
     **dict.fromkeys(SERVER, NOBODY),
     **dict.fromkeys(chain(*map(ruining, (INPUT, INTENTS, SUGGESTIONS, KILL))), NOBODY),
     **dict.fromkeys(writing(KILL), NOBODY),
+    **dict.fromkeys((probe for probe in ruining(POSITION) if not probe.startswith("HSET")), NOBODY),
     # the input: written by two, read by the brain, repaired by the operator, cut by nobody
     f"XADD {INPUT} * a b": only("producer", "executor", "operator"),
     f"XTRIM {INPUT} MAXLEN 0": NOBODY,
