@@ -17,6 +17,8 @@ password_hash() {
 }
 
 script=
+# Names of users have no blanks.
+# shellcheck disable=SC2013
 for user in $(sed -n 's/^user \([^ ]*\) .*/\1/p' "$template"); do
   script="$script;s/#<$user>/#$(password_hash "$user")/"
 done
