@@ -61,6 +61,8 @@ class Brain:
     def __init__(self, client: Client, settings: Settings, now_ms: int | None = None) -> None:
         self._ledger = Ledger(client, settings, now_ms)
         self._reference = Reference(client, settings)
+        self._failing: dict[str, str] = {}
+        """What is wrong with each book that failed last time, so that it is said once."""
 
     def process(self, books: Sequence[str], deadline: float) -> tuple[Counter[str], list[str]]:
         """Apply all that waits for `books`. Returns what was done, and the books unfinished at `deadline`."""
@@ -95,6 +97,7 @@ class Brain:
                     case Committed(left):
                         _count(tally, made)
                         tell(loaded, made)
+                        self._failing.pop(loaded.book, None)
                         again += [loaded.book] if left else []
                     case Conflict():
                         self._ledger.unlock([loaded.book])
@@ -145,7 +148,10 @@ class Brain:
 
     def _report(self, failed: Failed, tally: Counter[str]) -> None:
         tally["failed"] += 1
-        log.error(Line("book failed", book=failed.book, error=f"{type(failed.error).__name__}: {failed.error}"))
+        problem = f"{type(failed.error).__name__}: {failed.error}"
+        if self._failing.get(failed.book) != problem:
+            log.error(Line("book failed", book=failed.book, problem=problem))
+        self._failing[failed.book] = problem
         self._ledger.unlock([failed.book])
 
 

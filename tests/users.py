@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harvest_tasks.connection import Client, connect
 from harvest_tasks.processes.embedded import EmbeddedServer
@@ -71,3 +72,10 @@ def guarded(executable: str, *options: str) -> Iterator[tuple[EmbeddedServer, Us
         users = Users.within(Path(directory))
         with EmbeddedServer(executable, options=[*users.options, *options]) as server:
             yield server, users
+
+
+def denied(owner: Client) -> list[tuple[str, str, str]]:
+    """Who was refused what, by the server's own list. Clients introduce their library, are refused that, and go on."""
+    log: list[Any] = owner.acl_log()
+    refused = [(entry["username"], entry["context"], entry["object"]) for entry in log]
+    return [each for each in refused if each[2] != "client|setinfo"]

@@ -23,7 +23,7 @@ from pytest_celery import (
     RedisTestBackend,
     RedisTestBroker,
 )
-from users import Users
+from users import Users, denied
 from waiting import wait_until
 
 from harvest_tasks import keys
@@ -263,6 +263,7 @@ def desk(
     assert_all_accounted_for(desk)
     ids = [intent["intent_id"] for intent in [*desk.suggestions(), *desk.live_intents()]]
     assert len(set(ids)) == len(ids)
+    assert denied(client) == []
 
 
 @pytest.fixture

@@ -1,11 +1,11 @@
 """Everything running as the users of systemd/users.acl: all of it works, and nobody tries what he may not do.
 
-`AS_USERS=1` runs the other modules of this folder that way, too, but for those that make one worker of all queues.
+`AS_USERS=1` runs the other modules of this folder that use the deployment of conftest.py that way, too.
 """
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from users import Users
 from waiting import wait_until
 
 from harvest_tasks import keys
-from harvest_tasks.connection import Client
 from harvest_tasks.processes.embedded import EmbeddedServer
 
 HARVEST = str(Path(sys.executable).with_name("harvest"))
@@ -41,21 +40,6 @@ def crew() -> dict[str, tuple[str, int]]:
 @pytest.fixture(scope="module")
 def deployment() -> dict[str, str]:
     return {"HARVEST_MODE": "live", "HARVEST_LIVE_CONFIRM": "yes", "ENABLE_STREAM": "true"}
-
-
-@pytest.fixture(autouse=True)
-def nothing_denied(client: Client) -> Iterator[None]:
-    """The server's own list of what it refused."""
-    client.acl_log_reset()
-    yield
-    assert _denied(client) == []
-
-
-def _denied(client: Client) -> list[tuple[str, str, str]]:
-    """Who was refused what; clients introduce their library, are refused it, and go on."""
-    log: list[Any] = client.acl_log()
-    refused = [(entry["username"], entry["context"], entry["object"]) for entry in log]
-    return [each for each in refused if each[2] != "client|setinfo"]
 
 
 def harvest(environ: dict[str, str], *arguments: str) -> str:
