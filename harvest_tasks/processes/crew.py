@@ -65,10 +65,9 @@ def beat() -> Child:
 
 
 def flower(port: int) -> Child:
-    """At the lowest priority: who watches must not delay what is watched. Asks for a password if it was given one."""
+    """At the lowest priority: who watches must not delay what is watched."""
     child = _celery("flower", "flower", f"--conf={FLOWER_CONF}", f"--port={port}")
-    environ = {"FLOWER_UNAUTHENTICATED": "yes", **child.environ}
-    return replace(child, argv=["nice", "-n", "19", *child.argv], environ=environ)
+    return replace(child, argv=["nice", "-n", "19", *child.argv])
 
 
 def command(name: str, *arguments: str) -> Child:
