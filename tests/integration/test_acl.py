@@ -3,12 +3,15 @@
 A probe is a command as one would type it. The table says who may; everybody else gets NOPERM.
 """
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import chain, product
 
 import pytest
+from cluster import inherited
 from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
-from users import ROLES, Users, guarded
+from users import ROLES, Users, denied, guarded
 
 from harvest_tasks.connection import Client, connect
 from harvest_tasks.processes.embedded import EmbeddedServer
@@ -255,3 +258,16 @@ def test_a_script_does_for_nobody_what_he_may_not_do_himself(
 
 def test_no_user_is_left_out_of_the_table(owner: Client) -> None:
     assert {*owner.acl_users()} == {*ROLES, "default"}
+
+
+@pytest.mark.parametrize("asking", ["operator", "flower"])
+def test_who_asks_workers_that_are_not_there_waits_in_vain_and_breaks_no_rule(
+    place: tuple[EmbeddedServer, Users], owner: Client, asking: str
+) -> None:
+    running, users = place
+    owner.acl_log_reset()
+    ping = [sys.executable, "-m", "celery", "--app=harvest_tasks", "inspect", "ping", "--timeout=2.5"]
+    environ = {**inherited(), **users.environ(running, asking)}
+    done = subprocess.run(ping, env=environ, capture_output=True, text=True, timeout=60.0, check=False)  # noqa: S603 - ours
+    assert "No nodes replied" in done.stderr
+    assert denied(owner) == []
