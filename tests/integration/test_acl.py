@@ -266,7 +266,7 @@ def test_who_asks_workers_that_are_not_there_waits_in_vain_and_breaks_no_rule(
 ) -> None:
     running, users = place
     owner.acl_log_reset()
-    ping = [sys.executable, "-m", "celery", "--app=harvest_tasks", "inspect", "ping", "--timeout=2.5"]
+    ping = [sys.executable, "-m", "celery", "--app=harvest_tasks", "inspect", "ping", "--timeout=0.5"]
     environ = {**inherited(), **users.environ(running, asking)}
     done = subprocess.run(ping, env=environ, capture_output=True, text=True, timeout=60.0, check=False)  # noqa: S603 - ours
     assert "No nodes replied" in done.stderr
