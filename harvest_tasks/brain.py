@@ -13,6 +13,7 @@ from typing import Final
 
 from harvest_tasks.celery import app
 from harvest_tasks.connection import Client, shared
+from harvest_tasks.logs import Line
 from harvest_tasks.settings import Settings, current
 from harvest_tasks.tracking.commitment import Committed, Conflict, Revise
 from harvest_tasks.tracking.ledger import Ledger
@@ -20,6 +21,7 @@ from harvest_tasks.tracking.loading import Busy, Failed, Loaded
 from harvest_tasks.tracking.plan import Plan, plan
 from harvest_tasks.tracking.reference import Reference
 from kernel.guards import Guards
+from kernel.quantities import plain
 from kernel.rules import Rules
 
 log = logging.getLogger(__name__)
@@ -38,7 +40,7 @@ def process_fills(books: list[str]) -> None:
     """Bring `books` up to date with their inboxes."""
     tally, unfinished = this_brain().process(books, monotonic() + PATIENCE_SEC)
     if tally:
-        log.info("processed %s", " ".join(f"{name}={n}" for name, n in sorted(tally.items())))
+        log.debug(Line("processed", **dict(sorted(tally.items()))))
     ring(unfinished)
 
 
@@ -67,6 +69,8 @@ class Brain:
     def __init__(self, client: Client, settings: Settings, now_ms: int | None = None) -> None:
         self._ledger = Ledger(client, settings, now_ms)
         self._reference = Reference(client, settings)
+        self._failing: dict[str, str] = {}
+        """What is wrong with each book that failed last time, so that it is said once."""
 
     def process(self, books: Sequence[str], deadline: float) -> tuple[Counter[str], list[str]]:
         """Apply all that waits for `books`. Returns what was done, and the books unfinished at `deadline`."""
@@ -100,6 +104,8 @@ class Brain:
                 match outcome:
                     case Committed(left):
                         _count(tally, made)
+                        tell(loaded, made)
+                        self._failing.pop(loaded.book, None)
                         again += [loaded.book] if left else []
                     case Conflict():
                         self._ledger.unlock([loaded.book])
@@ -150,7 +156,10 @@ class Brain:
 
     def _report(self, failed: Failed, tally: Counter[str]) -> None:
         tally["failed"] += 1
-        log.error("book failed book=%s error=%s: %s", failed.book, type(failed.error).__name__, failed.error)
+        problem = f"{type(failed.error).__name__}: {failed.error}"
+        if self._failing.get(failed.book) != problem:
+            log.error(Line("book failed", book=failed.book, problem=problem))
+        self._failing[failed.book] = problem
         self._ledger.unlock([failed.book])
 
 
@@ -163,3 +172,19 @@ def _count(tally: Counter[str], made: Plan) -> None:
     }
     counts |= Counter(f"held_{refusal.value}" for refusal in made.standing.values())
     tally.update({name: n for name, n in counts.items() if n})
+
+
+def tell(loaded: Loaded, made: Plan) -> None:
+    """A line for each thing that came of a book: what is held now, what the journal says, what could not be used.
+
+    Prices that change nothing are no news.
+    """
+    held, entry_id = made.position.holding, "{}-{}".format(*made.position.applied)
+    if held.qty != loaded.position.holding.qty:
+        facts = {"qty": plain(held.qty), "avg_entry": plain(held.avg_entry), "entry_id": entry_id}
+        log.info(Line("position", book=loaded.book, **facts))
+    for record in made.journal:
+        told = {name: value for name, value in record.items() if name not in ("decision", "cause")}
+        log.info(Line(record["decision"], **told, entry_id=record["cause"]))
+    for letter in made.deadletters:
+        log.warning(Line("deadletter", book=loaded.book, reason=letter.reason, entry_id=letter.source_id))

@@ -11,10 +11,12 @@ from logging import Logger, getLogger
 from typing import Any, Final
 
 from celery import Celery
-from celery.signals import after_setup_logger, after_setup_task_logger, celeryd_after_setup
+from celery.signals import after_setup_logger, after_setup_task_logger, celeryd_after_setup, worker_init
 
 from harvest_tasks.configuration import ROUTES, configuration
-from harvest_tasks.settings import Settings, SettingsError, current
+from harvest_tasks.logs import formatter
+from harvest_tasks.settings import OVERRIDES, Settings, SettingsError, current
+from harvest_tasks.transport import look_after_messages
 
 TASK_MODULES: Final = tuple(dict.fromkeys(name.rpartition(".")[0] for name in ROUTES))
 
@@ -31,10 +33,12 @@ def _settings_or_exit() -> Settings:
         raise SystemExit(os.EX_CONFIG) from None
 
 
-def _set_level(logger: Logger, **_: Any) -> None:
-    """LOG_LEVEL decides, whatever `--loglevel` says or leaves out."""
+def _set_up(logger: Logger, **_: Any) -> None:
+    """LOG_LEVEL and LOG_FORMAT decide, whatever Celery's own options say or leave out."""
     level = current().log_level
     logger.setLevel(level)
+    for handler in logger.handlers:
+        handler.setFormatter(formatter(current().log_format))
     for name in CHATTER:
         getLogger(name).setLevel("DEBUG" if level == "DEBUG" else "WARNING")
 
@@ -46,9 +50,13 @@ def _warn_of_shared_queue(sender: str, instance: Any, **_: Any) -> None:
         getLogger(__name__).warning("%s: calls held by ADHOC_RATE_LIMIT will delay %s", sender, others)
 
 
-after_setup_logger.connect(_set_level)
-after_setup_task_logger.connect(_set_level)
+after_setup_logger.connect(_set_up)
+after_setup_task_logger.connect(_set_up)
 celeryd_after_setup.connect(_warn_of_shared_queue)
+worker_init.connect(look_after_messages)
 
 app = Celery("harvest_tasks", include=TASK_MODULES)
 app.conf.update(configuration(_settings_or_exit()))
+for _name in OVERRIDES:
+    # Celery would obey these first, and they say the same at most, without the passwords of credentials.
+    os.environ.pop(_name, None)

@@ -36,8 +36,6 @@ RESULT_LIFETIME_SEC: Final = 300
 # By its alias: Celery's `broker_transport` would not hold for redis+socket://, and would stand in every URL it shows.
 TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "harvest_tasks.transport:Transport"))
 
-LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(processName)s %(name)s: %(message)s"
-
 
 def configuration(settings: Settings) -> dict[str, Any]:
     """Everything the app is told, as Celery's settings."""
@@ -141,8 +139,6 @@ def _worker() -> dict[str, Any]:
         # A task that goes on without its broker ends by itself; its message comes again and finds the work done.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_hijack_root_logger": True,
-        "worker_log_format": LOG_FORMAT,
-        "worker_task_log_format": LOG_FORMAT,
     }
 
 

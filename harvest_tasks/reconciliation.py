@@ -8,6 +8,7 @@ import logging
 from harvest_tasks import brain
 from harvest_tasks.celery import app
 from harvest_tasks.connection import shared
+from harvest_tasks.logs import Line
 from harvest_tasks.reconciling.suspicion import reconcile
 from harvest_tasks.settings import current
 
@@ -19,5 +20,5 @@ def reconcile_positions() -> None:
     """Compare once, and freeze what differs for the second time."""
     settings = current()
     found = reconcile(shared(settings.redis_url), settings)
-    log.info("reconciled %s", " ".join(f"{name}={n}" for name, n in found.counts.items()))
+    log.debug(Line("reconciled", **found.counts))
     brain.ring(found.frozen)

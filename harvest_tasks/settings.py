@@ -13,8 +13,9 @@ from typing import Annotated, Any, Final, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from harvest_tasks.environ import contradictions, readers, redis_url, variables
+from harvest_tasks.environ import contradictions, credentials, readers, redis_url, variables
 from harvest_tasks.instruments import InstrumentsError, Listings, read
+from harvest_tasks.logs import LogFormat
 from kernel.ladder import Basis, Ladder, Rung
 
 SERVER_PARTS: Final = ("redis_host", "redis_port", "redis_db")
@@ -88,6 +89,7 @@ class Settings(BaseModel):
     enable_stream: Flag = False
     stream_name: Key = "quantum:stream:harvest.proposal"
     log_level: Annotated[str, readers.choice(LOG_LEVELS)] = "INFO"
+    log_format: Annotated[LogFormat, readers.choice(LogFormat)] = LogFormat.TEXT
     adhoc_rate_limit: Annotated[str, readers.rate(slowest_per_minute=6)] = "120/m"
     """Of the calls one worker starts. A call that waited longer than Celery's visibility timeout would run twice."""
 
@@ -134,9 +136,10 @@ class Settings(BaseModel):
         known = {field.upper() for field in cls.model_fields}
         given = {name: environ[name] for name in sorted(known & set(environ))}
         damaged = variables.damaged(given)
-        lines = [*variables.unknown(environ, known), *damaged.values()]
+        lines = [*variables.unknown(environ, known), *damaged.values(), *credentials.unusable(given, environ)]
+        whole = credentials.completed(given, environ)
         try:
-            settings = cls.model_validate({n.lower(): text for n, text in given.items() if n not in damaged})
+            settings = cls.model_validate({n.lower(): text for n, text in whole.items() if n not in damaged})
         except ValidationError as error:
             # What contradicts what is only worth saying of values that were all read.
             raise SettingsError("\n".join([*lines, *_lines(error, given, contradictions=not lines)])) from None
@@ -210,7 +213,8 @@ def _field_lines(detail: ErrorDetails, given: Mapping[str, str]) -> Iterator[str
 
 def _overridden(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
     for name, field in OVERRIDES.items():
-        if name in environ and environ[name] != getattr(settings, field):
+        # Also equal is what a credential completed: Celery's command copies BROKER_URL there.
+        if name in environ and environ[name] not in (getattr(settings, field), environ.get(field.upper())):
             yield variables.line(name, environ[name], f"Celery would obey it instead of {field.upper()}; unset it")
 
 

@@ -15,6 +15,7 @@ from harvest_tasks.brain import ring, this_brain
 from harvest_tasks.celery import app
 from harvest_tasks.clock import server_ms
 from harvest_tasks.connection import Client, shared
+from harvest_tasks.logs import Line
 from harvest_tasks.reconciling import adoption, suspicion
 from harvest_tasks.settings import Settings, current
 from harvest_tasks.symbols import of_book
@@ -59,7 +60,7 @@ def evaluate_positions() -> None:
     ring(unfinished)
     summary.update({_told(name): n for name, n in tally.items() if n})
     if summary:
-        log.info("evaluated %s", " ".join(f"{name}={n}" for name, n in sorted(summary.items())))
+        log.debug(Line("evaluated", **dict(sorted(summary.items()))))
 
 
 def sweep(client: Client, settings: Settings) -> Counter[str]:

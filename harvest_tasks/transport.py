@@ -21,15 +21,32 @@ LOOK_AGAIN_SEC: Final = 0.05
 Server = tuple[str | None, int | None, str | None]
 _away_since: dict[Server, float | None] = {}
 """Monotonic times of the servers that this process was ever connected to; None while they are there."""
+_is_worker = False
+
+
+def look_after_messages(**_: Any) -> None:
+    """This process is a worker."""
+    global _is_worker
+    _is_worker = True
+
+
+class QoS(redis.QoS):
+    """Looks after the messages of dead workers in workers alone: who only watches or rings may lack the rights."""
+
+    def restore_visible(self, *args: Any, **options: Any) -> None:
+        if _is_worker:
+            super().restore_visible(*args, **options)  # type: ignore[no-untyped-call]  # kombu is typed only in part
 
 
 class Channel(redis.Channel):
     """Finds out while it is open what it needs when it is closed."""
 
+    QoS = QoS
+
     def __init__(self, connection: Any, **options: Any) -> None:
         self._declared = connection.state
         self._servers: dict[bool, dict[str, Any]] = {}
-        super().__init__(connection, **options)  # type: ignore[no-untyped-call]  # kombu is typed only in part
+        super().__init__(connection, **options)  # type: ignore[no-untyped-call]  # the same
         self._connparams()
 
     @property

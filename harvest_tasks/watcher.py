@@ -24,6 +24,7 @@ from harvest_tasks import brain, keys
 from harvest_tasks.celery import app
 from harvest_tasks.clock import server_ms
 from harvest_tasks.connection import Client, shared
+from harvest_tasks.logs import Line
 from harvest_tasks.reconciling import adoption
 from harvest_tasks.settings import Settings, current
 from harvest_tasks.tracking import controls
@@ -187,7 +188,7 @@ class Watcher:
             if isinstance(moved, Deposed):
                 raise LeaseLost
             if isinstance(moved, Moved):
-                log.info("took over pending entries count=%d", moved.count)
+                log.info(Line("took over pending entries", count=moved.count))
                 self.bells.tell(moved)
 
     def _move(self, entries: list[RawEntry], read: int | None) -> None:
@@ -211,5 +212,6 @@ class Watcher:
 
     def _lost(self, count: int, why: str) -> None:
         books = controls.freeze_all(self.client, count, why, server_ms(self.client))
-        log.error("input lost: %s; books frozen: %d; once positions are right, harvest release --all", why, len(books))
+        mend = "once positions are right, harvest release --all"
+        log.error(Line("input lost", lost=count, why=why, frozen=len(books), mend=mend))
         self.bells.ring(books)

@@ -172,11 +172,13 @@ def server_program(server: EmbeddedServer, directory: Path) -> Program:
     )
 
 
-def worker_program(name: str, queues: str, slots: int, environ: Mapping[str, str], directory: Path) -> Program:
+def worker_program(
+    name: str, queues: str, slots: int, environ: Mapping[str, str], directory: Path, *options: str
+) -> Program:
     """`celery worker` on `queues` with a pool of `slots` processes; its node is `name@<the first of its id>`."""
     argv = [*_celery("worker"), f"--queues={queues}", f"--concurrency={slots}", "--pool=prefork"]
     program = Program(name, argv, environ, directory / f"{name}.log", ready=lambda it: b"ready." in it.logs())
-    argv += [f"--hostname={name}@{program.id[:12]}", "--without-gossip", "--without-mingle"]
+    argv += [f"--hostname={name}@{program.id[:12]}", "--without-gossip", "--without-mingle", *options]
     return program
 
 

@@ -1,6 +1,5 @@
 """`harvest paper`: the reference executor as a process of its own."""
 
-import logging
 import signal
 from collections.abc import Callable
 from decimal import Decimal
@@ -8,10 +7,10 @@ from decimal import Decimal
 import click
 
 from harvest_tasks.commands.server import reached
+from harvest_tasks.logs import begin
 from harvest_tasks.paper.execution import Terms
 from harvest_tasks.paper.executor import Paper
 
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 SHARE = click.FloatRange(0, 1)
 
 
@@ -43,7 +42,7 @@ def paper(slippage_bps: float, fee_bps: float, reject_share: float, ignore_share
         raise click.UsageError("--reject-share and --ignore-share sum to more than 1")
     terms = Terms(Decimal(repr(slippage_bps)), Decimal(repr(fee_bps)), reject_share, ignore_share, seed)
     with reached() as (settings, client):
-        logging.basicConfig(level=settings.log_level, format=LOG_FORMAT)
+        begin(settings.log_level, settings.log_format)
         executor = Paper(client, settings, terms)
         # Before anything else: a wrong address is said at once, not waited for.
         executor.ensure_group()

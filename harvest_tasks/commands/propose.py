@@ -3,7 +3,6 @@
 import logging
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,13 +17,13 @@ from harvest_tasks.clock import server_now
 from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json
 from harvest_tasks.commands.wording import figure, r_text, score
 from harvest_tasks.connection import Client, connect
+from harvest_tasks.logs import begin
 from harvest_tasks.proposals import ALL, run_cycle
 from harvest_tasks.publishing.cycle import CycleSummary, Outcome
 from harvest_tasks.settings import PositionSource, Settings
 
 log = logging.getLogger(__name__)
 
-LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 COLUMNS: Final = (
     Column("Book"),
     Column("Result"),
@@ -52,7 +51,7 @@ def propose(once: bool, symbols: str | None, position_source: str | None, as_jso
     Calc-only: a proposal is never an order. Log lines go to stderr.
     """
     settings = _settings(SYMBOLS=symbols, POSITION_SOURCE=position_source)
-    logging.basicConfig(level=settings.log_level, format=LOG_FORMAT, stream=sys.stderr)
+    begin(settings.log_level, settings.log_format)
     client = connect(settings.redis_url)
     try:
         if once:

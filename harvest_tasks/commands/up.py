@@ -42,6 +42,8 @@ def up(flower: bool, flower_port: int | None, workers: int) -> None:
     SIGTERM or Ctrl-C stops everything; a second one does so at once (exit code 4).
     """
     port = (flower_port or _default_flower_port()) if flower else None
+    # Whoever starts all of it by hand may look at it; a password that is given is asked for all the same.
+    os.environ.setdefault("FLOWER_UNAUTHENTICATED", "yes")
     with ExitStack() as stack:
         server = None if _is_server_given() else stack.enter_context(closing(EmbeddedServer()))
         settings = _settings(server)

@@ -7,7 +7,7 @@ redis-py takes `redis://`, `rediss://` and `unix:///path?db=1`. Kombu and Celery
 import re
 from dataclasses import dataclass, replace
 from typing import Final
-from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
 
 DATA_FORMS: Final = {"redis": (), "rediss": (), "unix": ("db",)}
 """Schemes for redis-py and what may follow the question mark besides TLS files."""
@@ -88,6 +88,18 @@ def next_database(url: str) -> RedisUrl:
     return replace(address, db=address.db + 1).for_celery()
 
 
+def lacks_password(text: str) -> bool:
+    """Whether `text` is a URL that names a user and no password."""
+    login = _login(text)
+    return bool(login) and ":" not in login
+
+
+def with_password(text: str, password: bytes) -> str:
+    """`text`, which lacks it, with the password of its user."""
+    login = _login(text)
+    return text.replace(f"//{login}@", f"//{login}:{quote(password, safe='')}@", 1)
+
+
 def parse(text: str, forms: dict[str, tuple[str, ...]] = DATA_FORMS) -> Address:
     """Raises ValueError, whose message never holds a part of `text`."""
     scheme, found, _ = text.partition("://")
@@ -120,6 +132,14 @@ def _split(text: str) -> SplitResult:
         return urlsplit(text)
     except ValueError:
         raise ValueError("must name a host, or an IPv6 address in brackets") from None
+
+
+def _login(text: str) -> str:
+    """What stands before the @; nothing of what is no URL."""
+    try:
+        return _split(text).netloc.rpartition("@")[0]
+    except ValueError:
+        return ""
 
 
 def _query(parts: SplitResult, allowed: tuple[str, ...]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError, ResponseError, WatchError
 
 from harvest_tasks import keys
 from harvest_tasks.connection import Client
+from harvest_tasks.logs import Line
 from harvest_tasks.paper.execution import Answer, Execution, Terms, execute
 from harvest_tasks.paper.order import BadOrder, Order, parse
 from harvest_tasks.settings import Settings
@@ -83,12 +84,12 @@ class Paper:
         try:
             order = parse(fields)
         except BadOrder as flaw:
-            log.warning("not an intent entry=%s: %s", entry_id, flaw)
+            log.warning(Line("not an intent", entry_id=entry_id, why=flaw))
             return self._acknowledge(entry_id, Answer.MALFORMED)
         if order.dry_run:
             return self._acknowledge(entry_id, Answer.SHADOW)
         if order.intent_type.moves_stop:
-            log.info("stop noted intent=%s book=%s stop=%s", order.intent_id, order.book, order.stop_price)
+            log.info(Line("stop noted", **_named(order, entry_id), stop=order.stop_price))
             return self._acknowledge(entry_id, Answer.STOP_NOTED)
         return self._execute(entry_id, order)
 
@@ -109,7 +110,7 @@ class Paper:
                     pipe.execute()
                 except WatchError:
                     continue
-            log.info("%s intent=%s entry=%s", done.answer, order.intent_id, done.entry)
+            log.info(Line(done.answer, **_named(order, entry_id), result=done.entry))
             return done.answer
 
     def _look(self, pipe: Any, order: Order) -> Execution:
@@ -128,6 +129,10 @@ class Paper:
             pipe.xadd(self._results, done.entry, maxlen=RESULTS_MAXLEN, approximate=True)
         pipe.hincrby(keys.COUNTS, f"paper:{done.answer}", 1)
         pipe.xack(self._intents, keys.PAPER_GROUP, entry_id)
+
+
+def _named(order: Order, entry_id: str) -> dict[str, str]:
+    return {"intent_id": order.intent_id, "book": order.book, "entry_id": entry_id}
 
 
 def _read(book: str, fields: Fields) -> Position | None:

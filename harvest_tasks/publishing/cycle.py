@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from harvest_tasks.logs import Line
 from harvest_tasks.publishing.reading import SkipReason
 from harvest_tasks.publishing.sources import Source
 
@@ -21,6 +22,25 @@ class Result(StrEnum):
     UNCHANGED = "unchanged"
     REMOVED = "removed"
     SKIPPED = "skipped"
+
+
+class Told:
+    """What this process has warned of, so that it warns of it again only when it changed or was gone for a while."""
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[str, str], str] = {}
+
+    def news(self, kind: str, flaws: Mapping[str, str]) -> list[str]:
+        """Those of `flaws`, by book, that are others than last time; an empty one is none."""
+        fresh = [flaw for book, flaw in flaws.items() if flaw and self._last.get((kind, book)) != flaw]
+        self._last |= {(kind, book): flaw for book, flaw in flaws.items()}
+        return fresh
+
+    def forget(self) -> None:
+        self._last.clear()
+
+
+told = Told()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +96,36 @@ class CycleSummary:
         }
 
     def report(self) -> None:
-        """One line for the cycle; a warning for each thing that an operator should look at."""
-        log.info("proposals: %s", self.line())
+        """A line for each proposal that changed; a warning for each thing that an operator should look at, said once
+        until it changes, but for invented positions.
+        """
+        log.debug("proposals: %s", self.line())
+        for outcome in self.outcomes:
+            if outcome.result in (Result.PUBLISHED, Result.REMOVED):
+                log.info(Line(f"proposal {outcome.result}", book=outcome.book, **_gist(outcome.fields)))
         if self.synthetic:
             log.warning("proposals for invented positions: %s", _listed(self.synthetic))
-        if self.stale:
-            log.warning("market states too old or without a true time: %s", _listed(self.stale))
-        unusable = [f"{o.book} {o.reason} ({o.detail})" for o in self.outcomes if o.detail]
+        known = set(self.stale)
+        stale = told.news("stale", {o.symbol: o.symbol if o.symbol in known else "" for o in self.outcomes})
+        if stale:
+            log.warning("market states too old or without a true time: %s", _listed(stale))
+        unusable = told.news("unusable", {o.book: _flaw(o) for o in self.outcomes})
         if unusable:
             log.warning("inputs that no proposal can rest on: %s", _listed(unusable))
 
     def line(self) -> str:
         sums = [f"computed={self.computed}", *(f"{result}={self.count(result)}" for result in Result)]
         return " ".join([*sums, *(f"skipped:{reason}={n}" for reason, n in self.skipped.items())])
+
+
+def _gist(fields: Mapping[str, str]) -> dict[str, str]:
+    """What a proposal says, in short."""
+    names = ("harvest_action", "R_net", "kill_score", "new_sl_proposed")
+    return {name: fields[name] for name in names if name in fields}
+
+
+def _flaw(outcome: Outcome) -> str:
+    return f"{outcome.book} {outcome.reason} ({outcome.detail})" if outcome.detail else ""
 
 
 def _listed(names: Sequence[str]) -> str:

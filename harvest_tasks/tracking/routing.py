@@ -1,5 +1,6 @@
 """The way of input entries into the inboxes of their books: read by one watcher, moved in atomic batches."""
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -8,6 +9,7 @@ from redis.exceptions import ResponseError
 
 from harvest_tasks import keys, script
 from harvest_tasks.connection import Client, exchange, mapping
+from harvest_tasks.logs import Line
 from harvest_tasks.settings import Settings
 from harvest_tasks.tracking import wire
 from harvest_tasks.tracking.directions import (
@@ -20,6 +22,8 @@ from harvest_tasks.tracking.directions import (
 )
 from harvest_tasks.tracking.standing import NOWHERE, Cursor, Standing, is_continuation
 from kernel.entry import Freeze
+
+log = logging.getLogger(__name__)
 
 DEADLETTER_MAXLEN: Final = 10_000
 READ_BATCH: Final = 500
@@ -145,6 +149,7 @@ class Route:
                 case "broken":
                     told |= {entry_id: of_broken_inbox(raws[entry_id], told[entry_id]) for entry_id in values}
                 case _:
+                    _tell_refused(told)
                     return Moved(int(values[0]), tuple(values[1:]))
 
     def _tell(self, token: str, lease_ms: int, told: Mapping[str, Directions], read: int | None) -> Any:
@@ -204,6 +209,12 @@ def _executed(replies: Sequence[Any]) -> list[Any]:
     """What EXEC, the last of `replies`, says of each command. Raises the first error."""
     *_, executed = [_unless_error(reply) for reply in replies]
     return [_unless_error(reply) for reply in executed]
+
+
+def _tell_refused(told: Mapping[str, Directions]) -> None:
+    for entry_id, (kind, target, _, reason, *_) in told.items():
+        if kind in "RMW":
+            log.warning(Line("deadletter", book=target, reason=reason, entry_id=entry_id))
 
 
 def _ours(groups: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:

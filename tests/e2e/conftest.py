@@ -2,9 +2,10 @@
 
 They are pytest-celery's clusters, process-backed (see `cluster`), started once per module; a test begins with an
 empty database and ends when everything it fed is accounted for. A module that needs other settings overrides
-`deployment`.
+`deployment`; one whose programs log in as the users of systemd/users.acl overrides `users`. With `AS_USERS=1` all do.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from pytest_celery import (
     RedisTestBackend,
     RedisTestBroker,
 )
+from users import Users, denied
 from waiting import wait_until
 
 from harvest_tasks import keys
@@ -88,9 +90,15 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def own_server(server: EmbeddedServer) -> Iterator[EmbeddedServer]:
+def users(tmp_path_factory: pytest.TempPathFactory) -> Users | None:
+    """Whom the programs log in as; None: as nobody in particular, who may do anything."""
+    return Users.within(tmp_path_factory.mktemp("users")) if "AS_USERS" in os.environ else None
+
+
+@pytest.fixture(scope="module")
+def own_server(server: EmbeddedServer, users: Users | None) -> Iterator[EmbeddedServer]:
     """The address and the data of a server that other modules never empty; `celery_broker_cluster` runs it."""
-    place = EmbeddedServer(server.executable)
+    place = EmbeddedServer(server.executable, options=users.options if users else ())
     yield place
     place.close()
 
@@ -133,6 +141,18 @@ def program_environ(settings_environ: dict[str, str]) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
+def environ_of(
+    program_environ: dict[str, str], own_server: EmbeddedServer, users: Users | None
+) -> Callable[[str], dict[str, str]]:
+    """What the program of this user finds in its environment."""
+
+    def of(user: str) -> dict[str, str]:
+        return {**program_environ, **(users.environ(own_server, user) if users else {})}
+
+    return of
+
+
+@pytest.fixture(scope="module")
 def harvest_app(settings_environ: dict[str, str]) -> Iterator[Celery]:
     """A client of the cluster in this process, with Harvest's own configuration."""
     app = Celery("harvest_tasks", set_as_current=False)
@@ -145,12 +165,15 @@ def harvest_app(settings_environ: dict[str, str]) -> Iterator[Celery]:
 def programs(
     celery_broker_cluster: CeleryBrokerCluster,
     crew: dict[str, tuple[str, int]],
-    program_environ: dict[str, str],
+    environ_of: Callable[[str], dict[str, str]],
     directory: Path,
 ) -> Iterator[dict[str, Program]]:
     """The workers and beat by name, all running."""
-    started = {name: worker_program(name, *place, program_environ, directory) for name, place in crew.items()}
-    started["beat"] = beat_program("beat", program_environ, directory)
+    started = {
+        name: worker_program(name, queues, slots, environ_of(_user(queues)), directory)
+        for name, (queues, slots) in crew.items()
+    }
+    started["beat"] = beat_program("beat", environ_of("harvest-beat"), directory)
     try:
         for program in started.values():
             program.launch()
@@ -160,6 +183,10 @@ def programs(
     finally:
         for program in started.values():
             program.close()
+
+
+def _user(queues: str) -> str:
+    return "harvest-brain" if "fills" in queues else "harvest-proposal"
 
 
 @pytest.fixture(scope="module")
@@ -236,6 +263,7 @@ def desk(
     assert_all_accounted_for(desk)
     ids = [intent["intent_id"] for intent in [*desk.suggestions(), *desk.live_intents()]]
     assert len(set(ids)) == len(ids)
+    assert denied(client) == []
 
 
 @pytest.fixture

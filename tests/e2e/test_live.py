@@ -13,8 +13,7 @@ def deployment() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def crew() -> dict[str, tuple[str, int]]:
-    """One worker for all that beat sends."""
-    return {"all": ("fills,watch,control,proposals", 3)}
+    return {"fills": ("fills,watch,control", 3), "proposals": ("proposals", 1)}
 
 
 def test_a_fill_and_a_price_become_one_reduce_only_intent(desk: Desk) -> None:

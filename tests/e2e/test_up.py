@@ -140,6 +140,13 @@ def test_flower_listens_on_loopback_and_asks_for_the_password_it_was_given(start
         up.until_gone()
 
 
+def test_without_a_password_it_lets_those_on_this_machine_look(start: Start) -> None:
+    port = free_port()
+    with start(FLOWER_PORT=str(port)) as up:
+        assert _status(f"http://127.0.0.1:{port}/workers") == 200
+        assert up.end() == 0
+
+
 def _listening(port: int) -> list[str]:
     """The local addresses that accept connections on `port`, as the kernel writes them."""
     rows = [line.split() for name in ("tcp", "tcp6") for line in Path("/proc/net", name).read_text().splitlines()[1:]]

@@ -639,7 +639,7 @@ def test_one_cycle_shows_what_came_of_it_and_ends_with_its_line(redis, process):
     result = process("propose", "--once", "--symbols", "BTCUSDT,ETHUSDT", SYNTHETIC_FALLBACK="false")
     assert result.returncode == 0, result.stderr
     assert result.stderr.splitlines()[-1].endswith("Single cycle complete")
-    assert "computed=1 published=1" in result.stderr
+    assert "proposal published book=BTCUSDT harvest_action=" in result.stderr
     bitcoin, ether = [line.split() for line in result.stdout.splitlines()[2:]]
     assert bitcoin[:6] == ["BTCUSDT", "published", "PARTIAL_25", "2.45", "0.503", "100.2"]
     assert ether == ["ETHUSDT", "skipped", "no_position"]
@@ -681,7 +681,7 @@ def test_cycles_go_on_until_they_are_told_to_stop(redis, environ, tmp_path, numb
     log = tmp_path / "log"
     with (
         log.open("wb") as err,
-        program(argv, environ={**environ, "PUBLISH_INTERVAL_SEC": "0.1"}, stderr=err) as running,
+        program(argv, environ={**environ, "PUBLISH_INTERVAL_SEC": "0.1", "LOG_LEVEL": "DEBUG"}, stderr=err) as running,
     ):
         wait_until(lambda: log.read_text().count("proposals: computed=1") >= 3, 20.0, "three cycles")
         running.send_signal(number)
@@ -695,7 +695,7 @@ def test_cycles_go_on_until_they_are_told_to_stop(redis, environ, tmp_path, numb
 def test_cycles_go_on_after_the_server_was_away(redis, tmp_path, environ):
     log = tmp_path / "log"
     with EmbeddedServer(unix=True) as server:
-        env = {**environ, "REDIS_URL": server.url(), "PUBLISH_INTERVAL_SEC": "0.1"}
+        env = {**environ, "REDIS_URL": server.url(), "PUBLISH_INTERVAL_SEC": "0.1", "LOG_LEVEL": "DEBUG"}
         with log.open("wb") as err, program([*HARVEST, "propose"], environ=env, stderr=err) as running:
             wait_until(lambda: "proposals: computed" in log.read_text(), 20.0, "a cycle")
             server.kill()

@@ -14,7 +14,7 @@ from harvest_tasks import health, keys, proposals
 from harvest_tasks import settings as settings_module
 from harvest_tasks.connection import Client
 from harvest_tasks.proposals import run_cycle
-from harvest_tasks.publishing.cycle import CycleSummary, Outcome, Result
+from harvest_tasks.publishing.cycle import CycleSummary, Outcome, Result, told
 from harvest_tasks.publishing.reading import SkipReason
 from harvest_tasks.symbols import InvalidSymbol
 
@@ -48,6 +48,11 @@ FIELDS = [
     "last_update_epoch",
     "schema",
 ]
+
+
+@pytest.fixture(autouse=True)
+def nothing_told_yet() -> None:
+    told.forget()
 
 
 def cycle(redis: Client, *names: str, now: float = NOW, **environ: str) -> CycleSummary:
@@ -427,19 +432,43 @@ def test_tracked_books_are_found_though_the_set_of_them_is_lost_to_another_type(
 
 
 def test_a_cycle_tells_its_sums_in_one_line(redis: Client, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.DEBUG, "harvest_tasks.publishing")
     for name in ("AAUSDT", "BBUSDT", "CCUSDT"):
         market_state(redis, name)
     position_hash(redis, "AAUSDT")
     position_hash(redis, "BBUSDT", entry_price="")
     position_hash(redis, "DDUSDT")
     cycle(redis, "AAUSDT", "BBUSDT", "CCUSDT", "DDUSDT")
-    lines = [record.message for record in caplog.records if record.levelno == logging.INFO]
+    lines = [record.message for record in caplog.records if record.levelno == logging.DEBUG]
     assert lines == [
         "proposals: computed=1 published=1 unchanged=0 removed=0 skipped=3"
         " skipped:missing_number=1 skipped:no_market_state=1 skipped:no_position=1"
     ]
     assert "1: BBUSDT missing_number (redis_hash: entry_price is missing)" in caplog.text
+
+
+def test_what_is_published_has_a_line_and_what_stays_the_same_has_none(
+    redis: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "harvest_tasks.publishing")
+    market_state(redis)
+    position_hash(redis)
+    for _ in range(3):
+        cycle(redis)
+    assert [message.split(" R_net")[0] for message in caplog.messages] == [
+        "proposal published book=BTCUSDT harvest_action=PARTIAL_25"
+    ]
+
+
+def test_an_input_that_is_of_no_use_is_told_once_until_it_changes(
+    redis: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    market_state(redis)
+    for price in ("", "", "x", "100", ""):
+        position_hash(redis, entry_price=price)
+        cycle(redis)
+    assert caplog.text.count("entry_price is missing") == 2
+    assert caplog.text.count("inputs that no proposal") == 3
 
 
 def test_a_line_names_five_books_at_most(redis: Client, caplog: pytest.LogCaptureFixture) -> None:

@@ -428,7 +428,7 @@ def test_the_task_tells_one_line_and_rings(desk, monkeypatch, caplog):
     desk.run(BUY)
     on_record(desk, "3")
     desk.client.hset(keys.SUSPECTED, "BTCUSDT", f"{desk.server_ms() - SECOND_LOOK_MS} 0-0 -2")
-    with caplog.at_level(logging.INFO, "harvest_tasks"):
+    with caplog.at_level(logging.DEBUG, "harvest_tasks"):
         reconcile_positions()
     assert caplog.messages == [
         "froze book=BTCUSDT reconciliation: tracked 1, exchange 3: see harvest reconcile",

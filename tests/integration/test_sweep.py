@@ -29,7 +29,7 @@ def tick(monkeypatch, caplog):
         monkeypatch.setattr(sweep, "shared", lambda _: desk.client)
         monkeypatch.setattr(sweep, "this_brain", lambda: Brain(desk.client, desk.settings))
         caplog.clear()
-        with caplog.at_level(logging.INFO, logger=sweep.log.name):
+        with caplog.at_level(logging.DEBUG, logger=sweep.log.name):
             sweep.evaluate_positions()
         told = [record.getMessage() for record in caplog.records if record.name == sweep.log.name]
         assert len(told) <= 1
@@ -334,6 +334,14 @@ def test_a_harvest_under_the_minimum_is_named(redis, tick):
     bought(desk)
     ticker(desk, "106")
     assert tick(desk) == {"scanned": 1, "evaluated": 1, "applied": 1, "published": 1, "held_below_minimum": 1}
+
+
+def test_an_hour_of_ticks_says_nothing_unless_something_comes_of_one(desk, tick, caplog):
+    bought(desk)
+    for price in ("101", "102", "103"):
+        ticker(desk, price)
+        tick(desk)
+        assert [record for record in caplog.records if record.levelno > logging.DEBUG] == []
 
 
 def test_a_line_names_only_what_happened_in_the_order_of_the_words(desk, tick, caplog):

@@ -20,8 +20,9 @@ POSITIONS = ROOT / "docs" / "positions.md"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 EXAMPLES = 100
 """At least so many lines of the page on positions are examples."""
-OTHER_WORDS = {"REDUCE_ONLY", "HARVEST_PARTIAL", "REDIS_SERVER"}
-"""The types of a harvest intent, live and in shadow mode, and the variable that `make test` reads."""
+FLOWERS = {"FLOWER_BASIC_AUTH", "FLOWER_UNAUTHENTICATED", "STATE_DIRECTORY"}
+OTHER_WORDS = {"REDUCE_ONLY", "HARVEST_PARTIAL", "REDIS_SERVER", *FLOWERS}
+"""The types of a harvest intent, live and in shadow mode, and variables that others than the settings read."""
 
 FENCED = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`]+)`")

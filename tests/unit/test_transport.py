@@ -9,6 +9,7 @@ from celery import Celery
 from kombu import Connection
 from redis.exceptions import ConnectionError as ConnectionLost
 
+from harvest_tasks import transport
 from harvest_tasks.configuration import configuration
 from harvest_tasks.settings import Settings
 from harvest_tasks.transport import Channel, Transport
@@ -94,6 +95,13 @@ def test_an_open_channel_keeps_its_connections_and_a_closed_one_none(channel: Ch
     channel.close()
     assert channel.pool is not channel.pool
     assert channel.pool.connection_kwargs["port"] == 1
+
+
+def test_only_a_worker_gives_back_what_dead_ones_left(channel: Channel, monkeypatch: pytest.MonkeyPatch) -> None:
+    channel.qos.restore_visible()
+    monkeypatch.setattr(transport, "_is_worker", True)
+    with pytest.raises(ConnectionLost):
+        channel.qos.restore_visible()
 
 
 ADDRESSES = {

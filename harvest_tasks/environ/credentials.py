@@ -1,0 +1,48 @@
+"""Passwords that arrive as files, as systemd's `LoadCredential=` brings them: kept out of the environment."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from harvest_tasks.environ import redis_url, variables
+
+DIRECTORY: Final = "CREDENTIALS_DIRECTORY"
+"""The variable by which systemd says where they are."""
+FILES: Final = {"REDIS_URL": "redis-password", "BROKER_URL": "broker-password", "RESULT_BACKEND": "broker-password"}
+"""Which file has the password of the user whom a variable names without one."""
+
+
+def completed(given: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
+    """`given` with these passwords in its URLs. Raises nothing: see `unusable`."""
+    return {**given, **{name: redis_url.with_password(given[name], read(path)) for name, path in _used(given, environ)}}
+
+
+def unusable(given: Mapping[str, str], environ: Mapping[str, str]) -> Iterator[str]:
+    """A line for each URL whose password cannot be read."""
+    for name, path in _files(given, environ):
+        try:
+            problem = "" if read(path) else "is empty"
+        except OSError as error:
+            problem = f"cannot be read: {error.strerror}"
+        if problem:
+            yield variables.line(name, given[name], f"its password, the credential {path.name}, {problem}")
+
+
+def read(path: Path) -> bytes:
+    """The secret in a file, without the end of its line. Raises OSError."""
+    return path.read_bytes().rstrip(b"\r\n")
+
+
+def _used(given: Mapping[str, str], environ: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
+    refused = {line.partition("=")[0] for line in unusable(given, environ)}
+    return ((name, path) for name, path in _files(given, environ) if name not in refused)
+
+
+def _files(given: Mapping[str, str], environ: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
+    """The variables that a credential completes, and its file."""
+    if DIRECTORY not in environ:
+        return
+    for name, file in FILES.items():
+        path = Path(environ[DIRECTORY], file)
+        if name in given and redis_url.lacks_password(given[name]) and path.exists():
+            yield name, path

@@ -1,0 +1,124 @@
+"""Everything running as the users of systemd/users.acl: all of it works, and nobody tries what he may not do.
+
+`AS_USERS=1` runs the other modules of this folder that use the deployment of conftest.py that way, too.
+"""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import feeds
+import pytest
+from cluster import Program
+from desk import Desk
+from e2e.tape import BUY, price, settled
+from processes import program
+from users import Users
+from waiting import wait_until
+
+from harvest_tasks import keys
+from harvest_tasks.processes.embedded import EmbeddedServer
+
+HARVEST = str(Path(sys.executable).with_name("harvest"))
+LOOKS = ("positions", "intents", "history", "explain BTCUSDT", "deadletter list", "config")
+
+Environ = Callable[[str], dict[str, str]]
+
+
+@pytest.fixture(scope="module")
+def users(tmp_path_factory: pytest.TempPathFactory) -> Users:
+    return Users.within(tmp_path_factory.mktemp("users"))
+
+
+@pytest.fixture(scope="module")
+def crew() -> dict[str, tuple[str, int]]:
+    return {"fills": ("fills,watch,control", 3), "proposals": ("proposals,adhoc", 1)}
+
+
+@pytest.fixture(scope="module")
+def deployment() -> dict[str, str]:
+    return {"HARVEST_MODE": "live", "HARVEST_LIVE_CONFIRM": "yes", "ENABLE_STREAM": "true"}
+
+
+def harvest(environ: dict[str, str], *arguments: str) -> str:
+    done = subprocess.run(  # noqa: S603 - our own program
+        [HARVEST, *arguments], env=environ, capture_output=True, text=True, timeout=60.0, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_producers_fill_becomes_an_intent_that_an_executor_fills(
+    desk: Desk, users: Users, own_server: EmbeddedServer, environ_of: Environ
+) -> None:
+    producer = users.client(own_server, "producer")
+    with program([HARVEST, "paper"], environ=environ_of("executor")):
+        for entry in (BUY, price("105.2")):
+            producer.xadd(desk.source, dict(entry))
+        (intent,) = wait_until(desk.live_intents, 20.0, "the intent")
+        wait_until(lambda: str(desk.position().holding.qty) == "0.75", 20.0, "the executor's fill")
+    assert intent["qty"] == 0.25
+    assert desk.position().progress.reserved == 0
+
+
+def test_proposals_are_published_and_asked_for(desk: Desk, environ_of: Environ) -> None:
+    feeds.market_state(desk.client)
+    feeds.position_hash(desk.client)
+    wait_until(lambda: feeds.proposal(desk.client), 10.0, "a proposal")
+    wait_until(lambda: desk.client.xlen("quantum:stream:harvest.proposal"), 5.0, "its entry in the stream")
+    harvest(environ_of("harvest-proposal"), "propose", "--once", "--symbols", "BTCUSDT")
+
+
+def test_an_operator_kills_releases_and_tries_again(desk: Desk, environ_of: Environ) -> None:
+    as_operator = environ_of("operator")
+    harvest(as_operator, "kill", "on")
+    desk.feed(BUY, price("105.2"), BUY | {"qty": "NaN"})
+    settled(desk)
+    assert desk.live_intents() == []
+    for command in LOOKS:
+        harvest(as_operator, *command.split())
+    feeds.position_hash(desk.client, qty="1", entry_price="100")
+    harvest(as_operator, "reconcile", "--adopt", "BTCUSDT")
+    harvest(as_operator, "kill", "off")
+    desk.feed(price("105.3"))
+    wait_until(desk.live_intents, 10.0, "what was due")
+
+
+def test_who_may_not_turn_the_kill_switch_is_told_in_one_line(desk: Desk, environ_of: Environ) -> None:
+    done = subprocess.run(  # noqa: S603 - our own program
+        [HARVEST, "kill", "off"], env=environ_of("monitor"), capture_output=True, text=True, timeout=60.0, check=False
+    )
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert done.stderr.startswith("harvest: ")
+    desk.client.acl_log_reset()
+
+
+def test_killed_processes_are_followed_by_others_that_may_take_over(desk: Desk, programs: dict[str, Program]) -> None:
+    desk.feed(BUY, price("101"))
+    for name in ("fills", "beat"):
+        programs[name].kill()
+        programs[name].start()
+    desk.feed(price("105.2"))
+    wait_until(desk.live_intents, 20.0, "the intent")
+
+
+def test_flower_sees_the_workers(desk: Desk, environ_of: Environ, celery_setup: Any) -> None:
+    inspecting = [sys.executable, "-m", "celery", "--app=harvest_tasks", "inspect", "ping", "--timeout=5"]
+    done = subprocess.run(  # noqa: S603 - ours
+        inspecting, env=environ_of("flower"), capture_output=True, text=True, timeout=60.0, check=False
+    )
+    assert "2 nodes online" in done.stdout, done.stdout + done.stderr
+
+
+def test_a_monitor_reads_what_there_is(desk: Desk, users: Users, own_server: EmbeddedServer) -> None:
+    desk.feed(BUY, price("101"))
+    settled(desk)
+    for db in (0, 1):
+        monitor = users.client(own_server, "monitor", db)
+        assert list(monitor.scan_iter())
+        assert monitor.info("memory")
+    state = users.client(own_server, "monitor")
+    assert state.xinfo_groups(desk.source)[0]["name"] == keys.GROUP
+    assert state.hgetall(keys.COUNTS)
