@@ -11,6 +11,7 @@ from functools import lru_cache
 from time import monotonic
 from typing import Final
 
+from harvest_tasks import heartbeat
 from harvest_tasks.celery import app
 from harvest_tasks.connection import Client, shared
 from harvest_tasks.settings import Settings, current
@@ -38,6 +39,7 @@ def process_fills(books: list[str]) -> None:
     if tally:
         log.info("processed %s", " ".join(f"{name}={n}" for name, n in sorted(tally.items())))
     ring(unfinished)
+    heartbeat.count_failed(shared(current().redis_url), tally["failed"])
 
 
 def ring(books: Sequence[str]) -> None:

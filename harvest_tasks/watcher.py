@@ -16,7 +16,7 @@ from typing import Final
 from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import TimeoutError as Unanswered
 
-from harvest_tasks import brain, keys
+from harvest_tasks import brain, heartbeat, keys
 from harvest_tasks.celery import app
 from harvest_tasks.clock import server_ms
 from harvest_tasks.connection import Client, shared
@@ -48,8 +48,10 @@ class LeaseLost(Exception):
 def watch_fills() -> None:
     """Watch for one slice, if no other watcher does, and start the next one."""
     settings = current()
-    if watch(shared(settings.redis_url), settings, settings.watch_slice_sec, brain.ring, PATIENCE_SEC):
+    client = shared(settings.redis_url)
+    if watch(client, settings, settings.watch_slice_sec, brain.ring, PATIENCE_SEC):
         watch_fills.apply_async(expires=settings.watch_slice_sec)
+        heartbeat.note(client, heartbeat.WATCHED_MS, server_ms(client))
 
 
 def watch(client: Client, settings: Settings, seconds: float, ring: Bell, patience: float = 0.0) -> bool:
