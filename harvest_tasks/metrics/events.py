@@ -52,8 +52,8 @@ class Events:
         )
         self._latency = Histogram(
             f"{PREFIX}fill_to_intent_seconds",
-            "Time from the entry or price that made an intent due to its publication, by the server's clock; a wait for a "
-            "guard counts, too.",
+            "Time from the entry or price that made an intent due to its publication, by the server's clock; waits for "
+            "a guard count, too.",
             buckets=BUCKETS,
             registry=None,
         )

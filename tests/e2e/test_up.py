@@ -4,6 +4,7 @@ import base64
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,7 @@ import pytest
 from processes import children_of, in_session, marked, program
 from waiting import wait_until
 
-from harvest_tasks import keys
+from harvest_tasks import heartbeat, keys
 from harvest_tasks.connection import Client, connect
 from harvest_tasks.processes.embedded import free_port
 
@@ -109,6 +110,8 @@ def test_a_killed_worker_comes_back_and_consumes(start: Start) -> None:
         wait_until(lambda: not in_session(first), 5.0, "the pool of the first is gone")
         with closing(connect(up.redis_url)) as client:
             assert_it_consumes(client)
+            starts = f"{heartbeat.STARTS}fills@{socket.gethostname()}"
+            wait_until(lambda: client.hget(keys.COUNTS, starts) == "2", 10.0, "both its starts are counted")
         assert up.end() == 0
 
 
