@@ -8,6 +8,7 @@ from prometheus_client.core import Metric
 from harvest_tasks import heartbeat, keys
 from harvest_tasks.metrics.families import Samples, counter, counters
 from harvest_tasks.metrics.replies import Command, Replies
+from harvest_tasks.publishing.reading import SkipReason
 
 ENTRIES: Final = ("applied", "duplicate", "deadlettered", "ignored")
 PROPOSALS: Final = ("published", "unchanged", "removed")
@@ -43,7 +44,7 @@ def families(replies: Replies) -> Iterator[Metric]:
         "proposals_skipped_total",
         "Books without a proposal, by reason: see harvest propose --once.",
         ("reason",),
-        _named(sums, SKIPPED),
+        _given(sums, SKIPPED, tuple(SkipReason)),
     )
     yield counter(
         "proposals_synthetic_total",
