@@ -18,7 +18,9 @@ from harvest_tasks.connection import connect
 from harvest_tasks.metrics.exporter import Exporter
 from harvest_tasks.processes.embedded import EmbeddedServer
 
-MONITORING = Path(__file__).parents[2] / "systemd" / "monitoring"
+ROOT = Path(__file__).parents[2]
+MONITORING = ROOT / "systemd" / "monitoring"
+DOCS = ROOT / "docs"
 BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 
 RULE = re.compile(r"^      - alert: (\w+)\n(.*?)(?=^      - alert|^      #|^  - name|\Z)", re.MULTILINE | re.DOTALL)
@@ -114,6 +116,32 @@ def test_each_rule_has_a_case_that_fires_and_one_that_does_not() -> None:
 def test_prometheus_agrees_with_the_rules(arguments: tuple[str, ...]) -> None:
     code, said = judged(*arguments, at=MONITORING)
     assert code == 0, said
+
+
+# the pages
+
+
+def test_the_page_names_every_figure_with_its_labels_and_no_other(scrape: Scrape) -> None:
+    page = (DOCS / "metrics.md").read_text(encoding="utf-8").partition("## What it tells")[2]
+    told = {re.sub(r"_(bucket|sum|count)$", "", name): scrape.labels(name) - {"le"} for name in scrape.names}
+    named = re.findall(r"`(harvest_\w+)(?:{([^}]*)})?`", page.partition("## Alerts")[0])
+    assert {name for name, _ in named} == set(told)
+    assert {name: set(labels.split(",")) for name, labels in named if labels} == {n: ls for n, ls in told.items() if ls}
+
+
+def test_the_pages_name_every_alert_and_no_other() -> None:
+    named = re.findall(
+        r"^\| `(Harvest\w+)` \| (\w+) \|", (DOCS / "metrics.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert named == [(rule, re.findall(r"severity: (\w+)", text)[0]) for rule, text in RULES.items()]
+
+
+def test_every_alarm_of_an_incident_is_a_rule_and_watches_the_figure_named(scrape: Scrape) -> None:
+    page = (DOCS / "incidents.md").read_text(encoding="utf-8")
+    alarms = re.findall(r"`(Harvest[A-Z]\w+)`(?: on `(harvest_\w+)`)?", page)
+    assert len(alarms) >= 12
+    assert [rule for rule, _ in alarms if rule not in RULES] == []
+    assert [(rule, figure) for rule, figure in alarms if figure not in expression(rule)] == []
 
 
 # the dashboard
