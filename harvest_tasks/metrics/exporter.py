@@ -86,7 +86,7 @@ class Exporter(Collector):
         yield from books.families(replies, more, settings, now_ms)
         yield from guards.families(replies, settings, now_ms)
         yield from scores.families(replies, more, settings, now_ms / 1000)
-        yield from server.families(replies)
+        yield from server.families(replies, now_ms)
         yield from self._events.families(self._client, replies)
         yield self._refusals({**replies.refused, **more.refused})
 

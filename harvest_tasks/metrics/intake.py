@@ -38,6 +38,11 @@ def families(replies: Replies, more: Replies, now_ms: int) -> Iterator[Metric]:
     unread = more.get("unread") or [(None, {})]
     lost = replies.get("lost", {})
     yield gauge(
+        "input_has_group",
+        "1 if the input stream and its consumer group exist; the first watcher makes them.",
+        float(_group(replies) is not None),
+    )
+    yield gauge(
         "input_lag_entries",
         "Entries of the input stream that no watcher has read yet. If it grows: does a worker consume the queue watch?",
         _lag(stream, _group(replies), replies),

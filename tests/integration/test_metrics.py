@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator, Mapping
 
@@ -125,7 +126,16 @@ def test_a_server_that_would_delete_keys_says_so(desk: Desk, watched: Watch) -> 
         assert scrape().value("server_evicts") == 1
     finally:
         desk.client.config_set("maxmemory-policy", "noeviction")
-    assert scrape().value("server_memory_bytes") > 0
+    seen = scrape()
+    assert (seen.value("server_persists"), seen.value("server_save_failed")) == (1, 0)
+    assert seen.value("server_memory_bytes") > 0
+    assert abs(seen.value("server_clock_ahead_seconds")) <= 60
+    assert re.fullmatch(r"(7|8|9|\d\d)\.\d+\.\d+", *seen.by("version", "server_info"))
+
+
+def test_a_server_that_keeps_nothing_on_disk_says_so(desk: Desk, server: EmbeddedServer, broker: Client) -> None:
+    with EmbeddedServer(server.executable, options=("--appendonly", "no")) as own, connect(own.url()) as client:
+        assert scraping(Exporter(client, broker, desk.settings))().value("server_persists") == 0
 
 
 # the input
@@ -156,7 +166,10 @@ def test_an_old_entry_that_nobody_read_is_as_old_as_it_is(desk: Desk, watched: W
 def test_without_a_group_everything_is_unread(desk: Desk, watched: Watch) -> None:
     scrape = watched(desk)
     desk.feed(BUY, price("101"), price("102"))
-    assert scrape().value("input_lag_entries") == 3
+    seen = scrape()
+    assert (seen.value("input_has_group"), seen.value("input_lag_entries")) == (0, 3)
+    desk.route()
+    assert scrape().value("input_has_group") == 1
 
 
 def test_a_group_whose_count_the_server_forgot_is_counted_by_our_cursor(desk: Desk, watched: Watch) -> None:
@@ -244,7 +257,15 @@ def test_an_open_position_shows_its_r_quantity_and_the_age_of_its_price(desk: De
     assert seen.by("book", "position_quantity") == {"BTCUSDT": 1, "ETHUSDT": -2}
     assert 0 <= seen.by("book", "position_mark_age_seconds")["BTCUSDT"] <= 60
     desk.run({**SELL, "price": "104"})
-    assert seen.by("book", "position_r").keys() - scrape().by("book", "position_r").keys() == {"BTCUSDT"}
+    after = scrape()
+    assert after.by("book", "position_r").keys() == {"ETHUSDT"}
+    assert after.value("books", state="unreadable") == 0
+
+
+def test_a_price_gets_old(desk: Desk, watched: Watch) -> None:
+    scrape = watched(desk)
+    desk.run({**BUY, "ts": str(desk.server_ms() - 90_000)})
+    assert 90 <= scrape().by("book", "position_mark_age_seconds")["BTCUSDT"] <= 150
 
 
 def test_r_is_net_of_costs_as_the_ladder_has_it(redis: Client, watched: Watch) -> None:
@@ -286,6 +307,19 @@ def test_a_frozen_book_is_named_with_its_cause_and_its_letter_counted(desk: Desk
     assert seen.by("result", "entries_total")["deadlettered"] == 1
 
 
+def test_of_too_many_frozen_books_the_open_ones_are_named(
+    desk: Desk, watched: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(books, "MOST", 1)
+    scrape = watched(desk)
+    desk.run(
+        {**BUY, "symbol": "AAUSDT", "qty": "-1"}, {**BUY, "symbol": "BBUSDT"}, {**BUY, "symbol": "BBUSDT", "qty": "-1"}
+    )
+    seen = scrape()
+    assert seen.by("book", "book_frozen").keys() == {"BBUSDT"}
+    assert seen.value("books", state="frozen") == 2
+
+
 def test_entries_are_counted_as_the_ledger_counts_them(desk: Desk, watched: Watch) -> None:
     scrape = watched(desk)
     desk.run(BUY, {**BUY, "trade_id": "1"}, {**BUY, "trade_id": "1"}, price("1", "NOBODYUSDT"))
@@ -303,6 +337,13 @@ def test_entries_that_no_worker_applied_wait_in_inboxes(desk: Desk, watched: Wat
     desk.process()
     seen = scrape()
     assert (seen.value("inbox_entries"), seen.value("inbox_oldest_seconds")) == (0, 0)
+
+
+def test_an_entry_that_waits_in_an_inbox_is_as_old_as_it_is(desk: Desk, watched: Watch) -> None:
+    scrape = watched(desk)
+    desk.client.xadd(keys.inbox("BTCUSDT"), {"e": "an entry"}, id=f"{desk.server_ms() - 90_000}-0")
+    desk.client.sadd(keys.WAITING, "BTCUSDT")
+    assert 90 <= scrape().value("inbox_oldest_seconds") <= 150
 
 
 def test_what_the_comparison_with_the_exchange_found_is_told(desk: Desk, watched: Watch) -> None:
@@ -379,6 +420,14 @@ def test_what_a_guard_holds_back_is_counted_by_its_reason(desk: Desk, watched: W
     seen = scrape()
     assert (seen.value("kill_switch"), seen.by("reason", "held_back_actions")["killed"]) == (0, 0)
     assert seen.by("reason", "held_back_total")["killed"] == 2
+
+
+def test_nothing_of_a_closed_position_is_held_back(desk: Desk, watched: Watch) -> None:
+    scrape = watched(desk)
+    desk.client.set("quantum:kill", "1")
+    desk.run(BUY, price("105"), {**SELL, "price": "105"})
+    seen = scrape()
+    assert (seen.value("books", state="held"), seen.by("reason", "held_back_actions")["killed"]) == (0, 0)
 
 
 def test_a_kill_switch_of_another_type_is_on(desk: Desk, watched: Watch) -> None:
