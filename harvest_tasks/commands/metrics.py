@@ -36,7 +36,7 @@ def metrics(address: str, port: int, once: bool) -> None:
     """
     settings = Settings.from_env(os.environ)
     logging.basicConfig(level=settings.log_level, format=LOG_FORMAT, stream=sys.stderr)
-    with _exporter(settings) as exporter:
+    with exporting(settings) as exporter:
         registry = CollectorRegistry()
         registry.register(exporter)
         if once:
@@ -46,7 +46,8 @@ def metrics(address: str, port: int, once: bool) -> None:
 
 
 @contextmanager
-def _exporter(settings: Settings) -> Iterator[Exporter]:
+def exporting(settings: Settings) -> Iterator[Exporter]:
+    """Of the deployment that `settings` name; its connections are closed in the end."""
     broker = redis_url.parse(settings.broker_url, redis_url.CELERY_FORMS).for_redis()
     state, queues = (connect(url, PATIENCE_SEC) for url in (settings.redis_url, broker))
     try:

@@ -37,7 +37,8 @@ class Exporter(Collector):
         self._one_at_a_time = Lock()
         self._problems: dict[str, str] = {}
         self.is_up = True
-        """Whether the state server answered the last scrape."""
+        """Whether the state server answered the last scrape, and the broker."""
+        self.has_broker = True
 
     def collect(self) -> Iterable[Metric]:
         with self._one_at_a_time:
@@ -46,7 +47,7 @@ class Exporter(Collector):
     def _scraped(self) -> list[Metric]:
         began = monotonic()
         state, queues = self._asked(self._state, "REDIS_URL"), self._asked(self._queues, "BROKER_URL")
-        self.is_up = bool(state)
+        self.is_up, self.has_broker = bool(state), bool(queues)
         return [
             gauge("up", "1 if the state server answered this scrape: REDIS_URL.", float(bool(state))),
             gauge("broker_up", "1 if the broker answered this scrape: BROKER_URL.", float(bool(queues))),

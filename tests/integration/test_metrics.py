@@ -368,6 +368,23 @@ def test_intents_are_counted_by_mode_kind_and_highest_rung(desk: Desk, watched: 
     assert (seen.value("intents_published_total"), seen.value("intents_last_minute")) == (2, 2)
 
 
+@pytest.mark.parametrize(
+    ("environ", "harvests", "stops"),
+    [({}, "shadow", "shadow"), (LIVE, "live", "shadow"), (LIVE | {"HARVEST_LIVE_STOPS": "true"}, "live", "live")],
+)
+def test_intents_that_may_come_begin_at_zero(
+    redis: Client, watched: Watch, environ: dict[str, str], harvests: str, stops: str
+) -> None:
+    seen = watched(Desk(redis, HARVEST_LADDER="0.5:0.5,2:0.5", **environ))()
+    told = {
+        tuple(line.split('"')[1:6:2]) for line in seen.text.splitlines() if line.startswith("harvest_intents_total{")
+    }
+    assert told == {
+        *(("HARVEST", harvests, "0.5"), ("HARVEST", harvests, "2")),
+        *(("MOVE_SL_BE", stops, ""), ("TRAIL_UPDATE", stops, "")),
+    }
+
+
 def test_live_intents_are_counted_apart_and_strangers_not_at_all(redis: Client, watched: Watch) -> None:
     desk = Desk(redis, **LIVE)
     scrape = watched(desk)
