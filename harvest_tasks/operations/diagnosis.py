@@ -145,7 +145,7 @@ def _workers(figures: Figures) -> Finding | None:
         return None
     units = " ".join(dict.fromkeys(CREWS[queue] for queue in missing))
     problem = f"no worker consumes {_listed(missing)}"
-    return Finding("workers", problem, f"systemctl start {units} (or harvest up)")
+    return Finding("workers", problem, f"systemctl restart {units} (or harvest up)")
 
 
 def _beat(figures: Figures) -> Finding | None:
@@ -237,7 +237,7 @@ def _market_states(figures: Figures) -> Finding | None:
     old = [name for name, age in figures.by("symbol", "market_state_age_seconds").items() if age > MARKET_STATE_SEC]
     if not missing and not old:
         return None
-    problem = f"no market state: {missing:.0f} symbols" if missing else f"market states too old: {_listed(old)}"
+    problem = f"symbols without one: {missing:.0f}" if missing else f"too old: {_listed(old)}"
     return Finding(
         "market state", problem, "start the service that writes them; harvest propose --once names the symbols"
     )

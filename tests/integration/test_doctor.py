@@ -157,7 +157,7 @@ def test_of_each_broken_set_up_it_names_the_cause_and_what_mends_it(desk: Desk, 
 def test_a_queue_that_no_worker_consumes_is_named_with_its_unit(desk: Desk, doctor: Doctor, consumed: set[str]) -> None:
     consumed.remove("adhoc")
     assert doctor().stdout == (
-        "workers: no worker consumes adhoc\nMend it: systemctl start quantum-harvest-proposal (or harvest up)\n"
+        "workers: no worker consumes adhoc\nMend it: systemctl restart quantum-harvest-proposal (or harvest up)\n"
     )
 
 
