@@ -21,6 +21,6 @@ def reconcile_positions() -> None:
     settings = current()
     client = shared(settings.redis_url)
     found = reconcile(client, settings)
-    heartbeat.note(client, heartbeat.RECONCILED_MS, server_ms(client))
     log.info("reconciled %s", " ".join(f"{name}={n}" for name, n in found.counts.items()))
     brain.ring(found.frozen)
+    heartbeat.note(client, heartbeat.RECONCILED_MS, server_ms(client))

@@ -26,7 +26,7 @@ NAMED: Final = 3
 
 CREWS: Final = {
     "proposals": "quantum-harvest-proposal",
-    "adhoc": "quantum-harvest-proposal",
+    "adhoc": "quantum-harvest-adhoc",
     "fills": "quantum-harvest-brain",
     "watch": "quantum-harvest-brain",
     "control": "quantum-harvest-brain",
@@ -44,10 +44,10 @@ class Finding:
 
 
 class Figures:
-    """The samples of a scrape at `now` (unix s), and the queues that some worker said it consumes."""
+    """The samples of a scrape at `now` (unix s), and the queues that workers say they consume (None: not known)."""
 
-    def __init__(self, metrics: Iterable[Metric], consumed: Collection[str], now: float) -> None:
-        self.consumed = frozenset(consumed)
+    def __init__(self, metrics: Iterable[Metric], consumed: Collection[str] | None, now: float) -> None:
+        self.consumed = consumed
         self.now = now
         self._samples: dict[str, list[tuple[Mapping[str, str], float]]] = {}
         for metric in metrics:
@@ -140,6 +140,8 @@ def _clock(figures: Figures) -> Finding | None:
 
 
 def _workers(figures: Figures) -> Finding | None:
+    if figures.consumed is None:
+        return None
     missing = [queue for queue in CREWS if queue not in figures.consumed]
     if not missing:
         return None

@@ -1,6 +1,8 @@
 """`harvest doctor` on a real server: of each broken set-up it names the cause first, and what mends it."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 
 import feeds
@@ -157,7 +159,7 @@ def test_of_each_broken_set_up_it_names_the_cause_and_what_mends_it(desk: Desk, 
 def test_a_queue_that_no_worker_consumes_is_named_with_its_unit(desk: Desk, doctor: Doctor, consumed: set[str]) -> None:
     consumed.remove("adhoc")
     assert doctor().stdout == (
-        "workers: no worker consumes adhoc\nMend it: systemctl restart quantum-harvest-proposal (or harvest up)\n"
+        "workers: no worker consumes adhoc\nMend it: systemctl restart quantum-harvest-adhoc (or harvest up)\n"
     )
 
 
@@ -204,6 +206,29 @@ def test_a_user_without_rights_is_named_and_his_password_is_not(
     assert first_word(done) == "rights"
     assert "hgetall" in caplog.text
     assert "secret" not in done.output + caplog.text
+
+
+def test_a_user_who_may_not_ask_the_workers_is_told_so_and_the_rest_is_looked_at(
+    desk: Desk, environ: dict[str, str], url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk.client.set("quantum:kill", "1")
+    desk.client.execute_command("ACL", "SETUSER", "reader", "on", ">secret", "~*", "-@all", "+@read", "+@connection")
+    desk.client.execute_command("ACL", "SETUSER", "reader", "+info", "+time", "+select")
+    broker = url.replace("redis://", "redis://reader:secret@").replace("/0", "/1")
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "harvest_tasks", "doctor"],
+            env={**environ, "BROKER_URL": broker},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        desk.client.execute_command("ACL", "DELUSER", "reader")
+    assert (done.returncode, done.stdout.partition(":")[0]) == (1, "kill switch"), done.stdout + done.stderr
+    assert done.stderr.startswith("workers cannot be asked what they consume: ")
+    assert done.stderr.count("\n") == 1
+    assert "secret" not in done.stdout + done.stderr
 
 
 def test_without_a_server_that_is_all_it_says_and_the_exit_code_is_3(doctor: Doctor) -> None:

@@ -5,10 +5,12 @@ import os
 import re
 import signal
 from collections.abc import Callable, Iterator, Mapping
+from types import SimpleNamespace
 
 import feeds
 import pytest
 from desk import Desk
+from redis.exceptions import ResponseError
 from scraped import Scrape, scraping
 
 from harvest_tasks import brain, health, heartbeat, keys, proposals, reconciliation, sweep, watcher
@@ -85,7 +87,9 @@ def test_without_a_server_all_that_is_told_is_that_it_is_away(desk: Desk) -> Non
     assert scrape.names == {"harvest_up", "harvest_broker_up", "harvest_info", "harvest_scrape_seconds"}
 
 
-def test_a_server_that_hangs_is_away_and_comes_back(desk: Desk, server: EmbeddedServer) -> None:
+def test_a_server_that_hangs_is_away_and_comes_back(
+    desk: Desk, server: EmbeddedServer, caplog: pytest.LogCaptureFixture
+) -> None:
     with EmbeddedServer(server.executable) as own:
         impatient, other = (connect(own.url(db=db), timeout_sec=0.2) for db in (0, 1))
         scrape = scraping(Exporter(impatient, other, desk.settings))
@@ -93,7 +97,11 @@ def test_a_server_that_hangs_is_away_and_comes_back(desk: Desk, server: Embedded
         os.kill(own.pid, signal.SIGSTOP)
         assert scrape().value("up") == 0
         os.kill(own.pid, signal.SIGCONT)
-        assert scrape().value("up") == 1
+        seen = scrape()
+        assert seen.value("up") == 1
+        assert 0 <= seen.value("scrape_seconds") <= 60
+    told = [record.getMessage() for record in caplog.records]
+    assert "the server of REDIS_URL answers again" in told
 
 
 def test_what_keeps_the_server_away_is_logged_once(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
@@ -101,9 +109,10 @@ def test_what_keeps_the_server_away_is_logged_once(desk: Desk, caplog: pytest.Lo
     scrape = scraping(Exporter(nobody, desk.client, desk.settings))
     with caplog.at_level(logging.WARNING, logger=exporter.log.name):
         scrape()
+        (line,) = (record.getMessage() for record in caplog.records)
+        assert line.startswith("the server of REDIS_URL does not answer: ")
         scrape()
-    (line,) = (record.getMessage() for record in caplog.records)
-    assert line.startswith("the server of REDIS_URL does not answer: ")
+        assert len(caplog.records) == 1
 
 
 def test_an_empty_server_has_figures_for_everything_that_must_be_watched(desk: Desk, watched: Watch) -> None:
@@ -216,6 +225,19 @@ def test_each_part_that_works_leaves_a_sign(desk: Desk, watched: Watch, worker: 
         assert scrape().by("of", "heartbeat_age_seconds")[part] == float("inf"), part
         work()
         assert scrape().by("of", "heartbeat_age_seconds")[part] <= 60, part
+
+
+def test_a_sign_that_cannot_be_left_costs_no_work(desk: Desk, worker: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.run(BUY)
+    desk.client.set(keys.HEARTBEAT, "text")
+    desk.feed(price("101"))
+    started: list[object] = []
+    monkeypatch.setattr(watcher.watch_fills, "apply_async", lambda **_: started.append(1))
+    for work in (watcher.watch_fills, sweep.evaluate_positions):
+        with pytest.raises(ResponseError, match="WRONGTYPE"):
+            work()
+    assert (started, desk.position().quote.mark) == ([1], 101)
+    health._started(SimpleNamespace(hostname="fills@desk"))
 
 
 def test_a_sign_gets_old(desk: Desk, watched: Watch) -> None:
@@ -612,7 +634,9 @@ def test_a_stream_that_was_deleted_is_followed_from_its_new_beginning(desk: Desk
     assert scrape().by("reason", "deadletters_total")["missing"] == 1
 
 
-def test_keys_of_another_type_cost_their_own_figures_only(desk: Desk, watched: Watch) -> None:
+def test_keys_of_another_type_cost_their_own_figures_only(
+    desk: Desk, watched: Watch, caplog: pytest.LogCaptureFixture
+) -> None:
     scrape = watched(desk)
     desk.run(BUY, price("104"))
     desk.client.set(keys.WINDOW, "text")
@@ -620,6 +644,7 @@ def test_keys_of_another_type_cost_their_own_figures_only(desk: Desk, watched: W
     desk.client.set(keys.DECISIONS, "text")
     seen = scrape()
     assert seen.value("scrape_refused_questions") == 2
+    assert "window: " in caplog.text
     assert seen.by("book", "position_r") == {"BTCUSDT": 0.4}
 
 

@@ -15,7 +15,7 @@ from scraped import Scrape
 
 from harvest_tasks.cli import main
 from harvest_tasks.connection import Client
-from harvest_tasks.processes.embedded import free_port
+from harvest_tasks.processes.embedded import EmbeddedServer, free_port
 
 HARVEST = [sys.executable, "-m", "harvest_tasks"]
 FILL = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100"}
@@ -36,6 +36,12 @@ def test_once_prints_one_scrape(redis: Client, harvest: Harvest) -> None:
     seen = Scrape(done.stdout)
     assert (seen.value("up"), seen.value("broker_up")) == (1, 1)
     assert seen.value("position_quantity", book="BTCUSDT") == 1
+
+
+def test_it_finds_server_and_broker_behind_a_socket(server: EmbeddedServer, harvest: Harvest) -> None:
+    with EmbeddedServer(server.executable, unix=True) as own:
+        seen = Scrape(harvest("metrics", "--once", REDIS_URL=own.url()).stdout)
+    assert (seen.value("up"), seen.value("broker_up")) == (1, 1)
 
 
 def test_once_without_a_server_says_so_and_exits_with_3(harvest: Harvest) -> None:
