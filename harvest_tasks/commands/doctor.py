@@ -13,7 +13,8 @@ from redis.exceptions import ResponseError
 
 from harvest_tasks.commands.metrics import UNREACHABLE, exporting
 from harvest_tasks.commands.tables import Column, json_option, show, show_json
-from harvest_tasks.operations.diagnosis import CHECKS, Figures, Finding, findings
+from harvest_tasks.operations.diagnosis import CHECKS, Finding, findings
+from harvest_tasks.operations.figures import Figures
 from harvest_tasks.settings import Settings
 
 log = logging.getLogger(__name__)

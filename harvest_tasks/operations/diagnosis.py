@@ -4,14 +4,12 @@ Each check looks at what the exporter tells and names at most one thing. The fir
 begin: what comes after it may follow from it.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Final
 
-from prometheus_client.core import Metric
-
-from harvest_tasks.metrics.families import PREFIX
+from harvest_tasks.operations.figures import Figures
 
 OLDEST_VERSIONS: Final = {"redis": (7, 0), "valkey": (7, 2)}
 STALE_INTERVALS: Final = 3
@@ -41,26 +39,6 @@ class Finding:
     subject: str
     problem: str
     remedy: str
-
-
-class Figures:
-    """The samples of a scrape at `now` (unix s), and the queues that workers say they consume (None: not known)."""
-
-    def __init__(self, metrics: Iterable[Metric], consumed: Collection[str] | None, now: float) -> None:
-        self.consumed = consumed
-        self.now = now
-        self._samples: dict[str, list[tuple[Mapping[str, str], float]]] = {}
-        for metric in metrics:
-            for sample in metric.samples:
-                self._samples.setdefault(sample.name.removeprefix(PREFIX), []).append((sample.labels, sample.value))
-
-    def value(self, name: str, **labels: str) -> float:
-        """Of the sample with these labels; 0 without one."""
-        return next((value for given, value in self._samples.get(name, []) if given == labels), 0.0)
-
-    def by(self, label: str, name: str) -> dict[str, float]:
-        """The samples of a figure by one of its labels."""
-        return {given[label]: value for given, value in self._samples.get(name, [])}
 
 
 Check = Callable[[Figures], Finding | None]
@@ -314,6 +292,6 @@ def _late(figures: Figures) -> dict[str, str]:
     return late
 
 
-def _listed(names: list[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import pytest
 
 from harvest_tasks.metrics.families import gauge, gauges
-from harvest_tasks.operations.diagnosis import CREWS, Figures, findings
+from harvest_tasks.operations.diagnosis import CREWS, findings
+from harvest_tasks.operations.figures import Figures
 
 NOW = 1_700_000_000.0
 
