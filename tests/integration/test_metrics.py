@@ -667,6 +667,21 @@ def test_a_scrape_only_reads_and_only_what_its_page_says(desk: Desk, watched: Wa
     assert [name for name in READS if "write" in flags[name.lower()]["flags"]] == []
 
 
+def test_a_user_who_may_only_read_is_refused_nothing(desk: Desk, server: EmbeddedServer) -> None:
+    desk.run(BUY, price("105"))
+    rights = ["-@all", "%R~*", "+ping", "+select", *(f"+{name.lower()}" for name in READS)]
+    desk.client.execute_command("ACL", "SETUSER", "onlooker", "on", ">secret", *rights)
+    try:
+        state, queues = (connect(server.url(db).replace("redis://", "redis://onlooker:secret@")) for db in (0, 1))
+        scrape = scraping(Exporter(state, queues, desk.settings))
+        desk.run(price("106"), {**BUY, "qty": "-1"})
+        seen = scrape()
+    finally:
+        desk.client.execute_command("ACL", "DELUSER", "onlooker")
+    assert (seen.value("up"), seen.value("broker_up"), seen.value("scrape_refused_questions")) == (1, 1, 0)
+    assert seen.by("book", "position_r") == {"BTCUSDT": 0.6}
+
+
 def test_a_user_without_rights_is_told_as_a_server_that_does_not_answer(
     desk: Desk, broker: Client, server: EmbeddedServer
 ) -> None:
