@@ -156,6 +156,13 @@ def test_of_each_broken_set_up_it_names_the_cause_and_what_mends_it(desk: Desk, 
     assert remedy in done.stdout.splitlines()[1]
 
 
+def test_a_market_state_that_is_missing_is_worse_than_one_that_is_old(desk: Desk, doctor: Doctor) -> None:
+    desk.client.hset("quantum:marketstate:SOLUSDT", "ts_timestamp", "1700000000")
+    assert doctor().stdout.splitlines()[0] == "market state: too old: SOLUSDT"
+    desk.client.delete("quantum:marketstate:BTCUSDT")
+    assert doctor().stdout.splitlines()[0] == "market state: symbols without one: 1"
+
+
 def test_a_queue_that_no_worker_consumes_is_named_with_its_unit(desk: Desk, doctor: Doctor, consumed: set[str]) -> None:
     consumed.remove("adhoc")
     assert doctor().stdout == (
