@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from math import nan
 from typing import Final, TypeVar
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -41,3 +42,11 @@ def word(text: str) -> str:
     """The word that a reason begins with: what follows it names books and entries, and a label must not."""
     found = _word(text)
     return found[0] if found else "other"
+
+
+def number(text: str) -> float:
+    """NaN for what somebody else wrote there: one wrong value must not hide all the others."""
+    try:
+        return float(text)
+    except ValueError:
+        return nan

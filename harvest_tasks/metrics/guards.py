@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from prometheus_client.core import Metric
 
 from harvest_tasks import keys
-from harvest_tasks.metrics.families import gauge
+from harvest_tasks.metrics.families import gauge, number
 from harvest_tasks.metrics.replies import Command, Replies
 from harvest_tasks.settings import Settings
 from harvest_tasks.tracking.loading import SWITCH_OFF, WINDOW_MS
@@ -25,7 +25,7 @@ def families(replies: Replies, settings: Settings, now_ms: int) -> Iterator[Metr
     yield gauge(
         "intents_last_minute",
         "Intents published in the last 60 s, over all workers.",
-        sum(int(at) > now_ms - WINDOW_MS for at in replies.get("window", ())),
+        sum(number(at) > now_ms - WINDOW_MS for at in replies.get("window", ())),
     )
     yield gauge(
         "intents_per_minute_limit",

@@ -6,7 +6,7 @@ from typing import Any
 from prometheus_client.core import Metric
 
 from harvest_tasks import keys
-from harvest_tasks.metrics.families import gauge
+from harvest_tasks.metrics.families import gauge, number
 from harvest_tasks.metrics.replies import Command, Replies
 from harvest_tasks.settings import Settings
 from harvest_tasks.tracking.standing import NOWHERE, Cursor, Standing
@@ -75,7 +75,7 @@ def families(replies: Replies, more: Replies, now_ms: int) -> Iterator[Metric]:
     yield gauge(
         "input_lost_entries",
         "How many were lost, as far as they could be counted.",
-        float(lost.get("entries", 0)),
+        number(lost.get("entries", "0")),
     )
 
 

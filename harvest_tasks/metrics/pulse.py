@@ -1,12 +1,13 @@
 """Signs of life: when each part of Harvest last did its work, beside how often it should."""
 
 from collections.abc import Iterator, Mapping
+from math import isnan
 from typing import Final
 
 from prometheus_client.core import Metric
 
 from harvest_tasks import heartbeat, keys
-from harvest_tasks.metrics.families import gauges
+from harvest_tasks.metrics.families import gauges, number
 from harvest_tasks.metrics.replies import Command, Replies
 from harvest_tasks.settings import Settings
 from harvest_tasks.tracking.lease import LEASE_MS
@@ -50,7 +51,7 @@ def families(replies: Replies, settings: Settings, now_ms: int) -> Iterator[Metr
         {(part,): interval for part, interval in intervals.items()},
     )
     started = {
-        (name.removeprefix(heartbeat.STARTED_PREFIX),): int(ms) / 1000
+        (name.removeprefix(heartbeat.STARTED_PREFIX),): number(ms) / 1000
         for name, ms in found.items()
         if name.startswith(heartbeat.STARTED_PREFIX)
     }
@@ -60,7 +61,9 @@ def families(replies: Replies, settings: Settings, now_ms: int) -> Iterator[Metr
 
 
 def _age(ms: str | None, now_ms: int) -> float:
-    return NEVER if ms is None else max(0, now_ms - int(ms)) / 1000
+    """What is no time is as good as none."""
+    at = number(ms or "")
+    return NEVER if isnan(at) else max(0.0, now_ms - at) / 1000
 
 
 def _since_renewal(left_ms: int) -> float:

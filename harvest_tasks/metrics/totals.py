@@ -6,7 +6,7 @@ from typing import Final
 from prometheus_client.core import Metric
 
 from harvest_tasks import heartbeat, keys
-from harvest_tasks.metrics.families import Samples, counter, counters
+from harvest_tasks.metrics.families import Samples, counter, counters, number
 from harvest_tasks.metrics.replies import Command, Replies
 from harvest_tasks.publishing.reading import SkipReason
 
@@ -72,7 +72,7 @@ def families(replies: Replies) -> Iterator[Metric]:
 
 
 def _of(sums: Mapping[str, str], name: str) -> float:
-    return float(sums.get(name, 0))
+    return number(sums.get(name, "0"))
 
 
 def _given(sums: Mapping[str, str], prefix: str, names: tuple[str, ...]) -> Samples[tuple[str]]:
@@ -81,4 +81,4 @@ def _given(sums: Mapping[str, str], prefix: str, names: tuple[str, ...]) -> Samp
 
 
 def _named(sums: Mapping[str, str], prefix: str) -> Samples[tuple[str]]:
-    return {(name.removeprefix(prefix),): float(count) for name, count in sums.items() if name.startswith(prefix)}
+    return {(name.removeprefix(prefix),): number(count) for name, count in sums.items() if name.startswith(prefix)}

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 from collections.abc import Callable, Iterator, Mapping
+from math import isnan
 from types import SimpleNamespace
 
 import feeds
@@ -646,6 +647,19 @@ def test_keys_of_another_type_cost_their_own_figures_only(
     assert seen.value("scrape_refused_questions") == 2
     assert "window: " in caplog.text
     assert seen.by("book", "position_r") == {"BTCUSDT": 0.4}
+
+
+def test_values_that_are_no_numbers_cost_their_own_figures_only(desk: Desk, watched: Watch) -> None:
+    scrape = watched(desk)
+    desk.client.hset(keys.COUNTS, mapping={"applied": "many", "duplicate": "3", f"{heartbeat.STARTS}fills@desk": "?"})
+    desk.client.hset(keys.HEARTBEAT, mapping={heartbeat.BEAT_MS: "soon", f"{heartbeat.STARTED_PREFIX}fills@desk": "?"})
+    desk.client.hset(keys.LOST, "entries", "some")
+    desk.client.lpush(keys.WINDOW, "then", str(desk.server_ms()))
+    seen = scrape()
+    assert (seen.value("up"), seen.value("intents_last_minute"), seen.value("input_lost")) == (1, 1, 1)
+    assert seen.by("result", "entries_total")["duplicate"] == 3
+    assert isnan(seen.by("result", "entries_total")["applied"])
+    assert seen.by("of", "heartbeat_age_seconds")["beat"] == float("inf")
 
 
 def test_a_scrape_only_reads_and_only_what_its_page_says(desk: Desk, watched: Watch) -> None:
