@@ -643,8 +643,13 @@ def test_keys_of_another_type_cost_their_own_figures_only(
     desk.client.set(keys.WINDOW, "text")
     desk.client.delete(keys.DECISIONS)
     desk.client.set(keys.DECISIONS, "text")
+    desk.client.set("quantum:harvest:proposal:SOLUSDT", "text")
+    desk.client.set("quantum:marketstate:SOLUSDT", "text")
+    desk.client.sadd(keys.BOOKS, "SOLUSDT")
+    desk.client.set(keys.position("SOLUSDT"), "text")
     seen = scrape()
-    assert seen.value("scrape_refused_questions") == 2
+    assert seen.value("scrape_refused_questions") == 5
+    assert seen.value("books", state="unreadable") == 1
     assert "window: " in caplog.text
     assert seen.by("book", "position_r") == {"BTCUSDT": 0.4}
 
