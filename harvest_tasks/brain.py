@@ -11,6 +11,7 @@ from functools import lru_cache
 from time import monotonic
 from typing import Final
 
+from harvest_tasks import heartbeat
 from harvest_tasks.celery import app
 from harvest_tasks.connection import Client, shared
 from harvest_tasks.logs import Line
@@ -30,7 +31,7 @@ BOOKS_PER_BELL: Final = 200
 MAX_REVISIONS: Final = 8
 """Guards that change faster than this leave the batch to the next bell."""
 AT_ONCE_SEC: Final = 0.1
-"""How long whoever moved entries stays with their books: far less than a watcher's lease."""
+"""How long a watcher stays with books: far less than its lease lasts."""
 PATIENCE_SEC: Final = 5.0
 """A bell that still finds entries after this long rings again instead of holding its slot."""
 
@@ -38,16 +39,21 @@ PATIENCE_SEC: Final = 5.0
 @app.task(name="harvest_tasks.brain.process_fills", ignore_result=True)
 def process_fills(books: list[str]) -> None:
     """Bring `books` up to date with their inboxes."""
-    tally, unfinished = this_brain().process(books, monotonic() + PATIENCE_SEC)
-    if tally:
-        log.debug(Line("processed", **dict(sorted(tally.items()))))
-    ring(unfinished)
+    _answer(books, PATIENCE_SEC)
 
 
 def answer(books: Sequence[str]) -> None:
-    """Bring `books` up to date here and now; what takes longer is rung."""
-    _, unfinished = this_brain().process(books, monotonic() + AT_ONCE_SEC)
+    """The same for whoever just moved entries to them, and has other things to do."""
+    _answer(books, AT_ONCE_SEC)
+
+
+def _answer(books: Sequence[str], within_sec: float) -> None:
+    """What takes longer is rung."""
+    tally, unfinished = this_brain().process(books, monotonic() + within_sec)
+    if tally:
+        log.debug(Line("processed", **dict(sorted(tally.items()))))
     ring(unfinished)
+    heartbeat.count_failed(shared(current().redis_url), tally["failed"])
 
 
 def ring(books: Sequence[str]) -> None:

@@ -24,6 +24,8 @@ COMMANDS: Final = {
     "up": Entry("harvest_tasks.commands.up:up", "Start server, workers, beat and Flower, and keep them running."),
     "demo": Entry("harvest_tasks.commands.demo:demo", "Real prices through real workers, in under a minute."),
     "paper": Entry("harvest_tasks.commands.paper:paper", "Fill live intents on paper: the reference executor."),
+    "doctor": Entry("harvest_tasks.commands.doctor:doctor", "Say the first thing that is wrong, and what mends it."),
+    "metrics": Entry("harvest_tasks.commands.metrics:metrics", "Serve what Prometheus scrapes."),
     "propose": Entry("harvest_tasks.commands.propose:propose", "Compute and publish proposals in this process."),
     "positions": Entry("harvest_tasks.commands.positions:positions", "Show the tracked positions."),
     "intents": Entry("harvest_tasks.commands.intents:intents", "Show the newest intents."),

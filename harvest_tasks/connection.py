@@ -21,10 +21,11 @@ SOCKET_TIMEOUT_SEC = 10.0
 """Above the longest XREADGROUP block by more than 5 s."""
 
 
-def connect(url: str) -> Client:
+def connect(url: str, timeout_sec: float = SOCKET_TIMEOUT_SEC) -> Client:
     """A client of the server at `url` (`redis://`, `rediss://` or `unix://`).
 
-    Replies are text; bytes that are not UTF-8 arrive as surrogate escapes and leave as the same bytes.
+    Replies are text; bytes that are not UTF-8 arrive as surrogate escapes and leave as the same bytes. A server that
+    says nothing for `timeout_sec` is away.
     """
     return redis.Redis.from_url(
         url,
@@ -32,8 +33,8 @@ def connect(url: str) -> Client:
         encoding_errors="surrogateescape",
         protocol=2,
         retry=Retry(NoBackoff(), 0),
-        socket_timeout=SOCKET_TIMEOUT_SEC,
-        socket_connect_timeout=5.0,
+        socket_timeout=timeout_sec,
+        socket_connect_timeout=min(5.0, timeout_sec),
         health_check_interval=0,
         command_packer=Packer(),
     )

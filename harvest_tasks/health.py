@@ -1,16 +1,19 @@
-"""Signs of life, apart from any change in the data: a calm market must not look like a dead service."""
+"""What says that Harvest is alive: beat's heart, the ends of cycles, the starts of workers."""
 
-from harvest_tasks import keys
+import logging
+from typing import Any
+
+from celery.signals import worker_ready
+from redis.exceptions import RedisError
+
+from harvest_tasks import heartbeat as signs
 from harvest_tasks.celery import app
-from harvest_tasks.clock import server_now
+from harvest_tasks.clock import server_ms, server_now
 from harvest_tasks.connection import Client, shared
 from harvest_tasks.publishing.cycle import CycleSummary, Result
 from harvest_tasks.settings import current
 
-BEAT_MS = "beat_ms"
-"""Heartbeat field: when beat last got a task run (unix ms)."""
-PROPOSALS_CYCLE_MS = "proposals_cycle_ms"
-"""Heartbeat field: when a cycle of proposals last ended, whatever it published (unix ms)."""
+log = logging.getLogger(__name__)
 
 
 @app.task(name="harvest_tasks.health.heartbeat", ignore_result=True)
@@ -20,16 +23,13 @@ def heartbeat() -> None:
 
 
 def beat(client: Client, now: float) -> None:
-    client.hset(keys.HEARTBEAT, BEAT_MS, int(now * 1000))
+    signs.note(client, signs.BEAT_MS, int(now * 1000))
 
 
 def record_cycle(client: Client, summary: CycleSummary) -> None:
     """Note that a cycle ended, and add what it did to the counters."""
-    with client.pipeline(transaction=False) as pipe:
-        pipe.hset(keys.HEARTBEAT, PROPOSALS_CYCLE_MS, summary.now_ms)
-        for name, count in _counts(summary).items():
-            pipe.hincrby(keys.COUNTS, f"proposals:{name}", count)
-        pipe.execute()
+    sums = {signs.PROPOSALS + name: count for name, count in _counts(summary).items()}
+    signs.note(client, signs.PROPOSALS_CYCLE_MS, summary.now_ms, sums)
 
 
 def _counts(summary: CycleSummary) -> dict[str, int]:
@@ -37,3 +37,16 @@ def _counts(summary: CycleSummary) -> dict[str, int]:
     skipped = {f"skipped:{reason}": count for reason, count in summary.skipped.items()}
     counts = {**results, **skipped, "synthetic": len(summary.synthetic)}
     return {name: count for name, count in counts.items() if count}
+
+
+def record_start(client: Client, worker: str) -> None:
+    """Note that the worker of that node name begins to consume."""
+    signs.note(client, signs.STARTED_PREFIX + worker, server_ms(client), {signs.STARTS + worker: 1})
+
+
+@worker_ready.connect
+def _started(sender: Any, **_: Any) -> None:
+    try:
+        record_start(shared(current().redis_url), sender.hostname)
+    except RedisError as error:
+        log.warning("the start of this worker is not counted: %s", error)

@@ -35,10 +35,11 @@ COMPARED: Final = "quantum:harvest:compared"
 SUSPECTED: Final = "quantum:harvest:suspected"
 """Hash: differences between the two that were seen once, by book, until another look."""
 COUNTS: Final = "quantum:harvest:counts"
-"""Hash of counters: in, ignored, deadlettered, applied, duplicate, intents."""
+"""Hash of counters: in, ignored, deadlettered, applied, duplicate, intents; and the sums of `heartbeat`."""
 WINDOW: Final = "quantum:harvest:window"
 """List of the publish times (unix ms) of the newest intents, newest first: the rate limit's memory."""
 HEARTBEAT: Final = "quantum:harvest:heartbeat"
+"""Hash: when each part of Harvest last did its work (unix ms), see `heartbeat`."""
 
 STREAM_EXECUTION: Final = "quantum:stream:execution"
 

@@ -5,8 +5,9 @@ A fill that never reached the input leaves no trace in it; this is how it shows.
 
 import logging
 
-from harvest_tasks import brain
+from harvest_tasks import brain, heartbeat
 from harvest_tasks.celery import app
+from harvest_tasks.clock import server_ms
 from harvest_tasks.connection import shared
 from harvest_tasks.logs import Line
 from harvest_tasks.reconciling.suspicion import reconcile
@@ -19,6 +20,8 @@ log = logging.getLogger(__name__)
 def reconcile_positions() -> None:
     """Compare once, and freeze what differs for the second time."""
     settings = current()
-    found = reconcile(shared(settings.redis_url), settings)
+    client = shared(settings.redis_url)
+    found = reconcile(client, settings)
     log.debug(Line("reconciled", **found.counts))
     brain.ring(found.frozen)
+    heartbeat.note(client, heartbeat.RECONCILED_MS, server_ms(client))

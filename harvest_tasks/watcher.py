@@ -20,7 +20,7 @@ from typing import Final
 from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import TimeoutError as Unanswered
 
-from harvest_tasks import brain, keys
+from harvest_tasks import brain, heartbeat, keys
 from harvest_tasks.celery import app
 from harvest_tasks.clock import server_ms
 from harvest_tasks.connection import Client, shared
@@ -53,10 +53,10 @@ class LeaseLost(Exception):
 def watch_fills() -> None:
     """Watch for one slice, if no other watcher does, and start the next one."""
     settings = current()
-    if watch(
-        shared(settings.redis_url), settings, settings.watch_slice_sec, brain.ring, PATIENCE_SEC, answer=brain.answer
-    ):
+    client = shared(settings.redis_url)
+    if watch(client, settings, settings.watch_slice_sec, brain.ring, PATIENCE_SEC, answer=brain.answer):
         watch_fills.apply_async(expires=settings.watch_slice_sec)
+        heartbeat.note(client, heartbeat.WATCHED_MS, server_ms(client))
 
 
 def watch(

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import Any
 
-from harvest_tasks import keys
+from harvest_tasks import heartbeat, keys
 from harvest_tasks.brain import Brain
 from harvest_tasks.connection import Client
 from harvest_tasks.settings import Settings
@@ -72,8 +72,9 @@ class Desk:
         return [values for _, values in self.client.xrange(keys.DEADLETTER)]
 
     def counts(self) -> dict[str, int]:
-        """Of everything that came in; `pending` is what waits in inboxes."""
-        stored = {name: int(n) for name, n in self.client.hgetall(keys.COUNTS).items()}
+        """Of everything that came in; `pending` is what waits in inboxes. Without how often it was swept over."""
+        found = self.client.hgetall(keys.COUNTS).items()
+        stored = {name: int(n) for name, n in found if not name.startswith(heartbeat.SWEPT)}
         books = self.client.smembers(keys.BOOKS)
         return {**stored, "pending": sum(self.client.xlen(keys.inbox(book)) for book in books)}
 

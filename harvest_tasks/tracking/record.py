@@ -157,7 +157,7 @@ def _progress(fields: Mapping[str, str]) -> Progress:
         failures=tuple((rung, int(n)) for rung, n in _pairs(fields["failures"], ":")),
         owed=_amounts(fields["owed"]),
         carry=Decimal(fields["carry"]),
-        reservations=_reservations(fields["reservations"]),
+        reservations=reservations(fields["reservations"]),
         stop=_decimal(fields["stop"]),
         stop_qty=_decimal(fields["stop_qty"]),
         break_even=fields["break_even"] == "1",
@@ -175,7 +175,7 @@ def _row(r: Reservation) -> list[object]:
     return [r.intent_id, plain(r.qty), claims, r.placed_ms, plain(r.filled), plain(r.value), plain(r.pnl), r.overdue]
 
 
-def _reservations(text: str) -> tuple[Reservation, ...]:
+def reservations(text: str) -> tuple[Reservation, ...]:
     return tuple(_reservation(*row) for row in json.loads(text)) if text else ()
 
 

@@ -29,7 +29,7 @@ from waiting import wait_until
 from harvest_tasks import keys
 from harvest_tasks.configuration import QUEUES, configuration
 from harvest_tasks.connection import Client, connect
-from harvest_tasks.health import PROPOSALS_CYCLE_MS
+from harvest_tasks.heartbeat import PROPOSALS_CYCLE_MS
 from harvest_tasks.processes.embedded import EmbeddedServer
 from harvest_tasks.settings import Settings
 

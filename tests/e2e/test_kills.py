@@ -15,7 +15,7 @@ from waiting import wait_until
 
 from harvest_tasks import keys
 from harvest_tasks.connection import Client
-from harvest_tasks.health import BEAT_MS
+from harvest_tasks.heartbeat import BEAT_MS
 
 SEED = int(os.environ.get("E2E_SEED", "20260123"))
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "ADAUSDT")

@@ -4,6 +4,7 @@ import base64
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -14,11 +15,12 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import feeds
 import pytest
 from processes import children_of, in_session, marked, program
 from waiting import wait_until
 
-from harvest_tasks import keys
+from harvest_tasks import heartbeat, keys
 from harvest_tasks.connection import Client, connect
 from harvest_tasks.processes.embedded import free_port
 
@@ -109,6 +111,24 @@ def test_a_killed_worker_comes_back_and_consumes(start: Start) -> None:
         wait_until(lambda: not in_session(first), 5.0, "the pool of the first is gone")
         with closing(connect(up.redis_url)) as client:
             assert_it_consumes(client)
+            starts = f"{heartbeat.STARTS}fills@{socket.gethostname()}"
+            wait_until(lambda: client.hget(keys.COUNTS, starts) == "2", 10.0, "both its starts are counted")
+        assert up.end() == 0
+
+
+def test_the_doctor_finds_nothing_wrong_with_it(start: Start, environ: dict[str, str]) -> None:
+    with start("--no-flower", SYNTHETIC_FALLBACK="false", SYMBOLS="BTCUSDT") as up:
+        with closing(connect(up.redis_url)) as client:
+            feeds.market_state(client, ts_timestamp=str(client.time()[0]))
+            wait_until(lambda: client.hget(keys.HEARTBEAT, heartbeat.BEAT_MS), 20.0, "beat's heart beats")
+        done = subprocess.run(  # noqa: S603 - our own program
+            [HARVEST, "doctor"],
+            env={**environ, "REDIS_URL": up.redis_url, "SYMBOLS": "BTCUSDT"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stdout[:16], done.stderr) == (0, "Nothing is wrong", ""), done.stdout
         assert up.end() == 0
 
 

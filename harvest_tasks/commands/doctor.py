@@ -1,0 +1,72 @@
+"""`harvest doctor`."""
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from time import time
+from typing import Final
+
+import click
+from kombu.exceptions import OperationalError
+from redis.exceptions import ResponseError
+
+from harvest_tasks.commands.metrics import UNREACHABLE, exporting
+from harvest_tasks.commands.tables import Column, json_option, show, show_json
+from harvest_tasks.operations.diagnosis import CHECKS, Finding, findings
+from harvest_tasks.operations.figures import Figures
+from harvest_tasks.settings import Settings
+
+log = logging.getLogger(__name__)
+
+COLUMNS: Final = (Column("About"), Column("Wrong", wraps=True), Column("Mend it", wraps=True))
+ANSWER_SEC: Final = 1.0
+
+
+@click.command()
+@click.option("--all", "everything", is_flag=True, help="All that is wrong, not only where to begin.")
+@json_option
+def doctor(everything: bool, as_json: bool) -> None:
+    """Say the first thing that is wrong, and the command that mends it.
+
+    Looks at the server, the broker, workers, beat, the input, market states and positions; reads, and asks the workers
+    what they consume. Exit code 1 if anything is wrong, 3 without a server.
+    """
+    settings = Settings.from_env(os.environ)
+    logging.basicConfig(level="WARNING", format="%(message)s", stream=sys.stderr)
+    with exporting(settings) as exporter:
+        figures = list(exporter.collect())
+        consumed = _consumed() if exporter.has_broker else None
+        found = findings(Figures(figures, consumed, time()))
+    if as_json:
+        show_json(found)
+    elif everything and found:
+        show(COLUMNS, [(finding.subject, finding.problem, finding.remedy) for finding in found])
+    else:
+        _tell(found)
+    if not exporter.is_up:
+        raise click.exceptions.Exit(UNREACHABLE)
+    raise click.exceptions.Exit(int(bool(found)))
+
+
+def _tell(found: Sequence[Finding]) -> None:
+    if not found:
+        click.echo(f"Nothing is wrong: {len(CHECKS) + 1} things were looked at.")
+        return
+    first, *others = found
+    click.echo(f"{first.subject}: {first.problem}")
+    click.echo(f"Mend it: {first.remedy}")
+    if others:
+        click.echo(f"Then look again: {len(others)} more may follow from it (harvest doctor --all).")
+
+
+def _consumed() -> set[str] | None:
+    """The queues that a worker consumes, as far as workers answer in time; None if nobody may ask them."""
+    from harvest_tasks.celery import app  # reads the environment
+
+    try:
+        answers = app.control.inspect(timeout=ANSWER_SEC).active_queues() or {}
+    except (OperationalError, ResponseError) as error:
+        log.warning("workers cannot be asked what they consume: %s", error)
+        return None
+    return {queue["name"] for queues in answers.values() for queue in queues}

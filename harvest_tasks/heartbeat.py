@@ -1,0 +1,45 @@
+"""Signs of life and running sums, kept where they outlive every process.
+
+A sign says when a part of Harvest last did its work, whether or not anything changed: a calm market must not look like
+a dead service. A sum only grows.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from harvest_tasks import keys
+from harvest_tasks.connection import Client
+
+BEAT_MS: Final = "beat_ms"
+"""Heartbeat field: when beat last got a task run (unix ms, like all of them)."""
+PROPOSALS_CYCLE_MS: Final = "proposals_cycle_ms"
+"""When a cycle of proposals last ended, whatever it published."""
+WATCHED_MS: Final = "watched_ms"
+"""When a watcher last ended a slice of work."""
+SWEPT_MS: Final = "swept_ms"
+"""When the open positions were last looked at."""
+RECONCILED_MS: Final = "reconciled_ms"
+"""When positions were last compared with the exchange's record."""
+STARTED_PREFIX: Final = "started_ms:"
+"""Before a worker's name: when it last started."""
+
+PROPOSALS: Final = "proposals:"
+SWEPT: Final = "swept:"
+STARTS: Final = "starts:"
+"""Before what is counted, in the names of the sums."""
+FAILED_BOOKS: Final = "books:failed"
+"""Sum: how often a book could not be read, planned or written."""
+
+
+def note(client: Client, sign: str, now_ms: int, sums: Mapping[str, int] | None = None) -> None:
+    """Set `sign` to `now_ms` and let `sums` grow, in one round trip."""
+    with client.pipeline(transaction=False) as pipe:
+        pipe.hset(keys.HEARTBEAT, sign, now_ms)
+        for name, count in (sums or {}).items():
+            pipe.hincrby(keys.COUNTS, name, count)
+        pipe.execute()
+
+
+def count_failed(client: Client, books: int) -> None:
+    if books:
+        client.hincrby(keys.COUNTS, FAILED_BOOKS, books)

@@ -1,0 +1,34 @@
+"""What guards all books at once: the kill switch and the rate limit."""
+
+from collections.abc import Iterator
+
+from prometheus_client.core import Metric
+
+from harvest_tasks import keys
+from harvest_tasks.metrics.families import gauge, number
+from harvest_tasks.metrics.replies import Command, Replies
+from harvest_tasks.settings import Settings
+from harvest_tasks.tracking.loading import SWITCH_OFF, WINDOW_MS
+
+
+def commands(settings: Settings) -> dict[str, Command]:
+    return {
+        "switch": ("GET", settings.harvest_kill_switch_key),
+        "window": ("LRANGE", keys.WINDOW, 0, settings.harvest_max_actions_per_min - 1),
+    }
+
+
+def families(replies: Replies, settings: Settings, now_ms: int) -> Iterator[Metric]:
+    # A switch that cannot be read is on: workers take it so, too.
+    killed = "switch" in replies.refused or replies.get("switch") not in SWITCH_OFF
+    yield gauge("kill_switch", "1 while the kill switch stops all publishing: see harvest kill status.", float(killed))
+    yield gauge(
+        "intents_last_minute",
+        "Intents published in the last 60 s, over all workers.",
+        sum(number(at) > now_ms - WINDOW_MS for at in replies.get("window", ())),
+    )
+    yield gauge(
+        "intents_per_minute_limit",
+        "HARVEST_MAX_ACTIONS_PER_MIN: how many may be, by the exporter's settings.",
+        settings.harvest_max_actions_per_min,
+    )

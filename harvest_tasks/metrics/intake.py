@@ -1,0 +1,99 @@
+"""The input stream: what came, what no watcher has read yet, and what is gone."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from prometheus_client.core import Metric
+
+from harvest_tasks import keys
+from harvest_tasks.metrics.families import gauge, number
+from harvest_tasks.metrics.replies import Command, Replies
+from harvest_tasks.settings import Settings
+from harvest_tasks.tracking.standing import NOWHERE, Cursor, Standing
+
+NEVER = float("inf")
+
+
+def commands(settings: Settings) -> dict[str, Command]:
+    source = settings.stream_execution_result
+    return {
+        "input": ("XINFO STREAM", source),
+        "groups": ("XINFO GROUPS", source),
+        "pending": ("XPENDING", source, keys.GROUP),
+        "cursor": ("HGETALL", keys.CURSOR),
+        "lost": ("HGETALL", keys.LOST),
+    }
+
+
+def more_commands(settings: Settings, replies: Replies) -> dict[str, Command]:
+    """For the oldest entry that nobody has read."""
+    group = _group(replies)
+    after = group["last-delivered-id"] if group else NOWHERE
+    return {"unread": ("XRANGE", settings.stream_execution_result, f"({after}", "+", "COUNT", 1)}
+
+
+def families(replies: Replies, more: Replies, now_ms: int) -> Iterator[Metric]:
+    stream, pending = replies.get("input"), replies.get("pending", {"pending": 0, "min": None})
+    newest = stream["last-generated-id"] if stream else NOWHERE
+    unread = more.get("unread") or [(None, {})]
+    lost = replies.get("lost", {})
+    yield gauge(
+        "input_has_group",
+        "1 if the input stream and its consumer group exist; the first watcher makes them.",
+        float(_group(replies) is not None),
+    )
+    yield gauge(
+        "input_lag_entries",
+        "Entries of the input stream that no watcher has read yet. If it grows: does a worker consume the queue watch?",
+        _lag(stream, _group(replies), replies),
+    )
+    yield gauge(
+        "input_oldest_unread_seconds",
+        "Age of the oldest entry that no watcher has read yet; 0 without one.",
+        _age(unread[0][0], now_ms),
+    )
+    yield gauge(
+        "input_pending_entries",
+        "Entries that a watcher read and has not moved to the inbox of a book yet.",
+        pending["pending"],
+    )
+    yield gauge(
+        "input_oldest_pending_seconds",
+        "Age of the oldest of those; 0 without one. The next watcher takes them over.",
+        _age(pending["min"], now_ms),
+    )
+    yield gauge(
+        "input_newest_seconds",
+        "Age of the newest entry ever added to the input stream: do the executor and the price feed still write?",
+        NEVER if newest == NOWHERE else _age(newest, now_ms),
+    )
+    yield gauge(
+        "input_lost",
+        "1 while entries are known to be lost unread, and every book is frozen: see harvest reconcile.",
+        float(bool(lost)),
+    )
+    yield gauge(
+        "input_lost_entries",
+        "How many were lost, as far as they could be counted.",
+        number(lost.get("entries", "0")),
+    )
+
+
+def _group(replies: Replies) -> Any:
+    return next((group for group in replies.get("groups", ()) if group["name"] == keys.GROUP), None)
+
+
+def _lag(stream: Any, group: Any, replies: Replies) -> float:
+    """At most as many as the stream holds; so many, too, where neither the server nor the cursor can count."""
+    if stream is None:
+        return 0
+    if group is None:
+        return float(stream["length"])
+    standing = Standing.of(stream, group, Cursor.of(replies.get("cursor", {})))
+    if standing.is_at_the_end:
+        return 0
+    return float(standing.length if standing.read is None else min(standing.length, standing.added - standing.read))
+
+
+def _age(entry_id: str | None, now_ms: int) -> float:
+    return 0 if entry_id is None else max(0, now_ms - int(entry_id.partition("-")[0])) / 1000

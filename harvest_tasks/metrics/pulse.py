@@ -1,0 +1,71 @@
+"""Signs of life: when each part of Harvest last did its work, beside how often it should."""
+
+from collections.abc import Iterator, Mapping
+from math import isnan
+from typing import Final
+
+from prometheus_client.core import Metric
+
+from harvest_tasks import heartbeat, keys
+from harvest_tasks.metrics.families import gauges, number
+from harvest_tasks.metrics.replies import Command, Replies
+from harvest_tasks.settings import Settings
+from harvest_tasks.tracking.lease import LEASE_MS
+from schedules.beat import BELL_SEC, HEARTBEAT_SEC
+
+NEVER: Final = float("inf")
+SIGNS: Final = {
+    "beat": heartbeat.BEAT_MS,
+    "watcher": heartbeat.WATCHED_MS,
+    "sweep": heartbeat.SWEPT_MS,
+    "proposals": heartbeat.PROPOSALS_CYCLE_MS,
+    "reconciliation": heartbeat.RECONCILED_MS,
+}
+
+
+def commands() -> dict[str, Command]:
+    return {"heartbeat": ("HGETALL", keys.HEARTBEAT), "lease": ("PTTL", keys.LEASE)}
+
+
+def families(replies: Replies, settings: Settings, now_ms: int) -> Iterator[Metric]:
+    found: Mapping[str, str] = replies.get("heartbeat", {})
+    ages = {(part,): _age(found.get(sign), now_ms) for part, sign in SIGNS.items()}
+    ages["watcher",] = min(ages["watcher",], _since_renewal(replies.get("lease", -2)))
+    yield gauges(
+        "heartbeat_age_seconds",
+        "Time since this part of Harvest last did its work, changed or not; +Inf: never. Does its process run?",
+        ("of",),
+        ages,
+    )
+    intervals = {
+        "beat": HEARTBEAT_SEC,
+        "watcher": settings.watch_slice_sec,
+        "sweep": BELL_SEC,
+        "proposals": settings.publish_interval_sec,
+        "reconciliation": settings.reconcile_interval_sec,
+    }
+    yield gauges(
+        "heartbeat_interval_seconds",
+        "How often it should, by the exporter's settings.",
+        ("of",),
+        {(part,): interval for part, interval in intervals.items()},
+    )
+    started = {
+        (name.removeprefix(heartbeat.STARTED_PREFIX),): number(ms) / 1000
+        for name, ms in found.items()
+        if name.startswith(heartbeat.STARTED_PREFIX)
+    }
+    yield gauges(
+        "worker_started_timestamp_seconds", "When this worker last began to consume (unix time).", ("worker",), started
+    )
+
+
+def _age(ms: str | None, now_ms: int) -> float:
+    """What is no time is as good as none."""
+    at = number(ms or "")
+    return NEVER if isnan(at) else max(0.0, now_ms - at) / 1000
+
+
+def _since_renewal(left_ms: int) -> float:
+    """A lease that is held was renewed that long ago."""
+    return max(0, LEASE_MS - left_ms) / 1000 if left_ms > 0 else NEVER

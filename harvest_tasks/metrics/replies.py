@@ -1,0 +1,46 @@
+"""Named questions to a server, answered in one round trip."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from harvest_tasks.connection import Client
+
+Command = tuple[str | int, ...]
+"""Its name (XINFO STREAM is one word here), then its arguments."""
+
+ABSENT: Final = ("no such key", "NOGROUP")
+"""How the server says that something does not exist yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replies:
+    """By the question's name. `refused` are the errors of those that the server would not answer; what does not exist
+    is in neither.
+    """
+
+    given: Mapping[str, Any]
+    refused: Mapping[str, Exception]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The reply, or `default` where there is none."""
+        return self.given.get(name, default)
+
+    def demand(self, name: str) -> Any:
+        """The reply. Raises what the server said instead."""
+        if name in self.refused:
+            raise self.refused[name]
+        return self.given[name]
+
+
+def ask(client: Client, commands: Mapping[str, Command]) -> Replies:
+    """Raises redis-py's ConnectionError or TimeoutError."""
+    if not commands:
+        return Replies({}, {})
+    with client.pipeline(transaction=False) as pipe:
+        for command in commands.values():
+            pipe.execute_command(*command)
+        replies = dict(zip(commands, pipe.execute(raise_on_error=False), strict=True))
+    errors = {name: reply for name, reply in replies.items() if isinstance(reply, Exception)}
+    refused = {name: error for name, error in errors.items() if not any(said in str(error) for said in ABSENT)}
+    return Replies({name: reply for name, reply in replies.items() if name not in errors}, refused)
