@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lock bench plots faults faults-long mutants clean
+.PHONY: help setup demo test check format lock bench plots faults faults-long mutants wheels boot-test clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,14 +30,25 @@ check: setup ## lint, format, types, import contracts
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/shellcheck systemd/*.sh
 
 format: setup ## rewrite the code in the project's format
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-lock: setup ## pin all dependencies again, with hashes
+lock: setup ## pin all dependencies again, with hashes; systemd/ has those that run
 	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras \
 	  --generate-hashes --no-emit-index-url --upgrade -o requirements.lock pyproject.toml
+	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate \
+	  --generate-hashes --no-emit-index-url -c requirements.lock -o systemd/requirements.lock pyproject.toml
+
+wheels: setup ## build dist/wheels, from which systemd/install.sh installs without a network
+	@rm -rf dist/wheels && mkdir -p dist/wheels
+	@$(BIN)/python -m pip download --quiet --disable-pip-version-check --require-hashes --only-binary :all: --dest dist/wheels -r systemd/requirements.lock
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist/wheels .
+
+boot-test: wheels ## install, boot, break and take back Harvest in a Debian of its own (needs root)
+	@$(BIN)/python -m pytest tests/boot $(ARGS)
 
 bench: setup ## against peers, on the same data and server (QUICK=1, ONLY=fills_vs_bare_loop,flower_overhead)
 	@$(BIN)/python -m bench

@@ -15,6 +15,7 @@ from celery.signals import after_setup_logger, after_setup_task_logger, celeryd_
 
 from harvest_tasks.configuration import ROUTES, configuration
 from harvest_tasks.settings import Settings, SettingsError, current
+from harvest_tasks.watchdog import Consuming
 
 TASK_MODULES: Final = tuple(dict.fromkeys(name.rpartition(".")[0] for name in ROUTES))
 
@@ -52,3 +53,4 @@ celeryd_after_setup.connect(_warn_of_shared_queue)
 
 app = Celery("harvest_tasks", include=TASK_MODULES)
 app.conf.update(configuration(_settings_or_exit()))
+app.steps["consumer"].add(Consuming)
