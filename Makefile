@@ -42,10 +42,14 @@ lock: setup ## pin all dependencies again, with hashes; systemd/ has those that 
 	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate \
 	  --generate-hashes --no-emit-index-url -c requirements.lock -o systemd/requirements.lock pyproject.toml
 
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+# Without the conditions of the lock: the server's Python 3.11 may be an older one than this.
 wheels: setup ## build dist/wheels, from which systemd/install.sh installs without a network
 	@rm -rf dist/wheels && mkdir -p dist/wheels
-	@$(BIN)/python -m pip download --quiet --disable-pip-version-check --require-hashes --only-binary :all: --dest dist/wheels -r systemd/requirements.lock
-	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist/wheels .
+	@sed 's/ ;[^\\]*/ /' systemd/requirements.lock >dist/requirements.lock
+	@$(PIP) download --require-hashes --no-deps --only-binary :all: --dest dist/wheels -r dist/requirements.lock
+	@$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist/wheels .
 
 boot-test: wheels ## install, boot, break and take back Harvest in a Debian of its own (needs root)
 	@$(BIN)/python -m pytest tests/boot $(ARGS)
