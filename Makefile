@@ -52,7 +52,7 @@ wheels: setup ## build dist/wheels, from which systemd/install.sh installs witho
 	@$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist/wheels .
 
 boot-test: wheels ## install, boot, break and take back Harvest in a Debian of its own (needs root)
-	@$(BIN)/python -m pytest tests/boot $(ARGS)
+	@$(BIN)/python -m pytest tests/boot/installed.py $(ARGS)
 
 bench: setup ## against peers, on the same data and server (QUICK=1, ONLY=fills_vs_bare_loop,flower_overhead)
 	@$(BIN)/python -m bench

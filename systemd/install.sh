@@ -160,6 +160,8 @@ start() {
 report_health() {
   local failed=0
   [ -z "$dry_run" ] || return 0
+  # A unit of Type=exec is active for a moment even if it cannot do its work.
+  sleep 3
   for service in "${services[@]}"; do
     report "$service" || failed=1
   done
@@ -170,7 +172,7 @@ report() {
   local state
   state=$(systemctl is-active "$1") || true
   say "$1 $state"
-  [ "$state" = active ] || { journalctl --no-pager --quiet --output cat --lines 3 --unit "$1" >&2; return 1; }
+  [ "$state" = active ] || { journalctl --no-pager --quiet --output cat --lines 1 "_SYSTEMD_UNIT=$1" >&2; return 1; }
 }
 
 main "$@"
