@@ -93,7 +93,7 @@ class Machine:
     def _first_process(self) -> int:
         assert self._process is not None
         assert self._process.poll() is None, "systemd-nspawn ended"
-        return next((child.pid for child in children_of(self._process.pid)), 0)
+        return next((child.pid for child in children_of(self._process.pid) if _is_first(child.pid)), 0)
 
     def _container(self) -> list[str]:
         # A network of its own: its ports are not this computer's. What runs here need not be a systemd.
@@ -115,6 +115,16 @@ def machine() -> Iterator[Machine]:
     finally:
         made.power_off()
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _is_first(pid: int) -> bool:
+    """Whether it is process 1 of its own world, rather than one that only helps to make that."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:  # it ended meanwhile
+        return False
+    (numbers,) = (line.split()[1:] for line in status.splitlines() if line.startswith("NSpid:"))
+    return numbers == [str(pid), "1"]
 
 
 def _do(*argv: str) -> str:
