@@ -70,4 +70,4 @@ mutants: setup ## change kernel/ in every place, one at a time: does a test noti
 	@PYTHONPATH=.:tests $(BIN)/python -m faults.python_mutants
 
 clean: ## remove what make built
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .bench .faults
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .bench .faults dist

@@ -26,6 +26,7 @@ main() {
   add_units
   if is_booted; then
     start
+    forget_older_releases
     report_health
   else
     say "systemd does not run here: Harvest starts with the next boot"
@@ -154,6 +155,16 @@ start() {
   run systemctl start --no-block quantum-harvest.target
   for service in "${services[@]}"; do
     run systemctl restart "$service" || true
+  done
+}
+
+# Nothing runs from them any more, and two are enough to go back and forth.
+forget_older_releases() {
+  for release in "$releases"/*; do
+    case $(readlink -f "$release") in
+      "$(readlink -f "$current")" | "$(readlink -f "$previous")") ;;
+      *) [ ! -e "$release" ] || run rm -rf "$release" ;;
+    esac
   done
 }
 

@@ -55,12 +55,13 @@ go_back() {
 
 remove_all() {
   stop
-  run rm -f "${services[@]/#/$units/}" "$units/quantum-harvest.target"
-  run rm -rf "$units/$confinement" "$home" /var/lib/quantum-harvest-flower
+  run rm -f "${services[@]/#/$units/}" "$units/quantum-harvest.target" "$units/$confinement/10-confinement.conf"
+  run rm -rf "$home" /var/lib/quantum-harvest-flower
   ! is_booted || run systemctl daemon-reload
   ! is_booted || run systemctl reset-failed "quantum-harvest*"
   # Others may have put something there.
-  run rmdir --ignore-fail-on-non-empty "$(dirname "$home")"
+  [ ! -d "$units/$confinement" ] || run rmdir --ignore-fail-on-non-empty "$units/$confinement"
+  [ ! -d "$(dirname "$home")" ] || run rmdir --ignore-fail-on-non-empty "$(dirname "$home")"
   ! getent passwd "$user" >/dev/null || run userdel "$user"
   say "kept: settings and passwords in $settings; positions, streams and counters in Redis"
   say "to forget the settings, too: rm -r $settings/harvest*.env $credentials"

@@ -23,6 +23,7 @@ SOURCE = "/root/harvest"
 INSTALL = (f"{SOURCE}/systemd/install.sh",)
 ROLLBACK = f"{SOURCE}/systemd/rollback.sh"
 CURRENT = "/opt/quantum/harvest/current"
+RELEASES = "/opt/quantum/harvest/releases"
 
 INPUT = "quantum:stream:execution.result"
 SUGGESTIONS = "quantum:stream:harvest.suggestions"
@@ -206,6 +207,19 @@ def test_a_server_that_restarts_takes_nothing_with_it(server: Machine) -> None:
     assert main_processes(server) == before
 
 
+def test_a_unix_socket_of_the_server_will_do(server: Machine) -> None:
+    path, group = "/run/redis/redis-server.sock", "quantum-harvest-brain.service.d"
+    server.run("sh", "-c", f"printf 'unixsocket {path}\nunixsocketperm 770\n' >>/etc/redis/redis.conf")
+    server.run("sh", "-c", f"echo 'REDIS_URL=unix://{path}?db=0' >>/etc/quantum/harvest-brain.env")
+    server.run("sh", "-c", f"printf '[Service]\nSupplementaryGroups=redis\n' >/run/systemd/system/{group}/socket.conf")
+    server.run("systemctl", "daemon-reload")
+    server.run("systemctl", "restart", "redis-server", "quantum-harvest-brain")
+    told(server, "BYSOCKET")
+    until_suggested(server, "BYSOCKET")
+    server.run("sed", "-i", "/^REDIS_URL=unix/d", "/etc/quantum/harvest-brain.env")
+    server.run("systemctl", "restart", "quantum-harvest-brain")
+
+
 def test_stopping_lets_everything_end_and_loses_nothing(server: Machine, say: Say) -> None:
     for number in range(200):
         server.redis("XADD", INPUT, "*", "symbol", f"STOP{chr(65 + number % 20)}", *FILL)
@@ -240,6 +254,7 @@ def test_installing_again_keeps_the_release_and_the_settings(server: Machine) ->
 
 def test_an_upgrade_loses_no_fill_and_can_be_taken_back(server: Machine) -> None:
     old = server.run("readlink", CURRENT)
+    server.run("mkdir", f"{RELEASES}/older")
     # Other wheels or another lock are another release.
     server.run("sh", "-c", f"echo '# another release' >>{SOURCE}/systemd/requirements.lock")
     inside = subprocess.Popen([*server._inside(), *INSTALL], stdout=subprocess.DEVNULL)  # noqa: S603 - in the machine
@@ -251,6 +266,7 @@ def test_an_upgrade_loses_no_fill_and_can_be_taken_back(server: Machine) -> None
     assert inside.returncode == 0
     new = server.run("readlink", CURRENT)
     assert new != old
+    assert sorted(server.run("ls", RELEASES).split()) == sorted(Path(each.strip()).name for each in (old, new))
     wait_until(lambda: held(server, "MEANWHILE") == fed, PATIENCE_SEC, f"all {fed} fills are in the position")
     server.run(ROLLBACK, "--previous")
     assert server.run("readlink", CURRENT) == old
