@@ -18,7 +18,7 @@ from harvest_tasks.transport import Channel
 
 AT_WORK: Final = "READY=1\nWATCHDOG=1"
 """systemd takes the first one for the end of the start, and no notice of the others' READY."""
-LOOK_EVERY_SEC: Final = 1.0
+LOOK_EVERY_SEC: Final = 0.5
 ANSWER_WITHIN_SEC: Final = 5.0
 """A read that finds nothing is answered after 1 s."""
 
