@@ -27,6 +27,7 @@ RELEASES = "/opt/quantum/harvest/releases"
 
 INPUT = "quantum:stream:execution.result"
 SUGGESTIONS = "quantum:stream:harvest.suggestions"
+BRAIN = "quantum-harvest-brain.service"
 PROPOSAL = "quantum:harvest:proposal:BTCUSDT"
 MARKET = ("sigma", "0.01", "ts", "0.4", "p_trend", "0.6", "p_mr", "0.2", "p_chop", "0.2")
 FILL = ("status", "FILLED", "side", "BUY", "qty", "1", "price", "100", "stop_loss", "90")
@@ -183,12 +184,19 @@ def is_back(server: Machine, unit: str, before: str) -> bool:
     return shown(server, unit, "MainPID") not in ("0", before) and shown(server, unit, "ActiveState") == "active"
 
 
-def test_a_worker_that_hangs_is_replaced(server: Machine, say: Say) -> None:
-    unit = "quantum-harvest-brain.service"
-    server.run("mkdir", "-p", f"/run/systemd/system/{unit}.d")
-    server.run("sh", "-c", f"printf '[Service]\\nWatchdogSec=5\\n' >/run/systemd/system/{unit}.d/sooner.conf")
+def with_settings(server: Machine, unit: str, *own: str) -> None:
+    """Restarts `unit` with these settings over its own, and none from before."""
+    place = f"/run/systemd/system/{unit}.d"
+    server.run("mkdir", "-p", place)
+    (server.tree / "root" / "own").write_text("\n".join(["[Service]", *own, ""]))
+    server.run("cp", "/root/own", f"{place}/own.conf")
     server.run("systemctl", "daemon-reload")
     server.run("systemctl", "restart", unit)
+
+
+def test_a_worker_that_hangs_is_replaced(server: Machine, say: Say) -> None:
+    unit = BRAIN
+    with_settings(server, unit, "WatchdogSec=5")
     before = shown(server, unit, "MainPID")
     server.run("systemctl", "kill", "--kill-whom=main", "--signal=STOP", unit)
     began = time.monotonic()
@@ -207,17 +215,30 @@ def test_a_server_that_restarts_takes_nothing_with_it(server: Machine) -> None:
     assert main_processes(server) == before
 
 
+def test_a_server_that_is_away_for_longer_than_the_watchdog_waits_is_found_again(server: Machine, say: Say) -> None:
+    with_settings(server, BRAIN, "WatchdogSec=5", "TimeoutStartSec=10")
+    before = int(shown(server, BRAIN, "NRestarts"))
+    server.run("systemctl", "stop", "redis-server")
+    wait_until(lambda: int(shown(server, BRAIN, "NRestarts")) >= before + 2, PATIENCE_SEC, "another worker, twice")
+    server.run("systemctl", "start", "redis-server")
+    began = time.monotonic()
+    told(server, "AFTERABSENCE")
+    until_suggested(server, "AFTERABSENCE")
+    say(f"a fill is suggested {time.monotonic() - began:.1f} s after the server came back")
+    with_settings(server, BRAIN)
+    until_all(server, "active")
+
+
 def test_a_unix_socket_of_the_server_will_do(server: Machine) -> None:
-    path, group = "/run/redis/redis-server.sock", "quantum-harvest-brain.service.d"
+    path = "/run/redis/redis-server.sock"
     server.run("sh", "-c", f"printf 'unixsocket {path}\nunixsocketperm 770\n' >>/etc/redis/redis.conf")
     server.run("sh", "-c", f"echo 'REDIS_URL=unix://{path}?db=0' >>/etc/quantum/harvest-brain.env")
-    server.run("sh", "-c", f"printf '[Service]\nSupplementaryGroups=redis\n' >/run/systemd/system/{group}/socket.conf")
-    server.run("systemctl", "daemon-reload")
-    server.run("systemctl", "restart", "redis-server", "quantum-harvest-brain")
+    server.run("systemctl", "restart", "redis-server")
+    with_settings(server, BRAIN, "SupplementaryGroups=redis")
     told(server, "BYSOCKET")
     until_suggested(server, "BYSOCKET")
     server.run("sed", "-i", "/^REDIS_URL=unix/d", "/etc/quantum/harvest-brain.env")
-    server.run("systemctl", "restart", "quantum-harvest-brain")
+    with_settings(server, BRAIN)
 
 
 def test_stopping_lets_everything_end_and_loses_nothing(server: Machine, say: Say) -> None:
