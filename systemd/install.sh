@@ -80,7 +80,7 @@ add_release() {
   wheel=$(one_wheel)
   release=$releases/$(release_name "$wheel")
   [ -e "$release/complete" ] || build_release "$release" "$wheel"
-  if [ "$(readlink -f "$current")" != "$(readlink -f "$release")" ]; then
+  if [ "$(readlink "$current")" != "$release" ]; then
     [ ! -e "$current" ] || run ln -sfn "$(readlink "$current")" "$previous"
     run ln -sfn "$release" "$current"
   fi
@@ -161,8 +161,8 @@ start() {
 # Nothing runs from them any more, and two are enough to go back and forth.
 forget_older_releases() {
   for release in "$releases"/*; do
-    case $(readlink -f "$release") in
-      "$(readlink -f "$current")" | "$(readlink -f "$previous")") ;;
+    case $release in
+      "$(readlink "$current")" | "$(readlink "$previous")") ;;
       *) [ ! -e "$release" ] || run rm -rf "$release" ;;
     esac
   done

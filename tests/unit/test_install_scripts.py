@@ -36,6 +36,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(wheels: Path) -> Non
     assert all(line.startswith(("would run: ", "install.sh: ")) for line in said)
     assert any("/opt/quantum/harvest/releases/9.9.9-" in line for line in said)
     assert any(line.startswith("would run: systemctl --quiet enable quantum-harvest.target") for line in said)
+    assert any(re.match(r"would run: ln -sfn /opt/\S+/9\.9\.9-\w+ /opt/quantum/harvest/current", line) for line in said)
     assert not Path("/opt/quantum/harvest/releases/9.9.9").exists()
     assert ran("install.sh", "--wheels", str(wheels), "--dry-run").stdout == done.stdout
 
