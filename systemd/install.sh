@@ -138,8 +138,10 @@ write_password() {
   (umask 077 && echo "$login$(head -c 24 /dev/urandom | od -An -v -tx1 | tr -d ' \n')" >"$credentials/$1")
 }
 
+# For `aclfile` in redis.conf: the server reads it, if it is on this machine.
 write_users() {
   (umask 077 && "$here/users.sh" "$credentials" >"$settings/users.acl")
+  ! getent group redis >/dev/null || { chgrp redis "$settings/users.acl" && chmod 640 "$settings/users.acl"; }
 }
 
 add_units() {

@@ -159,6 +159,18 @@ def test_a_fill_becomes_a_suggestion_and_a_proposal_appears(server: Machine) -> 
     assert server.redis("HGET", PROPOSAL, "position_source") == "tracker"
 
 
+@pytest.mark.skipif(not (ROOT / "systemd" / "users.sh").exists(), reason="nothing makes users of the server")
+def test_each_unit_works_as_a_user_of_its_own_on_the_server(server: Machine) -> None:
+    server.run("sh", "-c", "echo aclfile /etc/quantum/users.acl >>/etc/redis/redis.conf")
+    own = [f"/etc/quantum/{file.name}" for file in (ROOT / "systemd").glob("harvest-*.env")]
+    server.run("sed", "-i", r"s/^#\(REDIS_URL\|BROKER_URL\|RESULT_BACKEND\)=/\1=/", *own)
+    server.run("systemctl", "restart", "redis-server", *units())
+    server.password = server.run("cat", "/etc/quantum/credentials/default").strip()
+    told(server, "ASUSERS")
+    until_suggested(server, "ASUSERS")
+    assert server.redis("ACL", "LOG") == ""
+
+
 def test_no_password_is_seen_in_a_process_or_a_log(server: Machine) -> None:
     secrets = server.run("sh", "-c", "cat /etc/quantum/credentials/*").split()
     seen = server.run("journalctl", "--quiet", "--output=cat")

@@ -49,6 +49,8 @@ class Machine:
 
     def __init__(self, tree: Path) -> None:
         self.tree = tree
+        self.password = ""
+        """Of the server's owner."""
         self._process: subprocess.Popen[bytes] | None = None
         self._init = 0
 
@@ -77,7 +79,8 @@ class Machine:
 
     def redis(self, *command: str) -> str:
         """The server's answer, as redis-cli prints it."""
-        return self.run("redis-cli", "--raw", *command).strip()
+        owner = ["env", f"REDISCLI_AUTH={self.password}"] if self.password else []
+        return self.run(*owner, "redis-cli", "--raw", *command).strip()
 
     def power_off(self) -> None:
         if self._process is None:
