@@ -244,7 +244,8 @@ def test_a_server_that_is_away_for_longer_than_the_watchdog_waits_is_found_again
 def test_a_unix_socket_of_the_server_will_do(server: Machine) -> None:
     path = "/run/redis/redis-server.sock"
     server.run("sh", "-c", f"printf 'unixsocket {path}\nunixsocketperm 770\n' >>/etc/redis/redis.conf")
-    server.run("sh", "-c", f"echo 'REDIS_URL=unix://{path}?db=0' >>/etc/quantum/harvest-brain.env")
+    user = "harvest-brain@" if server.password else ""
+    server.run("sh", "-c", f"echo 'REDIS_URL=unix://{user}{path}?db=0' >>/etc/quantum/harvest-brain.env")
     server.run("systemctl", "restart", "redis-server")
     with_settings(server, BRAIN, "SupplementaryGroups=redis")
     told(server, "BYSOCKET")
@@ -315,7 +316,8 @@ def test_taking_it_back_leaves_nothing_but_the_settings_and_the_data(server: Mac
     said = server.run(ROLLBACK, "--remove")
     assert "kept: settings and passwords in /etc/quantum; positions, streams and counters in Redis" in said
     assert files_outside_of_settings(server) == server.run("cat", "/root/before")
-    assert server.run("systemctl", "list-units", "--all", "--plain", "--no-legend", "quantum-harvest*") == ""
+    for listing in ("list-units", "list-unit-files"):
+        assert server.run("systemctl", listing, "--plain", "--no-legend", "quantum-harvest*") == ""
     assert server.attempt("sh", "-c", "grep -a -l '[/]opt/quantum' /proc/[0-9]*/cmdline").stdout == ""
     assert server.redis("EXISTS", "quantum:harvest:position:BTCUSDT") == "1"
     assert "credentials" in server.run("ls", "/etc/quantum")
