@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lock bench plots faults faults-long mutants clean
+.PHONY: help setup demo test check format lock bench plots faults faults-long mutants wheels boot-test clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,14 +30,29 @@ check: setup ## lint, format, types, import contracts
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/shellcheck systemd/*.sh
 
 format: setup ## rewrite the code in the project's format
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-lock: setup ## pin all dependencies again, with hashes
+lock: setup ## pin all dependencies again, with hashes; systemd/ has those that run
 	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras \
 	  --generate-hashes --no-emit-index-url --upgrade -o requirements.lock pyproject.toml
+	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate \
+	  --generate-hashes --no-emit-index-url -c requirements.lock -o systemd/requirements.lock pyproject.toml
+
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+# Without the conditions of the lock: the server's Python 3.11 may be an older one than this.
+wheels: setup ## build dist/wheels, from which systemd/install.sh installs without a network
+	@rm -rf dist/wheels && mkdir -p dist/wheels
+	@sed 's/ ;[^\\]*/ /' systemd/requirements.lock >dist/requirements.lock
+	@$(PIP) download --require-hashes --no-deps --only-binary :all: --dest dist/wheels -r dist/requirements.lock
+	@$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist/wheels .
+
+boot-test: wheels ## install, boot, break and take back Harvest in a Debian of its own (needs root)
+	@$(BIN)/python -m pytest tests/boot/installed.py $(ARGS)
 
 bench: setup ## against peers, on the same data and server (QUICK=1, ONLY=fills_vs_bare_loop,flower_overhead)
 	@$(BIN)/python -m bench
@@ -55,4 +70,4 @@ mutants: setup ## change kernel/ in every place, one at a time: does a test noti
 	@PYTHONPATH=.:tests $(BIN)/python -m faults.python_mutants
 
 clean: ## remove what make built
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .bench .faults
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .bench .faults dist

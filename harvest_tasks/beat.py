@@ -10,6 +10,8 @@ from typing import Any, Final
 from celery.beat import Scheduler, SchedulingError
 from redis.exceptions import RedisError
 
+from harvest_tasks.watchdog import AT_WORK, say
+
 MOST_WAITING: Final = 500
 """Bells of one queue. Expired ones cost a worker well under a millisecond each when it comes back."""
 
@@ -29,12 +31,13 @@ class BoundedScheduler(Scheduler):  # type: ignore[misc]  # Celery publishes no 
             waiting = producer.channel.queue_declare(queue=queue).message_count
             if waiting >= MOST_WAITING:
                 self._stop(queue, f"{waiting} messages wait in it; does a worker consume it?")
-                return
-            self.apply_async(entry, producer=producer, advance=False)
+            else:
+                self.apply_async(entry, producer=producer, advance=False)
+                self._go_on(queue)
         except (RedisError, SchedulingError) as error:
             self._stop(queue, str(error))
         else:
-            self._go_on(queue)
+            say(AT_WORK)
 
     def _stop(self, queue: str, reason: str) -> None:
         if queue not in self._stopped:

@@ -17,6 +17,7 @@ from harvest_tasks.configuration import ROUTES, configuration
 from harvest_tasks.logs import formatter
 from harvest_tasks.settings import OVERRIDES, Settings, SettingsError, current
 from harvest_tasks.transport import look_after_messages
+from harvest_tasks.watchdog import Consuming
 
 TASK_MODULES: Final = tuple(dict.fromkeys(name.rpartition(".")[0] for name in ROUTES))
 
@@ -60,3 +61,4 @@ app.conf.update(configuration(_settings_or_exit()))
 for _name in OVERRIDES:
     # Celery would obey these first, and they say the same at most, without the passwords of credentials.
     os.environ.pop(_name, None)
+app.steps["consumer"].add(Consuming)

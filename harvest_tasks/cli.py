@@ -22,6 +22,7 @@ class Entry:
 
 COMMANDS: Final = {
     "up": Entry("harvest_tasks.commands.up:up", "Start server, workers, beat and Flower, and keep them running."),
+    "run": Entry("harvest_tasks.commands.run:run", "Be one process of `up`, for systemd to keep running."),
     "demo": Entry("harvest_tasks.commands.demo:demo", "Real prices through real workers, in under a minute."),
     "paper": Entry("harvest_tasks.commands.paper:paper", "Fill live intents on paper: the reference executor."),
     "doctor": Entry("harvest_tasks.commands.doctor:doctor", "Say the first thing that is wrong, and what mends it."),

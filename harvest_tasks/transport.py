@@ -10,6 +10,7 @@ A worker that finds no server looks again only 2 s later, then 4 s, then 6 s. A 
 back long before. So whoever was connected looks for it every few milliseconds first, for a moment, once.
 """
 
+from queue import Empty
 from time import monotonic, sleep
 from typing import Any, Final
 
@@ -39,11 +40,13 @@ class QoS(redis.QoS):
 
 
 class Channel(redis.Channel):
-    """Finds out while it is open what it needs when it is closed."""
+    """Finds out while it is open what it needs when it is closed, and notes that its server answers."""
 
     QoS = QoS
 
     def __init__(self, connection: Any, **options: Any) -> None:
+        self.answered_at: float | None = None
+        """Monotonic time of the last answer to a read of the queues, also to one that found nothing."""
         self._declared = connection.state
         self._servers: dict[bool, dict[str, Any]] = {}
         super().__init__(connection, **options)  # type: ignore[no-untyped-call]  # the same
@@ -64,6 +67,15 @@ class Channel(redis.Channel):
         super().close()  # type: ignore[no-untyped-call]  # the same
         # Without them a message that is given back late would be taken from Redis and put nowhere.
         self.exchange_types = kinds
+
+    def _brpop_read(self, **options: Any) -> Any:
+        try:
+            found = super()._brpop_read(**options)  # type: ignore[no-untyped-call]  # the same
+        except Empty:
+            self.answered_at = monotonic()
+            raise
+        self.answered_at = monotonic()
+        return found
 
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
         """How to connect to the server: watched by the event loop, or not."""

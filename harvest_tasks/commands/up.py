@@ -83,7 +83,7 @@ def _children(server: EmbeddedServer | None, settings: Settings, fill_slots: int
         *([] if server is None else [crew.server(server)]),
         *crew.workers(fill_slots, settings, watched=port is not None),
         crew.beat(),
-        *([] if port is None else [crew.flower(port)]),
+        *([] if port is None else [crew.patient(crew.flower(port))]),
     ]
 
 

@@ -23,11 +23,10 @@ WATCH_SLOTS: Final = 1
 CONTROL_SLOTS: Final = 1
 STOP_MARGIN_SEC: Final = 5.0
 
-PROPOSALS: Final = f"proposals@{socket.gethostname()}"
-ADHOC: Final = f"adhoc@{socket.gethostname()}"
-FILLS: Final = f"fills@{socket.gethostname()}"
-NODES: Final = {PROPOSALS: "proposals", ADHOC: "adhoc", FILLS: "fills,watch,control"}
-"""The workers' node names and their queues. Calls that wait for their rate limit hold the slots of their worker."""
+WORKERS: Final = {"proposals": "proposals", "adhoc": "adhoc", "fills": "fills,watch,control"}
+"""Each worker's queues. Calls that wait for their rate limit hold the slots of their worker."""
+NODES: Final = {name: f"{name}@{socket.gethostname()}" for name in WORKERS}
+"""The workers' node names."""
 # Nobody reads other workers' gossip, and mingling only delays the start.
 QUIET: Final = ("--without-gossip", "--without-mingle")
 EVENTS: Final = "--task-events"
@@ -38,7 +37,7 @@ def readiness(client: Client, settings: Settings, flower_port: int | None) -> Re
     """Of everything below, seen from this process."""
     from harvest_tasks.celery import app  # reads the environment
 
-    return Readiness(client, app, tuple(NODES), settings.stream_execution_result, flower_port)
+    return Readiness(client, app, tuple(NODES.values()), settings.stream_execution_result, flower_port)
 
 
 def server(embedded: EmbeddedServer) -> Child:
@@ -51,13 +50,16 @@ def _silence(embedded: EmbeddedServer) -> str | None:
 
 def workers(fill_slots: int, settings: Settings, *, watched: bool) -> Iterator[Child]:
     """`watched`: by Flower."""
-    slots = {PROPOSALS: PROPOSAL_SLOTS, ADHOC: ADHOC_SLOTS, FILLS: fill_slots + WATCH_SLOTS + CONTROL_SLOTS}
-    for node, queues in NODES.items():
-        place = [f"--hostname={node}", f"--queues={queues}", f"--concurrency={slots[node]}", "--pool=prefork"]
-        events = [EVENTS] if watched else []
-        child = _celery(node.partition("@")[0], "worker", *place, *QUIET, *events)
+    for name in WORKERS:
         # A worker that is asked to stop lets the running watcher's slice end.
-        yield replace(child, stop_within=settings.watch_slice_sec + STOP_MARGIN_SEC)
+        yield replace(worker(name, fill_slots, watched=watched), stop_within=settings.watch_slice_sec + STOP_MARGIN_SEC)
+
+
+def worker(name: str, fill_slots: int, *, watched: bool) -> Child:
+    """One of `WORKERS`."""
+    slots = {"proposals": PROPOSAL_SLOTS, "adhoc": ADHOC_SLOTS, "fills": fill_slots + WATCH_SLOTS + CONTROL_SLOTS}
+    place = [f"--hostname={NODES[name]}", f"--queues={WORKERS[name]}", f"--concurrency={slots[name]}", "--pool=prefork"]
+    return _celery(name, "worker", *place, *QUIET, *([EVENTS] if watched else []))
 
 
 def beat() -> Child:
@@ -65,8 +67,11 @@ def beat() -> Child:
 
 
 def flower(port: int) -> Child:
+    return _celery("flower", "flower", f"--conf={FLOWER_CONF}", f"--port={port}")
+
+
+def patient(child: Child) -> Child:
     """At the lowest priority: who watches must not delay what is watched."""
-    child = _celery("flower", "flower", f"--conf={FLOWER_CONF}", f"--port={port}")
     return replace(child, argv=["nice", "-n", "19", *child.argv])
 
 

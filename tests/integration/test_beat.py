@@ -1,7 +1,9 @@
 """Our beat on a real server: what it leaves there, and what it does when nobody answers."""
 
 import logging
+import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from celery import Celery
@@ -11,6 +13,7 @@ from harvest_tasks.beat import MOST_WAITING, BoundedScheduler
 from harvest_tasks.configuration import configuration
 from harvest_tasks.processes.embedded import EmbeddedServer
 from harvest_tasks.settings import Settings
+from harvest_tasks.watchdog import AT_WORK
 
 
 @pytest.fixture
@@ -33,6 +36,26 @@ def beat(app: Celery) -> Iterator[BoundedScheduler]:
     scheduler = BoundedScheduler(app)
     yield scheduler
     scheduler.close()
+
+
+@pytest.fixture
+def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """Hears what is told to systemd; never waits."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "notify"))
+        listener.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        yield listener
+
+
+def heard(systemd: socket.socket) -> list[str]:
+    """What was said since one asked before."""
+    said = []
+    try:
+        while True:
+            said.append(systemd.recv(4096).decode())
+    except BlockingIOError:
+        return said
 
 
 def ring(beat: BoundedScheduler, name: str = "watch_fills") -> None:
@@ -84,6 +107,27 @@ def test_beat_outlives_its_broker_and_says_one_line_a_queue(
     ring(beat)
     assert waiting(app, "watch") == before + 1
     assert [level for level, _ in _told(caplog)] == ["ERROR", "WARNING"]
+
+
+def test_beat_is_at_work_while_its_bells_arrive(
+    beat: BoundedScheduler, own_server: EmbeddedServer, systemd: socket.socket
+) -> None:
+    ring(beat)
+    assert heard(systemd) == [AT_WORK]
+    own_server.kill()
+    ring(beat)
+    assert heard(systemd) == []
+    own_server.start()
+    ring(beat)
+    assert heard(systemd) == [AT_WORK]
+
+
+def test_beat_is_at_work_although_nobody_takes_its_bells(beat: BoundedScheduler, systemd: socket.socket) -> None:
+    for _ in range(MOST_WAITING):
+        ring(beat)
+    heard(systemd)
+    ring(beat)
+    assert heard(systemd) == [AT_WORK]
 
 
 def _told(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:

@@ -1,0 +1,33 @@
+"""`harvest run`: one process of `harvest up`, for whoever else keeps processes running."""
+
+import os
+
+import click
+
+from harvest_tasks.processes import crew
+from harvest_tasks.processes.keeper import Child
+from harvest_tasks.settings import Settings
+
+NAMES = (*crew.WORKERS, "beat", "flower")
+
+
+@click.command()
+@click.argument("name", type=click.Choice(NAMES))
+@click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Slots for fills.")
+@click.option("--flower-port", type=click.IntRange(1, 65535), envvar="FLOWER_PORT", default=5555, show_default=True)
+def run(name: str, workers: int, flower_port: int) -> None:
+    """Be one process of `harvest up`, in the foreground, on the server of REDIS_URL.
+
+    This is what a unit of systemd starts: it restarts what dies, and takes the log lines from stderr.
+    """
+    Settings.from_env(os.environ)  # before anything starts: a wrong one is one line, and exit code 2
+    child = _child(name, workers, flower_port)
+    os.execve(child.argv[0], [*child.argv], {**child.environ})  # noqa: S606 - no shell is wanted
+
+
+def _child(name: str, fill_slots: int, port: int) -> Child:
+    if name == "beat":
+        return crew.beat()
+    if name == "flower":
+        return crew.flower(port)
+    return crew.worker(name, fill_slots, watched=True)
