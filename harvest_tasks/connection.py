@@ -74,7 +74,8 @@ class Packer:
     def pack(self, *args: Any) -> list[bytes]:
         name, *rest = args
         # redis-py writes the name of a subcommand into the same text.
-        return [hiredis.pack_command((*name.split(" "), *rest) if " " in name else args)]
+        several = isinstance(name, str) and " " in name
+        return [hiredis.pack_command((*name.split(" "), *rest) if several else args)]
 
 
 @lru_cache

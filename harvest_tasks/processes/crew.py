@@ -71,8 +71,9 @@ def flower(port: int) -> Child:
 
 
 def patient(child: Child) -> Child:
-    """At the lowest priority: who watches must not delay what is watched."""
-    return replace(child, argv=["nice", "-n", "19", *child.argv])
+    """At the lowest priority: who watches must not delay what is watched. Asks for a password if it was given one."""
+    environ = {"FLOWER_UNAUTHENTICATED": "yes", **child.environ}
+    return replace(child, argv=["nice", "-n", "19", *child.argv], environ=environ)
 
 
 def command(name: str, *arguments: str) -> Child:

@@ -325,14 +325,14 @@ def _judge(
         wrong.append(Violation("I10", "torn", "positions, journal and intents are of no moment of the run"))
     else:
         wrong += invariants.versions(seen, moment.commits)
-    return wrong + _gone_on(client, settings, seen, ended, known.books(rows)), seen, fills
+    return wrong + _gone_on(client, settings, ended, known.books(rows)), seen, fills
 
 
-def _gone_on(
-    client: Client, settings: Settings, before: Seen, ended: set[str], model: Sequence[Book]
-) -> list[Violation]:
-    """Fresh ones come, with the kill switch off."""
-    client.delete(settings.harvest_kill_switch_key, keys.LEASE, *(keys.lock(book) for book in before.positions))
+def _gone_on(client: Client, settings: Settings, ended: set[str], model: Sequence[Book]) -> list[Violation]:
+    """Fresh ones come, with the kill switch off, when every lock has ended: also that of a book that was only loaded."""
+    client.delete(
+        settings.harvest_kill_switch_key, keys.LEASE, *(keys.lock(book) for book in client.smembers(keys.BOOKS))
+    )
     for _ in range(ROUNDS):
         if client.xlen(settings.stream_execution_result):
             _look(client, settings)

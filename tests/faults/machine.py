@@ -69,7 +69,7 @@ BOOKS: Final = (SYMBOL, f"{SYMBOL}:LONG", f"{SYMBOL}:SHORT")
 LOCKS: Final = (keys.LEASE, *(keys.lock(name) for name in BOOKS))
 CLOSED: Final = (("SET", "1"), ("SET", "true"), ("HSET", "0", "0"), ("SET", " "))
 OPEN: Final = (("DEL",), ("SET", "0"), ("SET", ""))
-SPOILT: Final = (keys.DECISIONS, keys.HELD, keys.OPEN, keys.history(SYMBOL))
+SPOILT: Final = (keys.HELD, keys.OPEN)
 ROOM: Final = 20
 """Intents that the minute still allows, from which on books may be processed together: no one goes short then."""
 
@@ -378,7 +378,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: bool(self._waiting()))
     @rule(drawn=DRAWN)
     def spoil(self, drawn: bytes) -> None:
-        """A key that a commit writes is of another type, or no number, or not to be written; then it is right again."""
+        """A key of each commit is of another type, or no number, or not to be written; then it is right again."""
         key = Draw(drawn).pick(SPOILT)
         self._fail_by([("RENAME", key, "aside"), ("SET", key, "x")], [("DEL", key), ("RENAME", "aside", key)])
         no_number = [("COPY", keys.COUNTS, "aside"), ("HSET", keys.COUNTS, "applied", "x")]
