@@ -329,7 +329,7 @@ def _judge(
 
 
 def _gone_on(client: Client, settings: Settings, ended: set[str], model: Sequence[Book]) -> list[Violation]:
-    """Fresh ones come, with the kill switch off, when every lock has ended: also that of a book that was only loaded."""
+    """Fresh ones come, with the kill switch off, once every lock has ended, also those of books only loaded."""
     client.delete(
         settings.harvest_kill_switch_key, keys.LEASE, *(keys.lock(book) for book in client.smembers(keys.BOOKS))
     )
