@@ -230,7 +230,8 @@ def test_a_bell_that_the_broker_lost_is_rung_again(
     desk: Desk, celery_setup: CeleryTestSetup, broker: Client, measured: Callable[[str], None]
 ) -> None:
     with nobody_consumes("fills", celery_setup):
-        desk.feed(BUY, price("105.2"))
+        # More than a watcher answers itself.
+        desk.feed_at_once(BUY, *[price("100")] * desk.settings.watch_answers_up_to, price("105.2"))
         wait_until(lambda: broker.exists("fills") and desk.client.exists(keys.WAITING), 5.0, "the bell is rung")
         assert broker.delete("fills") == 1
         assert desk.suggestions() == []
