@@ -23,7 +23,7 @@ demo: setup ## real prices through real workers, in under a minute
 	@$(BIN)/harvest demo $(ARGS)
 
 test: setup ## all tests (a given server: REDIS_SERVER=/usr/bin/redis-server)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile $(ARGS)
 
 check: setup ## lint, format, types, import contracts
 	@$(BIN)/ruff check

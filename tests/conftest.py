@@ -5,6 +5,7 @@ import signal
 import subprocess
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import tallies
@@ -28,8 +29,24 @@ def pytest_report_header() -> str:
     return f"server: {executable}: {_version(executable)}"
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """One of several processes tells the first what its tests counted."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output.update(tallies.kept())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    tallies.add(getattr(node, "workeroutput", {}))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """How often the random tests took each branch, if they ran."""
+    """How often the random tests took each branch, and what was measured, if they ran."""
+    if tallies.MEASURED:
+        terminalreporter.section("seeds and times of the end-to-end tests")
+        for line in tallies.MEASURED:
+            terminalreporter.write_line(line)
     if tallies.TALLIES:
         terminalreporter.section("branches of random tests")
         for line in tallies.lines(terminalreporter._tw.fullwidth):

@@ -23,6 +23,7 @@ from pytest_celery import (
     RedisTestBackend,
     RedisTestBroker,
 )
+from tallies import MEASURED
 from users import Users, denied
 from waiting import wait_until
 
@@ -36,18 +37,6 @@ from harvest_tasks.settings import Settings
 TAIL = 4_000
 
 Measure = Callable[[str], None]
-MEASURED = pytest.StashKey[list[str]]()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash.setdefault(MEASURED, [])
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if lines := config.stash.get(MEASURED, []):
-        terminalreporter.section("seeds and times of the end-to-end tests")
-        for line in lines:
-            terminalreporter.write_line(line)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -67,8 +56,7 @@ def _tail(program: Program) -> str:
 @pytest.fixture
 def measured(request: pytest.FixtureRequest) -> Measure:
     """Notes a line for the end of the run."""
-    lines = request.config.stash.setdefault(MEASURED, [])
-    return lambda line: lines.append(f"{request.node.name}: {line}")
+    return lambda line: MEASURED.append(f"{request.node.name}: {line}")
 
 
 @pytest.fixture(scope="module")
