@@ -46,6 +46,8 @@ def exchange(client: Client, commands: Sequence[Command]) -> list[Any]:
     A pipeline of redis-py does the same and more, at several times the cost: it is what a pass over many books mostly
     spent. Raises redis-py's ConnectionError or TimeoutError.
     """
+    if not commands:
+        return []
     pool = client.connection_pool
     connection = pool.get_connection()
     try:
@@ -74,8 +76,15 @@ class Packer:
     def pack(self, *args: Any) -> list[bytes]:
         name, *rest = args
         # redis-py writes the name of a subcommand into the same text.
-        several = isinstance(name, str) and " " in name
-        return [hiredis.pack_command((*name.split(" "), *rest) if several else args)]
+        words = (*name.split(" "), *rest) if isinstance(name, str) and " " in name else args
+        try:
+            return [hiredis.pack_command(words)]
+        except UnicodeEncodeError:
+            return [hiredis.pack_command(tuple(map(_as_it_came, words)))]
+
+
+def _as_it_came(word: Any) -> Any:
+    return word.encode("utf-8", "surrogateescape") if isinstance(word, str) else word
 
 
 @lru_cache
