@@ -15,7 +15,7 @@ from faults.settable_clock import compiler
 from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import TimeoutError as Unanswered
 
-from harvest_tasks import connection, script
+from harvest_tasks import script
 from harvest_tasks.connection import connect
 
 SEED = int(os.environ.get("E2E_SEED", "20260123"))
@@ -115,12 +115,11 @@ def test_the_machine_sees_a_commit_that_comes_too_late(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_proxy_cuts_where_it_is_told_to(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    monkeypatch.setattr(connection, "SOCKET_TIMEOUT_SEC", 0.2)
+def test_the_proxy_cuts_where_it_is_told_to(kind: str) -> None:
     with Arena("F8", SEED) as arena:
         server = arena.server(durable=False)
         proxy = Proxy(str(server.directory / "server.sock"))
-        client, direct = connect(proxy.url), arena.client(server)
+        client, direct = connect(proxy.url, 0.2), arena.client(server)
         client.ping()
         proxy.begin(Cut(2, kind))
         client.set("a", "1")

@@ -27,9 +27,9 @@ from faults.report import Result
 from faults.scenarios import BOOK, FAR, LIVE, bought, marked
 from faults.shares import blame, gather
 from faults.turns import StandsStill, turn
-from harvest_tasks import connection, keys, watcher
+from harvest_tasks import keys, watcher
 from harvest_tasks.brain import Brain
-from harvest_tasks.connection import Client, connect
+from harvest_tasks.connection import SOCKET_TIMEOUT_SEC, Client, connect
 from harvest_tasks.proposals import run_cycle
 from harvest_tasks.settings import Settings
 from harvest_tasks.sweep import sweep, waiting_books
@@ -149,7 +149,7 @@ class _Line:
     def commands(self) -> list[str]:
         """What the path sends when nothing is cut."""
         self._restore()
-        self._act(None, connection.SOCKET_TIMEOUT_SEC)
+        self._act(None, SOCKET_TIMEOUT_SEC)
         assert not self.failed, self.failed
         return list(self._proxy.seen)
 
@@ -157,7 +157,7 @@ class _Line:
         """Cut there, let fresh ones come, and look what is not as it should be."""
         for _ in range(ATTEMPTS):
             self._restore()
-            self._act(cut, GIVEN_UP_SEC if cut.kind == LATE else connection.SOCKET_TIMEOUT_SEC)
+            self._act(cut, GIVEN_UP_SEC if cut.kind == LATE else SOCKET_TIMEOUT_SEC)
             if self._proxy.has_cut:
                 break
         else:
@@ -172,8 +172,7 @@ class _Line:
 
     def _act(self, cut: Cut | None, timeout_sec: float) -> None:
         self.failed = []
-        with patch.object(connection, "SOCKET_TIMEOUT_SEC", timeout_sec):
-            client = connect(self._proxy.url)
+        client = connect(self._proxy.url, timeout_sec)
         self._proxy.begin(cut)
         for role in (self._watch, self._sweep, self._work, self._propose):
             try:
