@@ -13,7 +13,7 @@ from redis.lock import Lock
 from harvest_tasks import keys
 from harvest_tasks.connection import Client
 
-LEASE_MS: Final = 1_500
+LEASE_MS: Final = 1_000
 
 
 class Lease:
