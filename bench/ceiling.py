@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
+from os import getloadavg
 from pathlib import Path
 from time import monotonic, process_time
 from typing import Any, Final
@@ -180,7 +181,7 @@ def main() -> int:
     print("\n".join(_table_of_checks(bounds, seen, cores)))
     _write(modelled, bounds, seen)
     print("\n".join(NOTES))
-    print(f"in {monotonic() - started:.0f} s, into {TARGET}")
+    print(f"load average {getloadavg()[0]:.1f}; in {monotonic() - started:.0f} s, into {TARGET}")
     return 0
 
 
@@ -207,17 +208,25 @@ def _table_of_points(modelled: Sequence[tuple[str, Costs]]) -> Iterator[str]:
 
 def _table_of_checks(bounds: Sequence[Costs], seen: dict[int, Cost], cores: int) -> Iterator[str]:
     yield f"\nchecked at {CHECKED_SIZE[0]} books on {cores} cores: entries/s, and us of processor time for each entry"
-    yield f"{'workers':>8} {'model: batch':>13} {'backlog':>8} {'measured':>9} {'server':>7} {'others':>7}"
+    heads = f"{'server':>7} {'others':>7} {'cores got':>10}"
+    yield f"{'workers':>8} {'model: batch':>13} {'backlog':>8} {'measured':>9} {heads}"
     for workers, cost in seen.items():
         batch, backlog = (point_on(cores, bound, workers).rate for bound in bounds)
         server, others = (f"{MICRO * part / cost.units:.1f}" for part in (cost.server, cost.client))
-        yield f"{workers:>8} {batch:>13,.0f} {backlog:>8,.0f} {cost.rate:>9,.0f} {server:>7} {others:>7}"
+        used = f"{server:>7} {others:>7} {_cores(cost):>10.2f}"
+        yield f"{workers:>8} {batch:>13,.0f} {backlog:>8,.0f} {cost.rate:>9,.0f} {used}"
+
+
+def _cores(cost: Cost) -> float:
+    """That the run kept busy, the server's included; on a machine that does other things: that were left to it."""
+    return (cost.client + cost.server) / cost.wall
 
 
 def _write(modelled: Sequence[tuple[str, Costs]], bounds: Sequence[Costs], seen: dict[int, Cost]) -> None:
     about = machine()
     document: dict[str, Any] = {
         "machine": about,
+        "load_average": getloadavg(),
         "notes": NOTES,
         "measured": [{"kind": name, **asdict(c), "server": c.server, "ceiling": c.ceiling} for name, c in modelled],
         "model": [
@@ -230,7 +239,7 @@ def _write(modelled: Sequence[tuple[str, Costs]], bounds: Sequence[Costs], seen:
                     name: asdict(point_on(about["cores"], bound, workers))
                     for name, bound in zip(KINDS, bounds, strict=True)
                 },
-                "measured": {**asdict(cost), "rate": cost.rate},
+                "measured": {**asdict(cost), "rate": cost.rate, "cores": _cores(cost)},
             }
             for workers, cost in seen.items()
         ],

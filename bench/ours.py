@@ -126,9 +126,9 @@ class Crew:
         bells: Queue[tuple[str, ...]] = _FORK.Queue()
         self._client = connect(settings.redis_url)
         self._go = _FORK.Event()
-        self._processes = [_FORK.Process(target=_watch, args=(settings, bells, self._go))]
+        self._processes = [_FORK.Process(target=_watch, args=(settings, bells, self._go), daemon=True)]
         for _ in range(brains):
-            self._processes.append(_FORK.Process(target=_apply_for_ever, args=(settings, bells, self._go)))
+            self._processes.append(_FORK.Process(target=_apply_for_ever, args=(settings, bells, self._go), daemon=True))
         for process in self._processes:
             process.start()
 

@@ -42,7 +42,12 @@ class Pair:
 
 @pytest.fixture
 def pair(server: EmbeddedServer) -> Iterator[Pair]:
-    with EmbeddedServer(server.executable) as primary, EmbeddedServer(server.executable) as replica:
+    # Else a primary waits five seconds for more replicas to come.
+    at_once = ("--repl-diskless-sync-delay", "0")
+    with (
+        EmbeddedServer(server.executable, options=at_once) as primary,
+        EmbeddedServer(server.executable) as replica,
+    ):
         yield Pair(primary, replica)
 
 
