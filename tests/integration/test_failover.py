@@ -19,6 +19,8 @@ OPENED = {
     "trade_id": "1",
 }  # fmt: skip
 OVER_A_RUNG = {**OPENED, "price": "106", "qty": "0.1", "trade_id": "2"}
+CLOSED = {**OPENED, "side": "SELL", "trade_id": "4"}
+REOPENED = {**OPENED, "trade_id": "5"}
 LATER = {**OPENED, "price": "106", "qty": "0.25", "trade_id": "3"}
 
 
@@ -78,6 +80,17 @@ def test_a_fill_that_the_new_primary_lacks_is_gone_until_its_producer_repeats_it
     pair.replica.run(OPENED, LATER)
     assert pair.replica.position().holding == pair.primary.position().holding
     assert pair.replica.counts()["duplicate"] == 1
+
+
+def test_after_lost_fills_an_intent_id_may_name_another_intent(pair: Pair) -> None:
+    pair.primary.run(OPENED)
+    pair.take_over()
+    pair.primary.run(CLOSED, REOPENED, OVER_A_RUNG)
+    # Here the next lifecycle has the number of the one that was lost.
+    pair.replica.run(CLOSED, {**REOPENED, "qty": "2"}, OVER_A_RUNG)
+    (lost, *_), (published, *_) = pair.primary.suggestions(), pair.replica.suggestions()
+    assert published["intent_id"] == lost["intent_id"]
+    assert published["qty"] != lost["qty"]
 
 
 def test_a_primary_without_the_replica_that_it_must_have_writes_nothing(pair: Pair) -> None:
