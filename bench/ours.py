@@ -5,13 +5,15 @@ workers, see `flower`.
 """
 
 import multiprocessing as mp
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Event
-from time import monotonic
+from time import monotonic, sleep
 from typing import Final
 
+from harvest_tasks import keys
 from harvest_tasks.brain import BOOKS_PER_BELL, PATIENCE_SEC, Brain
 from harvest_tasks.connection import Client, connect
 from harvest_tasks.settings import Settings
@@ -19,6 +21,7 @@ from harvest_tasks.watcher import watch
 
 # Cheap, and safe here: neither parent nor child has threads.
 _FORK: Final = mp.get_context("fork")
+LOOK_EVERY_SEC: Final = 0.005
 
 
 class Applied(Exception):
@@ -114,3 +117,31 @@ def _apply(settings: Settings, expected: int, bells: "Queue[tuple[str, ...]]", g
     with suppress(Applied):
         while True:
             applier.answer(bells.get())
+
+
+class Crew:
+    """A watcher and several brains that take bells from one queue, as workers on several hosts do; started, waiting."""
+
+    def __init__(self, settings: Settings, brains: int) -> None:
+        bells: Queue[tuple[str, ...]] = _FORK.Queue()
+        self._client = connect(settings.redis_url)
+        self._go = _FORK.Event()
+        self._processes = [_FORK.Process(target=_watch, args=(settings, bells, self._go), daemon=True)]
+        for _ in range(brains):
+            self._processes.append(_FORK.Process(target=_apply_for_ever, args=(settings, bells, self._go), daemon=True))
+        for process in self._processes:
+            process.start()
+
+    def run(self, entries: int) -> None:
+        """Until so many entries are applied."""
+        self._go.set()
+        while int(self._client.hget(keys.COUNTS, "applied") or 0) < entries:
+            sleep(LOOK_EVERY_SEC)
+            assert all(process.is_alive() for process in self._processes)
+        for process in self._processes:
+            process.kill()
+            process.join()
+
+
+def _apply_for_ever(settings: Settings, bells: "Queue[tuple[str, ...]]", go: Event) -> None:
+    _apply(settings, sys.maxsize, bells, go)
