@@ -12,7 +12,7 @@ from desk import Desk
 
 from harvest_tasks import health, heartbeat, keys, proposals, sweep
 from harvest_tasks.cli import main
-from harvest_tasks.commands import doctor as command
+from harvest_tasks.commands import crew
 from harvest_tasks.connection import Client, connect
 from harvest_tasks.operations.diagnosis import CHECKS, CREWS
 from harvest_tasks.processes.embedded import EmbeddedServer, free_port
@@ -44,7 +44,7 @@ def make_healthy(desk: Desk) -> None:
 def consumed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The queues that workers say they consume."""
     queues = set(CREWS)
-    monkeypatch.setattr(command, "_consumed", lambda: queues)
+    monkeypatch.setattr(crew, "consumed", lambda: queues)
     return queues
 
 
