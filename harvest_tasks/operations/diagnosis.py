@@ -20,6 +20,8 @@ BACKLOG: Final = 200
 WAIT_SEC: Final = 10.0
 MARKET_STATE_SEC: Final = 180.0
 PRICE_SEC: Final = 60.0
+FULL: Final = 0.9
+"""Of the memory that the server may use."""
 NAMED: Final = 3
 
 CREWS: Final = {
@@ -107,6 +109,14 @@ def persistence(figures: Figures) -> Finding | None:
         return None
     problem = "the server does not log its writes to disk"
     return Finding("persistence", problem, "redis-cli config set appendonly yes, and in its file")
+
+
+def memory(figures: Figures) -> Finding | None:
+    used, limit = figures.value("server_memory_bytes"), figures.value("server_memory_limit_bytes")
+    if not limit or used < FULL * limit:
+        return None
+    problem = f"the server uses {used / limit:.0%} of the memory it may: at 100 % it refuses every write"
+    return Finding("memory", problem, "redis-cli config set maxmemory, larger or 0, and in its file")
 
 
 def clock(figures: Figures) -> Finding | None:
@@ -257,6 +267,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     version,
     eviction,
     persistence,
+    memory,
     clock,
     workers,
     beat,
