@@ -5,6 +5,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from threading import Timer
 
 import feeds
 import pytest
@@ -19,7 +20,7 @@ from harvest_tasks.commands import crew
 from harvest_tasks.connection import Client, connect
 from harvest_tasks.operations.diagnosis import CHECKS, CREWS
 from harvest_tasks.processes.embedded import EmbeddedServer, free_port
-from harvest_tasks.proof import units
+from harvest_tasks.proof import pace, units
 from harvest_tasks.proof.calc_only import USER
 from harvest_tasks.proof.deployment import PARTS
 from harvest_tasks.proposals import run_cycle
@@ -191,6 +192,20 @@ def test_more_intents_than_the_limit_fail(desk: Desk, proof: Proof) -> None:
 def test_proposals_that_nobody_computes_fail(desk: Desk, proof: Proof) -> None:
     failed = first_failed(proof("--json", "--seconds", "0.5", PUBLISH_INTERVAL_SEC="0.1"))
     assert (failed["subject"], failed["seen"]) == ("pace of proposals", "no cycle ended in 0.5 s")
+
+
+def test_a_publication_is_seen_while_one_watches(desk: Desk) -> None:
+    def publish() -> None:
+        feeds.market_state(desk.client, **feeds.FLIPPED)
+        run_cycle(desk.client, desk.settings, ["BTCUSDT"], desk.server_ms() / 1000)
+
+    later = Timer(0.2, publish)
+    later.start()
+    watched = pace.watch(desk.client, desk.settings, ["BTCUSDT"], 1.0)
+    later.join()
+    (seen,) = watched.publications
+    assert (seen.before["harvest_action"], seen.after["harvest_action"]) == ("PARTIAL_25", "FULL_CLOSE_PROPOSED")
+    assert watched.cycles == 1
 
 
 def test_memory_that_is_nearly_used_up_fails(desk: Desk, proof: Proof) -> None:
