@@ -4,6 +4,7 @@ import json
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from threading import Timer
 
@@ -28,6 +29,8 @@ from harvest_tasks.proposals import run_cycle
 PROPOSAL = "quantum:harvest:proposal:BTCUSDT"
 SUGGESTIONS = "quantum:stream:harvest.suggestions"
 SHADOW = {"SYMBOLS": "BTCUSDT,ETHUSDT", "SYNTHETIC_FALLBACK": "false"}
+OPENED = {k: v for k, v in BUY.items() if k != "symbol"}
+NUMBERS = count()
 NOT_RUN = {"calc-only rights", "units", "pace of proposals", "rehearsal"}
 """Where there are no users and no systemd, nobody watches, and nothing may be written."""
 
@@ -288,6 +291,23 @@ def test_active_rehearses_in_an_empty_database_and_leaves_it_empty(desk: Desk, p
     assert [act["verdict"] for act in acts] == ["ok"] * 4, acts
     assert written(desk.client) == before
     assert desk.client.info("keyspace").keys() <= {"db0"}
+
+
+@pytest.mark.parametrize(
+    ("act", "part", "broken"),
+    [
+        ("kill switch", "switch.write", lambda *_, **__: None),
+        ("rate limit", "server_ms", lambda _: 0),
+        ("each once", "Stage.open", lambda own, symbol: own.feed(symbol, **{**OPENED, "trade_id": str(next(NUMBERS))})),
+        ("one cycle", "CALM", {"sigma": "none"}),
+    ],
+)
+def test_what_does_not_hold_in_the_rehearsal_is_named(
+    desk: Desk, proof: Proof, monkeypatch: pytest.MonkeyPatch, act: str, part: str, broken: object
+) -> None:
+    monkeypatch.setattr(f"harvest_tasks.proof.rehearsal.{part}", broken)
+    done = proof("--json", "--active")
+    assert first_failed(done)["subject"] == f"rehearsal: {act}"
 
 
 def test_active_goes_round_what_is_in_use(desk: Desk, proof: Proof, url: str) -> None:

@@ -35,9 +35,24 @@ def test_proposals_reach_nothing_that_writes() -> None:
     assert (found.subject, found.verdict) == ("calc-only code", "ok")
 
 
-@pytest.mark.parametrize("start", ["harvest_tasks.sweep", "harvest_tasks.commands.propose", "harvest_tasks.demo.stage"])
-def test_whoever_reaches_it_directly_or_not_is_found(start: str) -> None:
-    assert (calc_only.code([start]).verdict == "failed") is (start != "harvest_tasks.commands.propose")
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import harvest_tasks.brain",
+        "from harvest_tasks import sweep",
+        "from harvest_tasks.tracking.ledger import Ledger",
+        "def later():\n    from harvest_tasks.demo import stage",
+    ],
+)
+def test_whoever_reaches_it_directly_or_not_is_found(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"sly_{abs(hash(source))}"
+    (tmp_path / f"{name}.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    found = calc_only.code([name])
+    assert found.verdict == "failed"
+    assert found.seen.startswith("proposals reach harvest_tasks.")
 
 
 def test_what_proposals_may_not_reach_is_what_the_import_contract_says() -> None:
