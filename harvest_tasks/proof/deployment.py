@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Final
 
 from harvest_tasks.operations import diagnosis
@@ -48,7 +49,7 @@ def _workers(figures: Figures) -> str:
 
 def _signs(figures: Figures) -> str:
     ages = figures.by("of", "heartbeat_age_seconds")
-    return ", ".join(f"{of} {age:.0f} s" for of, age in ages.items()) + " ago"
+    return ", ".join(f"{of} {'not yet' if age == inf else f'{age:.0f} s ago'}" for of, age in ages.items())
 
 
 def _group(figures: Figures) -> str:

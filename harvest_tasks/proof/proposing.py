@@ -91,7 +91,8 @@ def published(client: Client, settings: Settings, before: Look, look: Look) -> E
     """Whether each proposal that was due in both looks stands in Redis with its figures, looked at lately."""
     books = [book for book in look.due if book in before.due]
     if not books:
-        return not_run("no symbol has an open position, so no proposal is due")
+        flawed = any(isinstance(decision, Outcome) for decision in look.decided)
+        return not_run("none can be computed" if flawed else "no symbol has an open position, so no proposal is due")
     held = _held(client, settings, books)
     oldest = STALE_INTERVALS * settings.publish_interval_sec + GRACE_SEC
     wrong = [f"{book} {why}" for book, fields in held.items() if (why := _flaw(fields, look.now, oldest))]
