@@ -35,7 +35,7 @@ def exhibits(case: Case, before: Figures, seconds: float) -> list[Exhibit]:
         proposing.market_states(look, settings, after),
         proposing.risk_proposals(look, settings),
         proposing.one_cycle(look),
-        proposing.published(client, settings, first, look),
+        proposing.published(client, settings, first, look, after),
         pace.kept(watched, settings, before, after),
         outputs.streams(client, settings, after),
         outputs.each_once(client, settings),

@@ -57,8 +57,9 @@ def market_states(look: Look, settings: Settings, figures: Figures) -> Exhibit:
         return fails(listed(f"{name}: {why}" for name, why in wrong.items()), remedy)
     oldest = max(figures.by("symbol", "market_state_age_seconds").values(), default=None)
     aged = "none says how old it is" if oldest is None else f"the oldest is {oldest:.0f} s old"
-    found = (diagnosis.market_states(figures), diagnosis.invented(figures))
-    return judged(found, f"{len(given)} of {len(look.gathered)} symbols have a valid one, {aged}")
+    return judged(
+        [diagnosis.market_states(figures)], f"{len(given)} of {len(look.gathered)} symbols have a valid one, {aged}"
+    )
 
 
 @shows("risk proposals")
@@ -87,18 +88,19 @@ def one_cycle(look: Look) -> Exhibit:
 
 
 @shows("proposals")
-def published(client: Client, settings: Settings, before: Look, look: Look) -> Exhibit:
+def published(client: Client, settings: Settings, before: Look, look: Look, figures: Figures) -> Exhibit:
     """Whether each proposal that was due in both looks stands in Redis with its figures, looked at lately."""
     books = [book for book in look.due if book in before.due]
+    invented = diagnosis.invented(figures)
+    if invented:
+        return judged([invented], "")
     if not books:
         flawed = any(isinstance(decision, Outcome) for decision in look.decided)
         return not_run("none can be computed" if flawed else "no symbol has an open position, so no proposal is due")
     held = _held(client, settings, books)
     oldest = STALE_INTERVALS * settings.publish_interval_sec + GRACE_SEC
     wrong = [f"{book} {why}" for book, fields in held.items() if (why := _flaw(fields, look.now, oldest))]
-    if wrong:
-        return fails(listed(wrong), RUN_IT)
-    return holds(listed(map(_gist, held.items()), "; "))
+    return fails(listed(wrong), RUN_IT) if wrong else holds(listed(map(_gist, held.items()), "; "))
 
 
 def _states_distance(found: Inputs) -> bool:

@@ -192,6 +192,14 @@ def test_more_intents_than_the_limit_fail(desk: Desk, proof: Proof) -> None:
     assert (failed["subject"], failed["seen"][:9]) == ("rate limit", "2 intents")
 
 
+def test_proposals_for_invented_positions_fail(desk: Desk, proof: Proof) -> None:
+    inventing = Desk(desk.client, SYMBOLS="BTCUSDT,ETHUSDT")
+    run_cycle(desk.client, inventing.settings, ["ETHUSDT"], desk.server_ms() / 1000)
+    failed = first_failed(proof("--json"))
+    assert (failed["subject"], failed["seen"][:19]) == ("proposals", "synthetic positions")
+    assert "SYNTHETIC_FALLBACK=false" in failed["remedy"]
+
+
 def test_proposals_that_nobody_computes_fail(desk: Desk, proof: Proof) -> None:
     failed = first_failed(proof("--json", "--seconds", "0.5", PUBLISH_INTERVAL_SEC="0.1"))
     assert (failed["subject"], failed["seen"]) == ("pace of proposals", "no cycle ended in 0.5 s")
