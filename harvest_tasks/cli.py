@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "demo": Entry("harvest_tasks.commands.demo:demo", "Real prices through real workers, in under a minute."),
     "paper": Entry("harvest_tasks.commands.paper:paper", "Fill live intents on paper: the reference executor."),
     "doctor": Entry("harvest_tasks.commands.doctor:doctor", "Say the first thing that is wrong, and what mends it."),
+    "proof": Entry("harvest_tasks.commands.proof:proof", "Show that a deployment works, and write it down."),
     "metrics": Entry("harvest_tasks.commands.metrics:metrics", "Serve what Prometheus scrapes."),
     "propose": Entry("harvest_tasks.commands.propose:propose", "Compute and publish proposals in this process."),
     "positions": Entry("harvest_tasks.commands.positions:positions", "Show the tracked positions."),

@@ -41,6 +41,9 @@ WINDOW: Final = "quantum:harvest:window"
 HEARTBEAT: Final = "quantum:harvest:heartbeat"
 """Hash: when each part of Harvest last did its work (unix ms), see `heartbeat`."""
 
+PROOF: Final = "quantum:harvest:proof"
+"""Marks a database in which `harvest proof --active` rehearses."""
+
 STREAM_EXECUTION: Final = "quantum:stream:execution"
 
 

@@ -58,7 +58,7 @@ def run_cycle(client: Client, settings: Settings, names: Sequence[str], now: flo
     `*` takes closed positions in, so that their proposals go; positions that only another program knows have to be
     named. `now` is in unix seconds by the server's clock. Raises `InvalidSymbol` before anything is read.
     """
-    gathered = inputs.read(client, settings, _chosen(client, names))
+    gathered = inputs.read(client, settings, chosen(client, names))
 
     decided = [decision for found in gathered for decision in decide(found, settings, now)]
 
@@ -69,7 +69,7 @@ def run_cycle(client: Client, settings: Settings, names: Sequence[str], now: flo
     return summary
 
 
-def _chosen(client: Client, names: Sequence[str]) -> list[str]:
+def chosen(client: Client, names: Sequence[str]) -> list[str]:
     if ALL in names:
         return sorted({of_book(book) for book in cast("set[str]", client.smembers(keys.BOOKS))})
     return [valid(name) for name in dict.fromkeys(names)]

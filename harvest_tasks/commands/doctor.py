@@ -8,19 +8,15 @@ from time import time
 from typing import Final
 
 import click
-from kombu.exceptions import OperationalError
-from redis.exceptions import ResponseError
 
+from harvest_tasks.commands import crew
 from harvest_tasks.commands.metrics import UNREACHABLE, exporting
 from harvest_tasks.commands.tables import Column, json_option, show, show_json
 from harvest_tasks.operations.diagnosis import CHECKS, Finding, findings
 from harvest_tasks.operations.figures import Figures
 from harvest_tasks.settings import Settings
 
-log = logging.getLogger(__name__)
-
 COLUMNS: Final = (Column("About"), Column("Wrong", wraps=True), Column("Mend it", wraps=True))
-ANSWER_SEC: Final = 1.0
 
 
 @click.command()
@@ -36,7 +32,7 @@ def doctor(everything: bool, as_json: bool) -> None:
     logging.basicConfig(level="WARNING", format="%(message)s", stream=sys.stderr)
     with exporting(settings) as exporter:
         figures = list(exporter.collect())
-        consumed = _consumed() if exporter.has_broker else None
+        consumed = crew.consumed() if exporter.has_broker else None
         found = findings(Figures(figures, consumed, time()))
     if as_json:
         show_json(found)
@@ -58,15 +54,3 @@ def _tell(found: Sequence[Finding]) -> None:
     click.echo(f"Mend it: {first.remedy}")
     if others:
         click.echo(f"Then look again: {len(others)} more may follow from it (harvest doctor --all).")
-
-
-def _consumed() -> set[str] | None:
-    """The queues that a worker consumes, as far as workers answer in time; None if nobody may ask them."""
-    from harvest_tasks.celery import app  # reads the environment
-
-    try:
-        answers = app.control.inspect(timeout=ANSWER_SEC).active_queues() or {}
-    except (OperationalError, ResponseError) as error:
-        log.warning("workers cannot be asked what they consume: %s", error)
-        return None
-    return {queue["name"] for queues in answers.values() for queue in queues}

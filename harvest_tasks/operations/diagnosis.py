@@ -20,6 +20,8 @@ BACKLOG: Final = 200
 WAIT_SEC: Final = 10.0
 MARKET_STATE_SEC: Final = 180.0
 PRICE_SEC: Final = 60.0
+FULL: Final = 0.9
+"""Of the memory that the server may use."""
 NAMED: Final = 3
 
 CREWS: Final = {
@@ -50,7 +52,7 @@ def findings(figures: Figures) -> list[Finding]:
 
 
 def _findings(figures: Figures) -> Iterator[Finding]:
-    away = _server_away(figures)
+    away = server_away(figures)
     if away is not None:
         yield away
         return
@@ -60,13 +62,13 @@ def _findings(figures: Figures) -> Iterator[Finding]:
             yield found
 
 
-def _server_away(figures: Figures) -> Finding | None:
+def server_away(figures: Figures) -> Finding | None:
     if figures.value("up"):
         return None
     return Finding("server", "the server of REDIS_URL does not answer", "start it, or mend REDIS_URL (harvest config)")
 
 
-def _broker_away(figures: Figures) -> Finding | None:
+def broker_away(figures: Figures) -> Finding | None:
     if figures.value("broker_up"):
         return None
     return Finding(
@@ -74,7 +76,7 @@ def _broker_away(figures: Figures) -> Finding | None:
     )
 
 
-def _rights(figures: Figures) -> Finding | None:
+def rights(figures: Figures) -> Finding | None:
     refused = figures.value("scrape_refused_questions")
     if not refused:
         return None
@@ -84,23 +86,23 @@ def _rights(figures: Figures) -> Finding | None:
     )
 
 
-def _version(figures: Figures) -> Finding | None:
-    for name, version in zip(figures.by("name", "server_info"), figures.by("version", "server_info"), strict=True):
+def version(figures: Figures) -> Finding | None:
+    for name, is_version in zip(figures.by("name", "server_info"), figures.by("version", "server_info"), strict=True):
         oldest = OLDEST_VERSIONS[name]
-        if tuple(int(part) for part in version.split(".")[:2]) < oldest:
+        if tuple(int(part) for part in is_version.split(".")[:2]) < oldest:
             wanted = ".".join(map(str, oldest))
-            return Finding("version", f"the server is {name} {version}", f"install {name} {wanted} or later")
+            return Finding("version", f"the server is {name} {is_version}", f"install {name} {wanted} or later")
     return None
 
 
-def _eviction(figures: Figures) -> Finding | None:
+def eviction(figures: Figures) -> Finding | None:
     if not figures.value("server_evicts"):
         return None
     problem = "the server deletes keys when it is full"
     return Finding("eviction", problem, "redis-cli config set maxmemory-policy noeviction, and in its file")
 
 
-def _persistence(figures: Figures) -> Finding | None:
+def persistence(figures: Figures) -> Finding | None:
     if figures.value("server_save_failed"):
         return Finding("persistence", "the server could not write to disk", "df, and the server's log")
     if figures.value("server_persists"):
@@ -109,7 +111,15 @@ def _persistence(figures: Figures) -> Finding | None:
     return Finding("persistence", problem, "redis-cli config set appendonly yes, and in its file")
 
 
-def _clock(figures: Figures) -> Finding | None:
+def memory(figures: Figures) -> Finding | None:
+    used, limit = figures.value("server_memory_bytes"), figures.value("server_memory_limit_bytes")
+    if not limit or used < FULL * limit:
+        return None
+    problem = f"the server uses {used / limit:.0%} of the memory it may: at 100 % it refuses every write"
+    return Finding("memory", problem, "redis-cli config set maxmemory, larger or 0, and in its file")
+
+
+def clock(figures: Figures) -> Finding | None:
     ahead = figures.value("server_clock_ahead_seconds")
     if abs(ahead) <= CLOCK_SEC:
         return None
@@ -117,7 +127,7 @@ def _clock(figures: Figures) -> Finding | None:
     return Finding("clock", problem, "timedatectl set-ntp true, on the host that is wrong")
 
 
-def _workers(figures: Figures) -> Finding | None:
+def workers(figures: Figures) -> Finding | None:
     if figures.consumed is None:
         return None
     missing = [queue for queue in CREWS if queue not in figures.consumed]
@@ -128,21 +138,21 @@ def _workers(figures: Figures) -> Finding | None:
     return Finding("workers", problem, f"systemctl restart {units} (or harvest up)")
 
 
-def _beat(figures: Figures) -> Finding | None:
+def beat(figures: Figures) -> Finding | None:
     late = _late(figures).get("beat")
     if late is None:
         return None
     return Finding("beat", f"it {late}", "systemctl restart quantum-harvest-beat (or harvest up)")
 
 
-def _group(figures: Figures) -> Finding | None:
+def group(figures: Figures) -> Finding | None:
     if figures.value("input_has_group"):
         return None
     problem = "the input stream has no consumer group: nothing reads fills"
     return Finding("group", problem, "systemctl restart quantum-harvest-brain (or harvest up): its watcher makes it")
 
 
-def _parts(figures: Figures) -> Finding | None:
+def parts(figures: Figures) -> Finding | None:
     late = {part: how for part, how in _late(figures).items() if part != "beat"}
     if not late:
         return None
@@ -151,7 +161,7 @@ def _parts(figures: Figures) -> Finding | None:
     return Finding(part, f"it {how}", f"systemctl restart {unit} (or harvest up); journalctl -u {unit}")
 
 
-def _backlog(figures: Figures) -> Finding | None:
+def backlog(figures: Figures) -> Finding | None:
     long = [queue for queue, waiting in figures.by("queue", "queue_messages").items() if waiting > BACKLOG]
     if not long:
         return None
@@ -159,7 +169,7 @@ def _backlog(figures: Figures) -> Finding | None:
     return Finding("queues", f"over {BACKLOG} bells wait in {_listed(long)}", f"systemctl restart {units}")
 
 
-def _input(figures: Figures) -> Finding | None:
+def unread(figures: Figures) -> Finding | None:
     waited = max(figures.value("input_oldest_unread_seconds"), figures.value("input_oldest_pending_seconds"))
     if waited <= WAIT_SEC:
         return None
@@ -168,7 +178,7 @@ def _input(figures: Figures) -> Finding | None:
     return Finding("input", problem, "systemctl restart quantum-harvest-brain; journalctl -u quantum-harvest-brain")
 
 
-def _inboxes(figures: Figures) -> Finding | None:
+def inboxes(figures: Figures) -> Finding | None:
     waited = figures.value("inbox_oldest_seconds")
     if waited <= WAIT_SEC:
         return None
@@ -176,14 +186,14 @@ def _inboxes(figures: Figures) -> Finding | None:
     return Finding("inboxes", problem, "journalctl -u quantum-harvest-brain; harvest positions --all shows the books")
 
 
-def _lost(figures: Figures) -> Finding | None:
+def lost(figures: Figures) -> Finding | None:
     if not figures.value("input_lost"):
         return None
     problem = "input entries were lost unread, and every book is frozen"
     return Finding("lost input", problem, "harvest reconcile --adopt, then harvest release --all")
 
 
-def _unreadable(figures: Figures) -> Finding | None:
+def unreadable(figures: Figures) -> Finding | None:
     count = figures.value("books", state="unreadable")
     if not count:
         return None
@@ -191,7 +201,7 @@ def _unreadable(figures: Figures) -> Finding | None:
     return Finding("records", problem, "harvest positions --all names them; restore them from a backup")
 
 
-def _phantom(figures: Figures) -> Finding | None:
+def phantom(figures: Figures) -> Finding | None:
     differ = figures.value("reconciled_books", result="differ")
     if not differ:
         return None
@@ -201,7 +211,7 @@ def _phantom(figures: Figures) -> Finding | None:
     )
 
 
-def _frozen(figures: Figures) -> Finding | None:
+def frozen(figures: Figures) -> Finding | None:
     causes = figures.by("book", "book_frozen")
     if not causes:
         return None
@@ -212,7 +222,7 @@ def _frozen(figures: Figures) -> Finding | None:
     )
 
 
-def _market_states(figures: Figures) -> Finding | None:
+def market_states(figures: Figures) -> Finding | None:
     missing = figures.value("market_states", state="missing")
     old = [name for name, age in figures.by("symbol", "market_state_age_seconds").items() if age > MARKET_STATE_SEC]
     if not missing and not old:
@@ -223,7 +233,7 @@ def _market_states(figures: Figures) -> Finding | None:
     )
 
 
-def _invented(figures: Figures) -> Finding | None:
+def invented(figures: Figures) -> Finding | None:
     count = figures.value("proposals_held_synthetic")
     if not count:
         return None
@@ -231,49 +241,50 @@ def _invented(figures: Figures) -> Finding | None:
     return Finding("synthetic positions", problem, "set SYNTHETIC_FALLBACK=false, and restart the workers")
 
 
-def _prices(figures: Figures) -> Finding | None:
+def prices(figures: Figures) -> Finding | None:
     old = [book for book, age in figures.by("book", "position_mark_age_seconds").items() if age > PRICE_SEC]
     if not old:
         return None
     return Finding("prices", f"too old to publish anything: {_listed(old)}", "start the price feed")
 
 
-def _unanswered(figures: Figures) -> Finding | None:
+def unanswered(figures: Figures) -> Finding | None:
     count = figures.value("intents_unanswered")
     if not count:
         return None
     return Finding("intents", f"nobody answered: {count:.0f}", "start the executor; harvest intents names them")
 
 
-def _killed(figures: Figures) -> Finding | None:
+def killed(figures: Figures) -> Finding | None:
     if not figures.value("kill_switch"):
         return None
     return Finding("kill switch", "it is on: nothing is published", "harvest kill off, if that is not wanted")
 
 
 CHECKS: Final[tuple[Check, ...]] = (
-    _broker_away,
-    _rights,
-    _version,
-    _eviction,
-    _persistence,
-    _clock,
-    _workers,
-    _beat,
-    _group,
-    _parts,
-    _backlog,
-    _lost,
-    _input,
-    _inboxes,
-    _unreadable,
-    _phantom,
-    _frozen,
-    _market_states,
-    _invented,
-    _prices,
-    _unanswered,
-    _killed,
+    broker_away,
+    rights,
+    version,
+    eviction,
+    persistence,
+    memory,
+    clock,
+    workers,
+    beat,
+    group,
+    parts,
+    backlog,
+    lost,
+    unread,
+    inboxes,
+    unreadable,
+    phantom,
+    frozen,
+    market_states,
+    invented,
+    prices,
+    unanswered,
+    killed,
 )
 
 

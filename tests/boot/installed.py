@@ -171,6 +171,17 @@ def test_each_unit_works_as_a_user_of_its_own_on_the_server(server: Machine) -> 
     assert server.redis("ACL", "LOG") == ""
 
 
+def test_the_proof_sees_the_units_and_the_rights_of_the_users_and_rehearses(server: Machine) -> None:
+    owner = f"REDIS_URL=redis://default:{server.password}@127.0.0.1:6379/0"
+    settings = ("SYMBOLS=BTCUSDT", "SYNTHETIC_FALLBACK=false")
+    prove = (f"{CURRENT}/bin/harvest", "proof", "--seconds=1", "--active", "--json")
+    done = server.attempt("env", owner, *settings, *prove)
+    verdicts = {exhibit["subject"]: exhibit for exhibit in json.loads(done.stdout)}
+    assert verdicts["units"]["seen"].startswith(f"{len(units())} active"), verdicts["units"]
+    looked_at = ("calc-only code", "calc-only rights", "units", "workers", "rehearsal: one cycle")
+    assert [verdicts[subject]["verdict"] for subject in looked_at] == ["ok"] * len(looked_at), done.stdout
+
+
 def test_no_password_is_seen_in_a_process_or_a_log(server: Machine) -> None:
     secrets = server.run("sh", "-c", "cat /etc/quantum/credentials/*").split()
     seen = server.run("journalctl", "--quiet", "--output=cat")

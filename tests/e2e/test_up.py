@@ -1,6 +1,7 @@
 """`harvest up` as its user runs it: real server, real workers, real signals."""
 
 import base64
+import json
 import os
 import re
 import signal
@@ -26,6 +27,7 @@ from harvest_tasks.processes.embedded import free_port
 
 HARVEST = str(Path(sys.executable).with_name("harvest"))
 INPUT = "quantum:stream:execution.result"
+FILL = {"status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,33 @@ def test_the_doctor_finds_nothing_wrong_with_it(start: Start, environ: dict[str,
             check=False,
         )
         assert (done.returncode, done.stdout[:16], done.stderr) == (0, "Nothing is wrong", ""), done.stdout
+        assert up.end() == 0
+
+
+def test_the_proof_passes_in_it(start: Start, environ: dict[str, str], tmp_path: Path) -> None:
+    deployment = {"SYNTHETIC_FALLBACK": "false", "SYMBOLS": "BTCUSDT,ETHUSDT", "PUBLISH_INTERVAL_SEC": "1"}
+    with start("--no-flower", **deployment) as up:
+        with closing(connect(up.redis_url)) as client:
+            for symbol in ("BTCUSDT", "ETHUSDT"):
+                feeds.market_state(client, symbol, ts_timestamp=str(client.time()[0]))
+            client.xadd(INPUT, {**FILL, "symbol": "BTCUSDT"})
+            client.xadd(INPUT, {"status": "PRICE_UPDATE", "symbol": "BTCUSDT", "price": "105.2"})
+            wait_until(lambda: client.exists("quantum:harvest:proposal:BTCUSDT"), 20.0, "a proposal is published")
+            wait_until(lambda: client.hget(keys.HEARTBEAT, heartbeat.BEAT_MS), 20.0, "beat's heart beats")
+        done = subprocess.run(  # noqa: S603 - our own program
+            [HARVEST, "proof", "--seconds", "4", "--active", "--json", "--report", str(tmp_path / "proof.md")],
+            env={**environ, **deployment, "REDIS_URL": up.redis_url},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+        exhibits = {exhibit["subject"]: exhibit for exhibit in json.loads(done.stdout)}
+        not_run = {subject for subject, exhibit in exhibits.items() if exhibit["verdict"] != "ok"}
+        assert not_run <= {"calc-only rights", "units"}
+        assert exhibits["pace of proposals"]["seen"].startswith("in 4 s ")
+        assert exhibits["rehearsal: kill switch"]["verdict"] == "ok"
+        assert "# Proof of Harvest" in (tmp_path / "proof.md").read_text()
         assert up.end() == 0
 
 

@@ -9,42 +9,24 @@ import feeds
 import pytest
 from click.testing import CliRunner, Result
 from desk import Desk
+from healthy import BUY, LONG_AGO_MS, Break, behind, lost, make_healthy
 
-from harvest_tasks import health, heartbeat, keys, proposals, sweep
+from harvest_tasks import heartbeat, keys, proposals, sweep
 from harvest_tasks.cli import main
-from harvest_tasks.commands import doctor as command
+from harvest_tasks.commands import crew
 from harvest_tasks.connection import Client, connect
 from harvest_tasks.operations.diagnosis import CHECKS, CREWS
 from harvest_tasks.processes.embedded import EmbeddedServer, free_port
 from harvest_tasks.reconciling import suspicion
-from harvest_tasks.tracking.controls import freeze_all
-
-BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
-SIGNS = (
-    *(heartbeat.BEAT_MS, heartbeat.WATCHED_MS, heartbeat.SWEPT_MS),
-    *(heartbeat.PROPOSALS_CYCLE_MS, heartbeat.RECONCILED_MS),
-)
-LONG_AGO_MS = 3_600_000
 
 Doctor = Callable[..., Result]
-Break = Callable[[Desk], object]
-
-
-def make_healthy(desk: Desk) -> None:
-    """What a Harvest at work leaves in Redis."""
-    health.record_start(desk.client, "fills@desk")
-    for sign in SIGNS:
-        heartbeat.note(desk.client, sign, desk.server_ms())
-    for symbol in desk.settings.symbols or ():
-        feeds.market_state(desk.client, symbol, ts_timestamp=str(desk.client.time()[0]))
-    desk.run(BUY)
 
 
 @pytest.fixture
 def consumed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The queues that workers say they consume."""
     queues = set(CREWS)
-    monkeypatch.setattr(command, "_consumed", lambda: queues)
+    monkeypatch.setattr(crew, "consumed", lambda: queues)
     return queues
 
 
@@ -72,10 +54,6 @@ def test_of_a_healthy_one_it_says_that_nothing_is_wrong(desk: Desk, doctor: Doct
     assert json.loads(doctor("--json").stdout) == []
 
 
-def behind(sign: str) -> Break:
-    return lambda desk: heartbeat.note(desk.client, sign, desk.server_ms() - LONG_AGO_MS)
-
-
 def unanswered(desk: Desk) -> None:
     then = str(desk.server_ms() - 5_000)
     desk.run({"symbol": "BTCUSDT", "status": "PRICE_UPDATE", "price": "105", "ts": then})
@@ -89,11 +67,6 @@ def unanswered(desk: Desk) -> None:
 def differing(desk: Desk) -> None:
     feeds.write_hash(desk.client, keys.position_state("BTCUSDT"), {"side": "LONG", "qty": "3", "entry_price": "100"})
     suspicion.reconcile(desk.client, desk.settings)
-
-
-def lost(desk: Desk) -> None:
-    freeze_all(desk.client, 5, "5 entries were trimmed", desk.server_ms())
-    desk.process()
 
 
 def unread(desk: Desk) -> None:

@@ -17,12 +17,15 @@ def figures(
     ahead: float = 0.0,
     ages: Mapping[str, float] | None = None,
     started: float = NOW - 3_600,
+    memory: tuple[float, float] = (500.0, 0.0),
 ) -> Figures:
     """Of a healthy Harvest, but for what is given."""
     parts = {"beat": 5.0, "reconciliation": 60.0}
     told = [
         *(gauge(one, "", 1.0) for one in ("up", "broker_up", "input_has_group", "server_persists")),
         gauge("server_clock_ahead_seconds", "", ahead),
+        gauge("server_memory_bytes", "", memory[0]),
+        gauge("server_memory_limit_bytes", "", memory[1]),
         gauges("server_info", "", ("name", "version"), {(name, version): 1.0}),
         gauges("heartbeat_interval_seconds", "", ("of",), {(part,): sec for part, sec in parts.items()}),
         gauges("heartbeat_age_seconds", "", ("of",), {(part,): sec for part, sec in (ages or parts).items()}),
@@ -59,6 +62,13 @@ def test_clocks_that_differ_are_named(ahead: float, side: str) -> None:
     found = findings(figures(ahead=ahead))
     assert [finding.subject for finding in found] == (["clock"] if side else [])
     assert all(side in finding.problem for finding in found)
+
+
+@pytest.mark.parametrize(
+    ("used", "limit", "is_full"), [(899.0, 1000.0, False), (900.0, 1000.0, True), (9e9, 0.0, False)]
+)
+def test_a_server_that_is_nearly_full_is_named(used: float, limit: float, is_full: bool) -> None:
+    assert subjects(figures(memory=(used, limit))) == (["memory"] if is_full else [])
 
 
 def test_what_never_worked_has_time_until_it_is_due() -> None:

@@ -1,0 +1,84 @@
+"""`harvest proof`."""
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from time import time
+from typing import Final
+
+import click
+
+from harvest_tasks.commands import crew
+from harvest_tasks.commands.failure import Failure
+from harvest_tasks.commands.metrics import UNREACHABLE, exporting
+from harvest_tasks.commands.tables import Column, json_option, show, show_json
+from harvest_tasks.connection import connect
+from harvest_tasks.metrics.exporter import Exporter
+from harvest_tasks.operations.figures import Figures
+from harvest_tasks.proof import pack
+from harvest_tasks.proof.exhibit import Exhibit, Verdict
+from harvest_tasks.proof.pack import Case
+from harvest_tasks.proof.report import markdown, summary
+from harvest_tasks.settings import Settings
+
+COLUMNS: Final = (Column("What"), Column("Verdict"), Column("Seen", wraps=True))
+
+
+@click.command()
+@click.option("--seconds", type=click.FloatRange(0, 3600), default=30.0, show_default=True, help="How long to watch.")
+@click.option("--active", is_flag=True, help="Also rehearse in an empty database of the server, emptied afterwards.")
+@click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Also write it as Markdown.")
+@json_option
+def proof(seconds: float, active: bool, report: Path | None, as_json: bool) -> None:
+    """Show that the configured deployment works: code, rights, processes, input, proposals, intents, guards.
+
+    Reads only, and asks the workers what they consume. Exit code 1 if anything failed, 3 without a server.
+    """
+    settings = Settings.from_env(os.environ)
+    logging.basicConfig(level="WARNING", format="%(message)s", stream=sys.stderr)
+    exhibits = [*_seen(settings, seconds), *pack.rehearsed(settings, os.environ, active=active)]
+    if report is not None:
+        _write(report, markdown(exhibits, settings, time()))
+    if as_json:
+        show_json(exhibits)
+    else:
+        _tell(exhibits)
+    raise click.exceptions.Exit(int(bool(_failed(exhibits))))
+
+
+def _seen(settings: Settings, seconds: float) -> list[Exhibit]:
+    client = connect(settings.redis_url)
+    try:
+        with exporting(settings) as exporter:
+            before = Figures(exporter.collect(), None, time())
+            if not exporter.is_up:
+                click.echo("harvest: the server of REDIS_URL does not answer: start it, or mend REDIS_URL", err=True)
+                raise click.exceptions.Exit(UNREACHABLE)
+            return pack.exhibits(Case(client, settings, lambda: _scrape(exporter)), before, seconds)
+    finally:
+        client.close()
+
+
+def _scrape(exporter: Exporter) -> Figures:
+    told = list(exporter.collect())
+    return Figures(told, crew.consumed() if exporter.has_broker else None, time())
+
+
+def _tell(exhibits: Sequence[Exhibit]) -> None:
+    show(COLUMNS, [(exhibit.subject, exhibit.verdict, exhibit.seen) for exhibit in exhibits])
+    for exhibit in _failed(exhibits):
+        click.echo(f"{exhibit.subject}: {exhibit.seen}\nMend it: {exhibit.remedy}")
+    click.echo(f"{summary(exhibits)}.")
+
+
+def _failed(exhibits: Sequence[Exhibit]) -> list[Exhibit]:
+    return [exhibit for exhibit in exhibits if exhibit.verdict is Verdict.FAILED]
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise Failure(f"{file} cannot be written: {error.strerror}; see --report") from error
