@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
-from hashlib import sha1
 from pathlib import Path
 
 import pytest
@@ -16,8 +15,8 @@ from faults.interleavings import WATCHERS, WORKERS, Job, play_all
 from faults.report import Result
 from faults.stage import CRASH, EXPIRE, GO, TURN, Budget, Start, Story, Switch
 from faults.steps import pack
+from tampering import changed
 
-from harvest_tasks import script
 from harvest_tasks.connection import Client
 
 SEED = int(os.environ.get("E2E_SEED", "20260123"))
@@ -36,21 +35,6 @@ def judged(measured: Callable[[str], None]) -> Callable[[Result], None]:
 def site() -> Iterator[Site]:
     with Arena("F1", SEED) as arena, site_at(socket_of(arena.server(durable=False))) as made:
         yield made
-
-
-def changed(monkeypatch: pytest.MonkeyPatch, name: str, old: str, new: str) -> None:
-    """From here on `name`.lua is another script."""
-    real = script.load
-
-    def load(asked: str) -> script.Script:
-        loaded = real(asked)
-        if asked != name:
-            return loaded
-        assert loaded.text.count(old) == 1
-        text = loaded.text.replace(old, new)
-        return script.Script(asked, text, sha1(text.encode(), usedforsecurity=False).hexdigest())
-
-    monkeypatch.setattr(script, "load", load)
 
 
 def test_no_interleaving_loses_doubles_or_reorders(judged: Callable[[Result], None]) -> None:

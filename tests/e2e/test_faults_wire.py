@@ -14,6 +14,7 @@ from faults.report import Result
 from faults.settable_clock import compiler
 from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import TimeoutError as Unanswered
+from tampering import changed
 
 from harvest_tasks import script
 from harvest_tasks.connection import connect
@@ -48,21 +49,6 @@ def failing(module: ModuleType, scale: float) -> Result:
     assert not result.passed
     assert result.failures
     return result
-
-
-def changed(monkeypatch: pytest.MonkeyPatch, name: str, old: str, new: str) -> None:
-    """From here on `name`.lua is another script."""
-    real = script.load
-
-    def load(asked: str) -> script.Script:
-        loaded = real(asked)
-        if asked != name:
-            return loaded
-        assert loaded.text.count(old) == 1
-        text = loaded.text.replace(old, new)
-        return script.Script(asked, text, sha1(text.encode(), usedforsecurity=False).hexdigest())
-
-    monkeypatch.setattr(script, "load", load)
 
 
 def test_no_cut_of_the_line_loses_doubles_or_tears(judged: Judge) -> None:

@@ -15,7 +15,8 @@ from faults.report import Result
 ID: Final = "F16"
 TITLE: Final = "every role killed at random"
 
-ENTRIES: Final = 10_000
+ENTRIES: Final = 13_000
+"""About 10,000 of them are fills, the others prices and answers."""
 SECONDS: Final = 60.0
 CALM_SEC: Final = (0.2, 1.5)
 """Between two kills."""
