@@ -21,7 +21,8 @@ ADHOC_SLOTS: Final = 1
 WATCH_SLOTS: Final = 1
 """A running watcher holds one for its whole slice."""
 CONTROL_SLOTS: Final = 1
-STOP_MARGIN_SEC: Final = 5.0
+STOP_MARGIN_SEC: Final = 15.0
+"""More than a worker needs to stop on a machine that has other things to do."""
 
 WORKERS: Final = {"proposals": "proposals", "adhoc": "adhoc", "fills": "fills,watch,control"}
 """Each worker's queues. Calls that wait for their rate limit hold the slots of their worker."""
