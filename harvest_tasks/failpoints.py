@@ -69,7 +69,6 @@ CALLS: Final[tuple[tuple[Any, str], ...]] = (
     (Route, "claim"),
     (Route, "read"),
     (Route, "move"),
-    (Route, "wait"),
     (watcher.watch_fills, "apply_async"),
 )
 """Where each function is looked up when it is called, and its name there."""

@@ -13,7 +13,6 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import inf
 from time import monotonic, sleep
 from typing import Final
 
@@ -31,7 +30,7 @@ from harvest_tasks.tracking import controls
 from harvest_tasks.tracking.directions import RawEntry
 from harvest_tasks.tracking.lease import LEASE_MS, Lease
 from harvest_tasks.tracking.routing import Deposed, InputGone, InputUnusable, Moved, Route
-from harvest_tasks.tracking.standing import Standing
+from harvest_tasks.tracking.standing import NOWHERE, Standing
 
 log = logging.getLogger(__name__)
 
@@ -159,22 +158,25 @@ class Watcher:
     def _read(self, deadline: float) -> None:
         self.route.ensure_group(self.first_start, self._destroyed)
         self._take_over()
-        left = inf
-        # However late the slice began, it reads once.
-        while left > 0:
-            entries, standing = self.route.read()
+        after_id, left = NOWHERE, deadline - monotonic()
+        while True:
+            entries, standing = self.route.read(after_id, max(1, min(BLOCK_MS, int(left * 1000))))
             left = deadline - monotonic()
             if standing.is_miscounted:
                 self._report(standing, entries)
             if entries:
                 self._move(entries, standing.read_after(len(entries)))
-            elif not standing.is_at_the_end:
-                # All that was left of the stream has been deleted, and was told of.
-                self.route.recount(standing, entries)
+                after_id = entries[-1][0]
             elif not self.lease.renew():
                 raise LeaseLost
-            elif left > 0:
-                self.route.wait(standing.delivered_id, max(1, min(BLOCK_MS, int(left * 1000))))
+            elif standing.is_at_the_end:
+                after_id = standing.delivered_id
+            else:
+                # All that was left of the stream has been deleted, and was told of.
+                self.route.recount(standing, entries)
+            # However late the slice began, it read once.
+            if left <= 0:
+                return
 
     def _take_over(self) -> None:
         """Move everything that is pending, whoever read it, in stream order."""

@@ -83,18 +83,18 @@ class Route:
             self._client.delete(keys.CURSOR)
             self._create(NOWHERE, _gone(stream))
 
-    def wait(self, delivered_id: str, block_ms: int) -> None:
-        """Until there is an entry after `delivered_id`, or `block_ms` have passed."""
-        self._client.xread({self._source: delivered_id}, count=1, block=block_ms)
-
-    def read(self) -> tuple[list[RawEntry], Standing]:
-        """The next unread entries, oldest first, and where the group stood before: one atomic step.
+    def read(self, after_id: str = NOWHERE, block_ms: int = 1) -> tuple[list[RawEntry], Standing]:
+        """The next unread entries, oldest first, and where the group stood before: one atomic step, taken once there is
+        an entry after `after_id`, or after `block_ms`.
 
         Raises `InputGone` or `InputUnusable`.
         """
+        # XREADGROUP could wait by itself, but not in one step with the counters. The server goes on with what was
+        # sent behind a command that blocks as soon as that ends, so waiting takes no round trip of its own.
         replies = exchange(
             self._client,
             [
+                ("XREAD", "COUNT", 1, "BLOCK", block_ms, "STREAMS", self._source, after_id),
                 ("MULTI",),
                 ("XINFO", "STREAM", self._source),
                 ("XINFO", "GROUPS", self._source),
