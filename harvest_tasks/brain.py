@@ -17,10 +17,9 @@ from harvest_tasks.connection import Client, shared
 from harvest_tasks.logs import Line
 from harvest_tasks.settings import Settings, current
 from harvest_tasks.tracking.commitment import Committed, Conflict, Revise
-from harvest_tasks.tracking.ledger import Ledger
+from harvest_tasks.tracking.ledger import Ledger, Work
 from harvest_tasks.tracking.loading import Busy, Failed, Loaded
 from harvest_tasks.tracking.plan import Plan, plan
-from harvest_tasks.tracking.reference import Reference
 from kernel.guards import Guards
 from kernel.quantities import plain
 from kernel.rules import Rules
@@ -73,28 +72,29 @@ class Brain:
     """One worker's hand on the ledger."""
 
     def __init__(self, client: Client, settings: Settings, now_ms: int | None = None) -> None:
-        self._ledger = Ledger(client, settings, now_ms)
-        self._reference = Reference(client, settings)
+        self.ledger = Ledger(client, settings, now_ms)
         self._failing: dict[str, str] = {}
         """What is wrong with each book that failed last time, so that it is said once."""
 
-    def process(self, books: Sequence[str], deadline: float) -> tuple[Counter[str], list[str]]:
-        """Apply all that waits for `books`. Returns what was done, and the books unfinished at `deadline`."""
+    def process(
+        self, books: Sequence[str], deadline: float, begun: Work | None = None
+    ) -> tuple[Counter[str], list[str]]:
+        """Apply all that waits for `books`; `begun`: they are loaded already. Returns what was done, and the books that
+        are unfinished at `deadline`.
+        """
         tally: Counter[str] = Counter()
-        waiting = list(dict.fromkeys(books))
+        waiting = list(dict.fromkeys(books)) if begun is None else self._pass(begun, tally)
         while waiting and monotonic() < deadline:
-            waiting = self._pass(waiting, tally)
+            waiting = self._pass(self.ledger.load(waiting), tally)
         return tally, waiting
 
-    def _pass(self, books: Sequence[str], tally: Counter[str]) -> list[str]:
-        """Load, plan and commit each book once; the books that need another pass."""
-        guards, loaded = self._ledger.load(books)
-        for failed in (book for book in loaded if isinstance(book, Failed)):
+    def _pass(self, work: Work, tally: Counter[str]) -> list[str]:
+        """Plan and commit each book once; the books that need another pass."""
+        for failed in (book for book in work.books if isinstance(book, Failed)):
             self._report(failed, tally)
-        tally["busy"] += sum(isinstance(book, Busy) for book in loaded)
-        work = {book.book: book for book in loaded if isinstance(book, Loaded)}
-        rules = self._reference.rules({book.position.symbol for book in work.values()})
-        return self._settle(work, rules, guards, tally)
+        tally["busy"] += sum(isinstance(book, Busy) for book in work.books)
+        loaded = {book.book: book for book in work.books if isinstance(book, Loaded)}
+        return self._settle(loaded, work.rules, work.guards, tally)
 
     def _settle(
         self, work: Mapping[str, Loaded], rules: Mapping[str, Rules], guards: Guards, tally: Counter[str]
@@ -104,7 +104,7 @@ class Brain:
         again: list[str] = []
         for _ in range(MAX_REVISIONS):
             planned = self._plan(work, rules, guards, earlier, tally)
-            outcomes = self._ledger.commit(planned)
+            outcomes = self.ledger.commit(planned)
             open_questions: dict[str, Loaded] = {}
             for (loaded, made), outcome in zip(planned, outcomes, strict=True):
                 match outcome:
@@ -114,7 +114,7 @@ class Brain:
                         self._failing.pop(loaded.book, None)
                         again += [loaded.book] if left else []
                     case Conflict():
-                        self._ledger.unlock([loaded.book])
+                        self.ledger.unlock([loaded.book])
                         again.append(loaded.book)
                     case Revise(revised, trades):
                         guards = replace(revised, published=guards.published | revised.published)
@@ -125,7 +125,7 @@ class Brain:
             work = open_questions
             if not work:
                 return again
-        self._ledger.unlock(list(work))
+        self.ledger.unlock(list(work))
         return again
 
     def _plan(
@@ -157,7 +157,7 @@ class Brain:
                 idle.append(loaded.book)
             else:
                 planned.append((loaded, made))
-        self._ledger.unlock(idle)
+        self.ledger.unlock(idle)
         return planned
 
     def _report(self, failed: Failed, tally: Counter[str]) -> None:
@@ -166,7 +166,7 @@ class Brain:
         if self._failing.get(failed.book) != problem:
             log.error(Line("book failed", book=failed.book, problem=problem))
         self._failing[failed.book] = problem
-        self._ledger.unlock([failed.book])
+        self.ledger.unlock([failed.book])
 
 
 def _count(tally: Counter[str], made: Plan) -> None:

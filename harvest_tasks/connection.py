@@ -4,9 +4,10 @@ redis-py retries commands silently by default; after a lost reply that runs a wr
 the next bell, beat or sweep does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import hiredis
 import redis
@@ -16,9 +17,18 @@ from redis.retry import Retry
 
 Client: TypeAlias = "redis.Redis"
 Command: TypeAlias = Sequence[str | int]
+Answer = TypeVar("Answer")
 
 SOCKET_TIMEOUT_SEC = 10.0
 """Above the longest XREADGROUP block by more than 5 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question(Generic[Answer]):
+    """Commands that may share a round trip with others, and what their replies say. `answer` raises what is wrong."""
+
+    commands: Sequence[Command]
+    answer: Callable[[Sequence[Any]], Answer]
 
 
 def connect(url: str, timeout_sec: float = SOCKET_TIMEOUT_SEC) -> Client:

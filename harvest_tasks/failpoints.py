@@ -38,7 +38,6 @@ from harvest_tasks import brain, script, sweep, watcher  # noqa: E402 - they rea
 from harvest_tasks.celery import app  # noqa: E402 - the same
 from harvest_tasks.tracking.lease import Lease  # noqa: E402 - the same
 from harvest_tasks.tracking.ledger import Ledger  # noqa: E402 - the same
-from harvest_tasks.tracking.reference import Reference  # noqa: E402 - the same
 from harvest_tasks.tracking.routing import Route  # noqa: E402 - the same
 
 __all__ = ["CALLS", "DIRECTORY", "app"]
@@ -56,7 +55,6 @@ CALLS: Final[tuple[tuple[Any, str], ...]] = (
     (Ledger, "load"),
     (Ledger, "commit"),
     (Ledger, "unlock"),
-    (Reference, "rules"),
     (brain, "plan"),
     (brain, "ring"),
     (sweep, "ring"),

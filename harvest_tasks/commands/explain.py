@@ -54,7 +54,7 @@ def _found(client: Client, name: str) -> Book:
 def _account(client: Client, settings: Settings, book: Book, records: int) -> Account:
     position = book.position
     rules = Reference(client, settings).rules([position.symbol])[position.symbol]
-    guards, _ = Ledger(client, settings).load([])
+    guards = Ledger(client, settings).load([]).guards
     terms = views.risk_terms(client, settings, position.symbol)
     out = views.already_out(client, explanation.wanted(position, rules, guards))
     guards = replace(guards, published=out)

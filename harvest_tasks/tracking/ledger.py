@@ -1,22 +1,32 @@
 """The tracked positions in Redis: loaded with their inboxes in one round trip, committed in one atomic step each."""
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
 from harvest_tasks import keys, script
-from harvest_tasks.connection import Client, Command, exchange
+from harvest_tasks.connection import Client, Command, Question, exchange
 from harvest_tasks.settings import Settings
 from harvest_tasks.symbols import of_book
 from harvest_tasks.tracking import commitment, loading
 from harvest_tasks.tracking.commitment import Outcome
 from harvest_tasks.tracking.loading import Busy, Failed, Loaded
 from harvest_tasks.tracking.plan import Plan
+from harvest_tasks.tracking.reference import Reference
 from kernel.guards import Guards
+from kernel.rules import Rules
 
 BATCH: Final = 500
 """Entries of one book in one commit: Lua can pass some thousands of arguments to one command."""
 _PER_BOOK: Final = 4
+
+
+class Work(NamedTuple):
+    """What plans are made from: books with what waits for them, the guards of that moment, and the rules by symbol."""
+
+    guards: Guards
+    books: list[Loaded | Busy | Failed]
+    rules: Mapping[str, Rules]
 
 
 class Ledger:
@@ -27,23 +37,35 @@ class Ledger:
         self._settings = settings
         self._now_ms = now_ms
         self._token = uuid4().hex
+        self._reference = Reference(client, settings)
 
-    def load(self, books: Sequence[str]) -> tuple[Guards, list[Loaded | Busy | Failed]]:
-        """The guards of this moment and each book, in order, in one round trip."""
-        settings = self._settings
-        commands: list[Command] = [
+    def load(self, books: Sequence[str]) -> Work:
+        """`books`, in order, in one round trip. Those that are not busy or failed are locked."""
+        commands = [command for book in books for command in self._loading(book)]
+        moment = self.moment(map(of_book, books))
+        replies = exchange(self._client, [*commands, *moment.commands])
+        rows = [replies[i : i + _PER_BOOK] for i in range(0, len(commands), _PER_BOOK)]
+        return self.work(zip(books, rows, strict=True), moment.answer(replies[len(commands) :]))
+
+    def moment(self, symbols: Iterable[str]) -> Question[tuple[Guards, dict[str, Rules]]]:
+        """What else a plan needs: the guards, and the rules of `symbols`."""
+        settings, rules = self._settings, self._reference.question(symbols)
+        guards: list[Command] = [
             ("TIME",),
             ("GET", settings.harvest_kill_switch_key),
             ("LINDEX", keys.WINDOW, settings.harvest_max_actions_per_min - 1),
         ]
-        for book in books:
-            commands += self._loading(book)
-        time, switch, oldest, *rows = exchange(self._client, commands)
-        loaded = [
-            loading.book(book, rows[i * _PER_BOOK : (i + 1) * _PER_BOOK], settings.fallback_stop_pct)
-            for i, book in enumerate(books)
-        ]
-        return loading.guards(time, switch, oldest, settings, self._now_ms), loaded
+
+        def answer(replies: Sequence[Any]) -> tuple[Guards, dict[str, Rules]]:
+            time, switch, oldest, *others = replies
+            return loading.guards(time, switch, oldest, settings, self._now_ms), rules.answer(others)
+
+        return Question([*guards, *rules.commands], answer)
+
+    def work(self, rows: Iterable[tuple[str, Sequence[Any]]], moment: tuple[Guards, Mapping[str, Rules]]) -> Work:
+        """From the replies about each book, and what was asked with them."""
+        guards, rules = moment
+        return Work(guards, [loading.book(book, row, self._settings.fallback_stop_pct) for book, row in rows], rules)
 
     def _loading(self, book: str) -> tuple[Command, ...]:
         """The `_PER_BOOK` commands that load one book."""

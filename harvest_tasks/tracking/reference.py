@@ -7,7 +7,7 @@ from time import monotonic
 from typing import Any, Final
 
 from harvest_tasks import keys
-from harvest_tasks.connection import Client, Command, exchange, mapping
+from harvest_tasks.connection import Client, Command, Question, exchange, mapping
 from harvest_tasks.door.numbers import positive
 from harvest_tasks.door.refusal import Unusable
 from harvest_tasks.instruments import instrument_of
@@ -53,30 +53,46 @@ class Reference:
         self._base = base_rules(settings)
         self._ladder = Ladder(settings.harvest_ladder, settings.harvest_ladder_basis)
         self._kept: dict[str, _Kept] = {}
+        self._tidied = clock()
 
     def rules(self, symbols: Iterable[str]) -> dict[str, Rules]:
         """The rules of each of `symbols`; at most one round trip. Raises redis-py's errors, except for a key of a
         wrong type.
         """
+        question = self.question(symbols)
+        return question.answer(exchange(self._client, question.commands))
+
+    def question(self, symbols: Iterable[str]) -> Question[dict[str, Rules]]:
+        """The same, about what is not remembered."""
         wanted = list(dict.fromkeys(symbols))
         now = self._clock()
-        # What is too old goes as a whole, so that symbols no longer asked for leave nothing behind.
-        known = {symbol: kept for symbol, kept in self._kept.items() if now - kept.asked < CACHE_SEC}
-        missing = [symbol for symbol in wanted if symbol not in known]
-        if missing:
-            known |= {symbol: _Kept(rules, now) for symbol, rules in self._read(missing).items()}
-            self._kept = known
-        return {symbol: known[symbol].rules for symbol in wanted}
-
-    def _read(self, symbols: Sequence[str]) -> dict[str, Rules]:
+        missing = [symbol for symbol in wanted if not self._remembers(symbol, now)]
         commands: list[Command] = []
-        for symbol in symbols:
+        for symbol in missing:
             commands += (
                 ("HGET", self._settings.marketstate_prefix + symbol, "atr"),
                 ("HGETALL", keys.overrides(symbol)),
             )
-        replies = [_checked(reply) for reply in exchange(self._client, commands)]
-        return {symbol: self._rules(symbol, *replies[i * 2 : i * 2 + 2]) for i, symbol in enumerate(symbols)}
+
+        def answer(replies: Sequence[Any]) -> dict[str, Rules]:
+            if missing:
+                self._remember(missing, [_checked(reply) for reply in replies], now)
+            return {symbol: self._kept[symbol].rules for symbol in wanted}
+
+        return Question(commands, answer)
+
+    def _remembers(self, symbol: str, now: float) -> bool:
+        kept = self._kept.get(symbol)
+        return kept is not None and now - kept.asked < CACHE_SEC
+
+    def _remember(self, symbols: Sequence[str], replies: Sequence[Any], now: float) -> None:
+        self._kept |= {
+            symbol: _Kept(self._rules(symbol, *replies[i * 2 : i * 2 + 2]), now) for i, symbol in enumerate(symbols)
+        }
+        # Symbols no longer asked for leave nothing behind.
+        if now - self._tidied >= CACHE_SEC:
+            self._kept = {symbol: kept for symbol, kept in self._kept.items() if now - kept.asked < CACHE_SEC}
+            self._tidied = now
 
     def _rules(self, symbol: str, atr: Any, fields: Any) -> Rules:
         """From the replies about one symbol; None stands for a key of a wrong type."""

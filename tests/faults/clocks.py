@@ -209,7 +209,7 @@ class _Play:
     def _worker_at_work(self) -> Callable[[], object]:
         """It has read a book and made its plan."""
         ledger, book = Ledger(self._client, self._settings), OLD[1]
-        guards, (loaded,) = ledger.load([book])
+        guards, (loaded,), _ = ledger.load([book])
         assert isinstance(loaded, Loaded), loaded
         made = plan(loaded.position, loaded.batch, base_rules(self._settings), guards, loaded.terms, {})
         return lambda: ledger.commit([(loaded, made)])[0] if not made.is_empty else Conflict()

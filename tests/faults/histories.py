@@ -225,7 +225,7 @@ class _Path:
     def process(self, book: str, world: World) -> Taken:
         self._route()
         # A worker keeps its hand on the ledger, and the clock moves on.
-        self._brain._ledger._now_ms = world.now_ms
+        self._brain.ledger._now_ms = world.now_ms
         _, left = self._brain.process([book], inf)
         assert not left, left
         return self._outs.taken([book])[book]

@@ -43,7 +43,6 @@ from harvest_tasks.tracking.controls import deliver
 from harvest_tasks.tracking.ledger import Ledger
 from harvest_tasks.tracking.loading import Loaded
 from harvest_tasks.tracking.plan import plan
-from harvest_tasks.tracking.reference import Reference
 from kernel.position import parse_id
 
 ID: Final = "SM"
@@ -312,10 +311,9 @@ class Machine(RuleBasedStateMachine):
         self._say(f"a worker that has loaded {name} is overtaken")
         self.line.say(("DEL", keys.lock(name)))
         mine = Ledger(self.line.client, self.settings, self._given_now())
-        guards, (loaded,) = mine.load([name])
+        guards, (loaded,), rules = mine.load([name])
         assert isinstance(loaded, Loaded), loaded
-        rules = Reference(self.line.client, self.settings).rules([SYMBOL])[SYMBOL]
-        made = plan(loaded.position, loaded.batch, rules, guards, loaded.terms, {})
+        made = plan(loaded.position, loaded.batch, rules[SYMBOL], guards, loaded.terms, {})
         self.line.say(("DEL", keys.lock(name)))
         self._work([name], None)
         (outcome,) = mine.commit([(loaded, made)])
@@ -492,7 +490,7 @@ class Machine(RuleBasedStateMachine):
         together = self.world.budget >= ROOM
         for some in [books] if together and books else [[name] for name in books]:
             # A worker keeps what it knows of a symbol's rules, and the clock moves on.
-            self.brain._ledger._now_ms = self._given_now()
+            self.brain.ledger._now_ms = self._given_now()
             self._play(f"a worker, for {some}", mishap, lambda: self.brain.process(some, inf))  # noqa: B023 - used at once
             if self.line.has_happened:
                 self._hire()

@@ -16,7 +16,6 @@ from harvest_tasks.tracking.directions import Directions
 from harvest_tasks.tracking.ledger import Ledger
 from harvest_tasks.tracking.loading import Loaded
 from harvest_tasks.tracking.plan import Plan, plan
-from harvest_tasks.tracking.reference import Reference
 from harvest_tasks.tracking.routing import Moved, Route
 
 NOW: Final = 1_700_000_000_000
@@ -90,19 +89,18 @@ class Rig:
         return reply
 
     def load(self, now_ms: int = NOW) -> Loaded:
-        _, (loaded,) = Ledger(self.client, self.settings, now_ms).load([BOOK])
+        _, (loaded,), _ = Ledger(self.client, self.settings, now_ms).load([BOOK])
         assert isinstance(loaded, Loaded), loaded
         return loaded
 
     def plan(self, now_ms: int = NOW, loaded: Loaded | None = None) -> tuple[Loaded, Plan]:
         """For all that waits, or for what was `loaded`; the book's lock is free afterwards."""
         self.client.delete(keys.lock(BOOK))
-        guards, (found,) = Ledger(self.client, self.settings, now_ms).load([BOOK])
+        guards, (found,), rules = Ledger(self.client, self.settings, now_ms).load([BOOK])
         self.client.delete(keys.lock(BOOK))
         found = loaded or found
         assert isinstance(found, Loaded), found
-        rules = Reference(self.client, self.settings).rules({found.position.symbol})[found.position.symbol]
-        return found, plan(found.position, found.batch, rules, guards, found.terms, {})
+        return found, plan(found.position, found.batch, rules[found.position.symbol], guards, found.terms, {})
 
     def say(self, loaded: Loaded, made: Plan, now_ms: int | None = NOW) -> Any:
         """The bare reply of commit.lua."""

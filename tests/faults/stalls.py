@@ -20,7 +20,6 @@ STALLED_SEC: Final = LEASE_MS / 1000 + 0.3
 FILLS: Final = (
     "task.before",
     "load.after",
-    "rules.after",
     "plan.after",
     "unlock.after",
     "run_all.before",

@@ -19,7 +19,6 @@ STEPS: Final = (
     "fills.task.before",
     "fills.load.before",
     "fills.load.after",
-    "fills.rules.after",
     "fills.plan.before",
     "fills.plan.after",
     "fills.commit.before",

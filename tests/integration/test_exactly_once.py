@@ -36,7 +36,7 @@ def route(desk):
 
 
 def planned(desk, ledger, book="BTCUSDT"):
-    guards, (loaded,) = ledger.load([book])
+    guards, (loaded,), _ = ledger.load([book])
     return loaded, plan(loaded.position, loaded.batch, base_rules(desk.settings), guards, loaded.terms, {})
 
 
@@ -103,7 +103,7 @@ def test_a_locked_book_is_left_to_its_worker(desk):
     desk.feed(BUY)
     desk.route()
     Ledger(desk.client, desk.settings).load(["BTCUSDT"])
-    _, (second,) = Ledger(desk.client, desk.settings).load(["BTCUSDT"])
+    _, (second,), _ = Ledger(desk.client, desk.settings).load(["BTCUSDT"])
     assert second == Busy("BTCUSDT")
 
 
@@ -122,7 +122,7 @@ def test_a_kill_switch_set_between_plan_and_commit_stops_the_intents(desk):
     desk.feed(BUY, MARK)
     desk.route()
     brain = Brain(desk.client, desk.settings)
-    ledger = brain._ledger
+    ledger = brain.ledger
     commit = ledger.commit
 
     def after_kill(plans):

@@ -243,7 +243,7 @@ def test_two_workers_with_the_same_batch_commit_it_once(desk):
     plans = []
     for _ in range(2):
         ledger = Ledger(desk.client, desk.settings)
-        guards, (loaded,) = ledger.load(["BTCUSDT"])
+        guards, (loaded,), _ = ledger.load(["BTCUSDT"])
         desk.client.delete(keys.lock("BTCUSDT"))  # as if it had run out
         made = plan(loaded.position, loaded.batch, base_rules(desk.settings), guards, loaded.terms, {})
         plans.append((ledger, loaded, made))
