@@ -37,18 +37,16 @@ PATIENCE_SEC: Final = 5.0
 
 @app.task(name="harvest_tasks.brain.process_fills", ignore_result=True)
 def process_fills(books: list[str]) -> None:
-    """Bring `books` up to date with their inboxes."""
-    _answer(books, PATIENCE_SEC)
+    """Bring `books` up to date with their inboxes. What takes longer is rung."""
+    _tell_and_ring(*this_brain().process(books, monotonic() + PATIENCE_SEC))
 
 
-def answer(books: Sequence[str]) -> None:
-    """The same for whoever just moved entries to them, and has other things to do."""
-    _answer(books, AT_ONCE_SEC)
+def answer(work: Work) -> None:
+    """The same for whoever just moved entries to books, loaded them for `this_brain`, and has other things to do."""
+    _tell_and_ring(*this_brain().carry_out(work, monotonic() + AT_ONCE_SEC))
 
 
-def _answer(books: Sequence[str], within_sec: float) -> None:
-    """What takes longer is rung."""
-    tally, unfinished = this_brain().process(books, monotonic() + within_sec)
+def _tell_and_ring(tally: Counter[str], unfinished: Sequence[str]) -> None:
     if tally:
         log.debug(Line("processed", **dict(sorted(tally.items()))))
     ring(unfinished)
@@ -76,14 +74,16 @@ class Brain:
         self._failing: dict[str, str] = {}
         """What is wrong with each book that failed last time, so that it is said once."""
 
-    def process(
-        self, books: Sequence[str], deadline: float, begun: Work | None = None
-    ) -> tuple[Counter[str], list[str]]:
-        """Apply all that waits for `books`; `begun`: they are loaded already. Returns what was done, and the books that
-        are unfinished at `deadline`.
-        """
+    def process(self, books: Sequence[str], deadline: float) -> tuple[Counter[str], list[str]]:
+        """Apply all that waits for `books`. Returns what was done, and the books unfinished at `deadline`."""
+        return self._process(list(dict.fromkeys(books)), Counter(), deadline)
+
+    def carry_out(self, work: Work, deadline: float) -> tuple[Counter[str], list[str]]:
+        """The same for the books of `work`, which `ledger` loaded."""
         tally: Counter[str] = Counter()
-        waiting = list(dict.fromkeys(books)) if begun is None else self._pass(begun, tally)
+        return self._process(self._pass(work, tally), tally, deadline)
+
+    def _process(self, waiting: list[str], tally: Counter[str], deadline: float) -> tuple[Counter[str], list[str]]:
         while waiting and monotonic() < deadline:
             waiting = self._pass(self.ledger.load(waiting), tally)
         return tally, waiting

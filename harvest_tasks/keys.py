@@ -47,8 +47,11 @@ PROOF: Final = "quantum:harvest:proof"
 STREAM_EXECUTION: Final = "quantum:stream:execution"
 
 
+POSITION_PREFIX: Final = "quantum:harvest:position:"
+
+
 def position(book: str) -> str:
-    return f"quantum:harvest:position:{book}"
+    return POSITION_PREFIX + book
 
 
 INBOX_PREFIX: Final = "quantum:harvest:inbox:"
@@ -78,8 +81,11 @@ def overrides(symbol: str) -> str:
     return f"quantum:config:harvest:{symbol}"
 
 
+LOCK_PREFIX: Final = "quantum:harvest:lock:"
+
+
 def lock(book: str) -> str:
-    return f"quantum:harvest:lock:{book}"
+    return LOCK_PREFIX + book
 
 
 def dedup(position_id: str, action: str) -> str:

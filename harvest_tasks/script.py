@@ -9,7 +9,7 @@ from typing import Any
 
 from redis.exceptions import NoScriptError
 
-from harvest_tasks.connection import Client, exchange
+from harvest_tasks.connection import Client, Command, exchange
 
 Value = str | int
 
@@ -48,9 +48,11 @@ def run(client: Client, call: Call) -> Any:
     return reply
 
 
-def run_all(client: Client, calls: Sequence[Call]) -> list[Any]:
-    """The replies of `calls`, in order, in one round trip; a failed call's place holds its exception."""
-    replies = _replies(client, calls)
+def run_all(client: Client, calls: Sequence[Call], also: Sequence[Command] = ()) -> list[Any]:
+    """The replies of `calls`, then of the commands `also`, in order, in one round trip; a failed one's place holds its
+    exception.
+    """
+    replies = _replies(client, calls, also)
     unknown = [index for index, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
     if unknown:
         for script in {calls[index].script for index in unknown}:
@@ -60,5 +62,6 @@ def run_all(client: Client, calls: Sequence[Call]) -> list[Any]:
     return replies
 
 
-def _replies(client: Client, calls: Sequence[Call]) -> list[Any]:
-    return exchange(client, [("EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.args) for call in calls])
+def _replies(client: Client, calls: Sequence[Call], also: Sequence[Command] = ()) -> list[Any]:
+    commands = [("EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.args) for call in calls]
+    return exchange(client, [*commands, *also])

@@ -29,7 +29,8 @@ from harvest_tasks.settings import Settings, current
 from harvest_tasks.tracking import controls
 from harvest_tasks.tracking.directions import RawEntry
 from harvest_tasks.tracking.lease import LEASE_MS, Lease
-from harvest_tasks.tracking.routing import Deposed, InputGone, InputUnusable, Moved, Route
+from harvest_tasks.tracking.ledger import Ledger, Work
+from harvest_tasks.tracking.routing import Behind, Deposed, InputGone, InputUnusable, Moved, Route
 from harvest_tasks.tracking.standing import NOWHERE, Standing
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,8 @@ def watch_fills() -> None:
     """Watch for one slice, if no other watcher does, and start the next one."""
     settings = current()
     client = shared(settings.redis_url)
-    if watch(client, settings, settings.watch_slice_sec, brain.ring, PATIENCE_SEC, answer=brain.answer):
+    answerer = Answerer(brain.this_brain().ledger, brain.answer)
+    if watch(client, settings, settings.watch_slice_sec, brain.ring, PATIENCE_SEC, answerer):
         watch_fills.apply_async(expires=settings.watch_slice_sec)
         heartbeat.note(client, heartbeat.WATCHED_MS, server_ms(client))
 
@@ -64,10 +66,10 @@ def watch(
     seconds: float,
     ring: Bell,
     patience: float = 0.0,
-    answer: Bell | None = None,
+    answerer: "Answerer | None" = None,
 ) -> bool:
-    """Watch for `seconds`, calling `ring` with the books whose inboxes received something, or `answer` when that was at
-    most `settings.watch_answers_up_to` entries.
+    """Watch for `seconds`, calling `ring` with the books whose inboxes received something, unless that was at most
+    `settings.watch_answers_up_to` entries, and there is an `answerer`.
 
     False if another watcher holds the lease, or took it. Raises redis-py's ConnectionError or TimeoutError when the
     server goes and stays away for `patience` seconds. Without patience it raises at once, and waits for no lease.
@@ -77,7 +79,7 @@ def watch(
         return False
     try:
         first_start = partial(adoption.begin, client, settings)
-        bells = Bells(ring, answer or ring, settings.watch_answers_up_to)
+        bells = Bells(ring, answerer, settings.watch_answers_up_to)
         Watcher(client, Route(client, settings), lease, bells, first_start).run(monotonic() + seconds, patience)
     except LeaseLost:
         log.warning("watch lease lost")
@@ -110,15 +112,30 @@ def _freeze_once(client: Client, why: str, ring: Bell) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Answerer:
+    """Carries out what was loaded for `ledger`."""
+
+    ledger: Ledger
+    answer: Callable[[Work], None]
+
+
+@dataclass(frozen=True, slots=True)
 class Bells:
-    """Who is told of books with entries: `answer` of up to `few` entries, `ring` of more."""
+    """Who is told of books with entries: `answerer` of up to `few` entries, `ring` of more."""
 
     ring: Bell
-    answer: Bell
+    answerer: Answerer | None
     few: int
 
+    def ledger(self, count: int) -> Ledger | None:
+        """For whom the books of so many entries are to be loaded."""
+        return self.answerer.ledger if self.answerer and count <= self.few else None
+
     def tell(self, moved: Moved) -> None:
-        (self.answer if moved.count <= self.few else self.ring)(moved.books)
+        if self.answerer and moved.work:
+            self.answerer.answer(moved.work)
+        else:
+            self.ring(moved.books)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +203,7 @@ class Watcher:
                 self._lost(trimmed, f"{trimmed} entries were trimmed or deleted before they were moved")
             if not entries:
                 return
-            moved = self.route.move(self.lease.token, LEASE_MS, entries)
+            moved = self._moved(entries, None)
             if isinstance(moved, Deposed):
                 raise LeaseLost
             if isinstance(moved, Moved):
@@ -194,13 +211,16 @@ class Watcher:
                 self.bells.tell(moved)
 
     def _move(self, entries: list[RawEntry], read: int | None) -> None:
-        moved = self.route.move(self.lease.token, LEASE_MS, entries, read)
+        moved = self._moved(entries, read)
         if isinstance(moved, Deposed):
             raise LeaseLost
         if isinstance(moved, Moved):
             self.bells.tell(moved)
         else:
             self._take_over()
+
+    def _moved(self, entries: list[RawEntry], read: int | None) -> Moved | Deposed | Behind:
+        return self.route.move(self.lease.token, LEASE_MS, entries, read, self.bells.ledger(len(entries)))
 
     def _report(self, standing: Standing, entries: list[RawEntry]) -> None:
         """Freeze what lost entries concern before the entries behind them are moved."""

@@ -12,6 +12,8 @@
 --       7 packed freeze for a book first seen while open positions are adopted
 --       8 packed freeze for a book whose inbox was broken and is no more
 --       9 entries ever read when the last of these was, or ''
+--       10 lock token of who is going to process the books, or '' to load none  11 lock ms  12 lock key prefix
+--       13 position key prefix  14 key prefix of risk proposals  15 entries of a book to load at most
 --       then for each entry: id, kind, target, packed, reason, sha256, size, head
 --         kind B  to the inbox of the book `target`, which is known from here on
 --         kind K  to the inbox of the book `target`; ignored if it is not known, and fits the symbol's mode
@@ -21,7 +23,9 @@
 --         kind R  refused: to the dead letter; `packed` freezes the book `target` unless that is empty
 --         kind M  refused: to the dead letter; `packed` freezes every known book of the symbol `target`
 --         kind W  refused: to the dead letter; the inbox of the book `target` cannot take it
--- Reply {'routed', entries moved, book, book, ...}   books whose inbox received something
+-- Reply {'routed', entries moved, {book, ...}, ...}  books whose inbox received something; of a book that was to be
+--                                                   loaded there follow replies: to the SET of its lock, to HGETALL of
+--                                                   its position, to XRANGE of its inbox, and its stop distance
 --       {'deposed'}                                  the lease is another's
 --       {'behind'}                                   an older entry is pending: take over first
 --       {'mixed', id, id, ...}                       entries of kind B, K or R whose symbol is tracked in the other mode
@@ -33,7 +37,9 @@ local lease, source, deadletter, books, waiting, counts, lost, adoption, cursor,
 local token, lease_ms, group, inbox_prefix = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local deadletter_maxlen, loss_freeze, adoption_freeze, repair_freeze = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local read = ARGV[9]
-local FIRST, WIDTH = 10, 8
+local lock_token, lock_ms, lock_prefix = ARGV[10], ARGV[11], ARGV[12]
+local position_prefix, risk_prefix, load_at_most = ARGV[13], ARGV[14], ARGV[15]
+local FIRST, WIDTH = 16, 8
 
 local function wrong_type(key, kind)
   local found = redis.call('TYPE', key)['ok']
@@ -228,13 +234,22 @@ for name, n in pairs(total) do
     redis.call('HINCRBY', counts, name, n)
   end
 end
-if #ARGV > FIRST then
-  redis.call('HSET', cursor, 'id', ARGV[#ARGV - WIDTH + 1], 'read', read)
-end
+redis.call('HSET', cursor, 'id', ARGV[#ARGV - WIDTH + 1], 'read', read)
 redis.call('PEXPIRE', lease, lease_ms)
+
+-- All is moved. What cannot be loaded is an error in its place.
+local function loaded(book)
+  return {
+    book,
+    redis.pcall('SET', lock_prefix .. book, lock_token, 'NX', 'PX', lock_ms),
+    redis.pcall('HGETALL', position_prefix .. book),
+    redis.pcall('XRANGE', inbox_prefix .. book, '-', '+', 'COUNT', load_at_most),
+    redis.pcall('HGET', risk_prefix .. book:match('^[^:]+'), 'stop_dist_pct'),
+  }
+end
 
 local reply = {'routed', moved}
 for book in pairs(rung) do
-  reply[#reply + 1] = book
+  reply[#reply + 1] = lock_token == '' and {book} or loaded(book)
 end
 return reply

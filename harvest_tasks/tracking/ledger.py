@@ -37,6 +37,7 @@ class Ledger:
         self._settings = settings
         self._now_ms = now_ms
         self._token = uuid4().hex
+        self._lock_ms = settings.harvest_lock_ttl_sec * 1000
         self._reference = Reference(client, settings)
 
     def load(self, books: Sequence[str]) -> Work:
@@ -67,11 +68,16 @@ class Ledger:
         guards, rules = moment
         return Work(guards, [loading.book(book, row, self._settings.fallback_stop_pct) for book, row in rows], rules)
 
+    def loading(self) -> tuple[script.Value, ...]:
+        """How route.lua loads the books it moves entries to, as `load` does; its replies go to `work`."""
+        prefixes = keys.LOCK_PREFIX, keys.POSITION_PREFIX, self._settings.riskproposal_prefix
+        return self._token, self._lock_ms, *prefixes, BATCH
+
     def _loading(self, book: str) -> tuple[Command, ...]:
         """The `_PER_BOOK` commands that load one book."""
         settings = self._settings
         return (
-            ("SET", keys.lock(book), self._token, "NX", "PX", settings.harvest_lock_ttl_sec * 1000),
+            ("SET", keys.lock(book), self._token, "NX", "PX", self._lock_ms),
             ("HGETALL", keys.position(book)),
             ("XRANGE", keys.inbox(book), "-", "+", "COUNT", BATCH),
             ("HGET", settings.riskproposal_prefix + of_book(book), "stop_dist_pct"),

@@ -8,9 +8,10 @@ from typing import Any, Final
 from redis.exceptions import ResponseError
 
 from harvest_tasks import keys, script
-from harvest_tasks.connection import Client, exchange, mapping
+from harvest_tasks.connection import Client, Command, Question, exchange, mapping
 from harvest_tasks.logs import Line
 from harvest_tasks.settings import Settings
+from harvest_tasks.symbols import of_book
 from harvest_tasks.tracking import wire
 from harvest_tasks.tracking.directions import (
     WRONG_TYPE,
@@ -20,6 +21,7 @@ from harvest_tasks.tracking.directions import (
     of_broken_inbox,
     of_other_mode,
 )
+from harvest_tasks.tracking.ledger import Ledger, Work
 from harvest_tasks.tracking.standing import NOWHERE, Cursor, Standing, is_continuation
 from kernel.entry import Freeze
 
@@ -27,6 +29,9 @@ log = logging.getLogger(__name__)
 
 DEADLETTER_MAXLEN: Final = 10_000
 READ_BATCH: Final = 500
+NOT_LOADING: Final[Sequence[script.Value]] = ("", 0, "", "", "", 0)
+"""What route.lua is told in place of `Ledger.loading`."""
+NOTHING_MORE: Final[Question[Any]] = Question((), lambda _: None)
 LOST_INPUT: Final = "lost_input"
 ADOPTING: Final = "adopting"
 
@@ -41,10 +46,13 @@ class InputUnusable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """`count` entries left the group's pending list; the inboxes of `books` received something."""
+    """`count` entries left the group's pending list; the inboxes of `books` received something. `work` is what was
+    loaded of them.
+    """
 
     count: int
     books: tuple[str, ...]
+    work: Work | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,15 +138,22 @@ class Route:
             pipe.execute()
 
     def move(
-        self, token: str, lease_ms: int, entries: Sequence[RawEntry], read: int | None = None
+        self,
+        token: str,
+        lease_ms: int,
+        entries: Sequence[RawEntry],
+        read: int | None = None,
+        ledger: Ledger | None = None,
     ) -> Moved | Deposed | Behind:
         """Parse `entries` and move them, in one atomic step; `read` entries were ever read when the last of them was
-        (None: not known). Raises `InputGone`.
+        (None: not known). The same step loads their books for `ledger`. Raises `InputGone`.
         """
         told = {entry[0]: directions(entry) for entry in entries}
         raws = {entry[0]: entry for entry in entries}
+        loading = ledger.loading() if ledger else NOT_LOADING
+        moment = ledger.moment(_symbols(told)) if ledger else NOTHING_MORE
         while True:
-            kind, *values = self._tell(token, lease_ms, told, read)
+            (kind, *values), *replies = self._tell(token, lease_ms, told, read, loading, moment.commands)
             match kind:
                 case "deposed":
                     return Deposed()
@@ -150,10 +165,20 @@ class Route:
                     told |= {entry_id: of_broken_inbox(raws[entry_id], told[entry_id]) for entry_id in values}
                 case _:
                     _tell_refused(told)
-                    return Moved(int(values[0]), tuple(values[1:]))
+                    count, *rows = values
+                    work = ledger.work([(book, row) for book, *row in rows], moment.answer(replies)) if ledger else None
+                    return Moved(int(count), tuple(book for book, *_ in rows), work)
 
-    def _tell(self, token: str, lease_ms: int, told: Mapping[str, Directions], read: int | None) -> Any:
-        """The reply of route.lua."""
+    def _tell(
+        self,
+        token: str,
+        lease_ms: int,
+        told: Mapping[str, Directions],
+        read: int | None,
+        loading: Sequence[script.Value] = NOT_LOADING,
+        also: Sequence[Command] = (),
+    ) -> list[Any]:
+        """The reply of route.lua, and those to the commands `also`."""
         args: list[script.Value] = [
             token,
             lease_ms,
@@ -164,12 +189,14 @@ class Route:
             wire.pack(Freeze("", 0, ADOPTING)),
             wire.pack(Freeze("", 0, WRONG_TYPE)),
             "" if read is None else read,
+            *loading,
         ]
         for entry_id, of_entry in told.items():
             args += (entry_id, *of_entry)
         ours = (keys.DEADLETTER, keys.BOOKS, keys.WAITING, keys.COUNTS, keys.LOST, keys.ADOPTION, keys.CURSOR)
         names = (keys.LEASE, self._source, *ours, keys.BROKEN)
-        return self._asked(lambda: script.run(self._client, script.Call(script.load("route"), names, args)))
+        moved, *others = script.run_all(self._client, [script.Call(script.load("route"), names, args)], also)
+        return [self._asked(lambda: _unless_error(moved)), *others]
 
     def _found(self) -> tuple[Mapping[str, Any] | None, bool, Cursor | None]:
         """The stream (None: there is none), whether it has our group, and our cursor, all at one moment."""
@@ -215,6 +242,10 @@ def _tell_refused(told: Mapping[str, Directions]) -> None:
     for entry_id, (kind, target, _, reason, *_) in told.items():
         if kind in "RMW":
             log.warning(Line("deadletter", book=target, reason=reason, entry_id=entry_id))
+
+
+def _symbols(told: Mapping[str, Directions]) -> set[str]:
+    return {of_book(target) for _, target, *_ in told.values() if target}
 
 
 def _ours(groups: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:

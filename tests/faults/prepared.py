@@ -19,7 +19,8 @@ from harvest_tasks import keys
 from harvest_tasks.brain import Brain
 from harvest_tasks.connection import Client
 from harvest_tasks.settings import Settings
-from harvest_tasks.watcher import watch
+from harvest_tasks.tracking.ledger import Work as Loads
+from harvest_tasks.watcher import Answerer, watch
 
 WORKER, WATCHER, ANSWERER = "worker", "watcher", "answering watcher"
 WATCHERS: Final = frozenset((WATCHER, ANSWERER))
@@ -61,8 +62,7 @@ def watcher(settings: Settings, *, answers: bool = False) -> Work:
     """Watches for one slice; processes what it moved if it `answers`."""
 
     def look(client: Client) -> None:
-        answer = partial(_process, Brain(client, settings)) if answers else None
-        watch(client, settings, SLICE, _no_bell, answer=answer)
+        watch(client, settings, SLICE, _no_bell, answerer=_answerer(Brain(client, settings)) if answers else None)
 
     return look
 
@@ -190,8 +190,12 @@ def _versions(client: Client) -> dict[str, int]:
     return {book: int(client.hget(keys.position(book), "version") or 0) for book in client.smembers(keys.BOOKS)}
 
 
-def _process(brain: Brain, books: Sequence[str]) -> None:
-    brain.process(books, inf)
+def _carry_out(brain: Brain, work: Loads) -> None:
+    brain.carry_out(work, inf)
+
+
+def _answerer(brain: Brain) -> Answerer:
+    return Answerer(brain.ledger, partial(_carry_out, brain))
 
 
 def _no_bell(_: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from harvest_tasks.tracking.directions import Directions
 from harvest_tasks.tracking.ledger import Ledger
 from harvest_tasks.tracking.loading import Loaded
 from harvest_tasks.tracking.plan import Plan, plan
-from harvest_tasks.tracking.routing import Moved, Route
+from harvest_tasks.tracking.routing import NOT_LOADING, Moved, Route
 
 NOW: Final = 1_700_000_000_000
 """The clock of trials, in unix ms."""
@@ -83,10 +83,17 @@ class Rig:
         self._route.read()
         return ids
 
-    def tell(self, told: Mapping[str, Directions], read: int | None = None, lease_ms: int = LEASE_MS) -> list[Any]:
+    def tell(
+        self,
+        told: Mapping[str, Directions],
+        read: int | None = None,
+        lease_ms: int = LEASE_MS,
+        loading: Sequence[str | int] = NOT_LOADING,
+    ) -> list[Any]:
         """The bare reply of route.lua."""
-        reply: list[Any] = self._route._tell(HOLDER, lease_ms, told, read)
-        return reply
+        (reply,) = self._route._tell(HOLDER, lease_ms, told, read, loading)
+        found: list[Any] = reply
+        return found
 
     def load(self, now_ms: int = NOW) -> Loaded:
         _, (loaded,), _ = Ledger(self.client, self.settings, now_ms).load([BOOK])

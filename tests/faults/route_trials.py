@@ -1,7 +1,7 @@
 """What route.lua must do, one promise of its contract a trial: each raises when the script breaks it."""
 
 from collections.abc import Mapping, Sequence
-from itertools import count
+from itertools import count, product
 from typing import Any, Final
 from unittest.mock import patch
 
@@ -39,7 +39,8 @@ def each_kind_goes_where_it_should(client: Client) -> None:
         "ETHUSDT:SHORT": ["p5", "p12"],
         "NEWUSDT": ["p11"],
     }
-    same("the reply", (reply[:2], sorted(reply[2:])), (["routed", len(told)], sorted(inboxes)))
+    same("the reply", (reply[:2], sorted(reply[2:])), (["routed", len(told)], [[book] for book in sorted(inboxes)]))
+    same("locks", client.keys(keys.LOCK_PREFIX + "*"), [])
     same("inboxes", _inboxes(rig), inboxes)
     same("who waits", client.smembers(keys.WAITING), set(inboxes))
     same("books", client.smembers(keys.BOOKS), {*inboxes, "BADUSDT"})
@@ -106,7 +107,7 @@ def a_counter_that_is_no_number_stops_all(client: Client) -> None:
             same(f"the reply with {name} at {value!r}", reply, f"NOTANUMBER {keys.COUNTS}")
             same("all there is", rig.snapshot(), before)
         client.hset(keys.COUNTS, name, "12")
-    same("the reply with numbers", rig.tell(told), ["routed", 1, "BTCUSDT"])
+    same("the reply with numbers", rig.tell(told), ["routed", 1, ["BTCUSDT"]])
     same("counts", rig.counts(), {"in": 13, "ignored": 12, "deadlettered": 12})
 
 
@@ -202,16 +203,46 @@ def a_broken_inbox_stops_what_is_for_it_alone(client: Client) -> None:
         client.set(keys.inbox(book), "not what it should be")
     ids = rig.read(6)
     before = rig.snapshot()
-    for kind in ("B", "K", "O", "R"):
-        told = {ids[0]: _directions("R", "", 0), ids[1]: _directions(kind, "AAUSDT", 1)}
-        same(f"the reply to {kind}", rig.tell(told), ["broken", ids[1]])
+    for kind, ahead in product(("B", "K", "O", "R"), ("I", "R")):
+        told = {i: _directions(*each, 0) for i, each in zip(ids, ((ahead, ""), (kind, "AAUSDT")), strict=False)}
+        same(f"the reply to {kind} behind {ahead}", rig.tell(told), ["broken", ids[1]])
         same("all there is", rig.snapshot(), before)
     kinds = (("R", ""), ("S", "BBUSDT"), ("M", "BBUSDT"), ("S", "CCUSDT"), ("W", "AAUSDT"), ("B", "BBUSDT:SHORT"))
     reply = rig.tell({i: _directions(*each, n) for n, (i, each) in enumerate(zip(ids, kinds, strict=True))})
-    same("the reply to the others", reply, ["routed", 6, "BBUSDT:SHORT"])
+    same("the reply to the others", reply, ["routed", 6, ["BBUSDT:SHORT"]])
     same("the inbox that is whole", rig.inbox("BBUSDT:SHORT"), ["p1", "p2", "p5"])
     same("counts", rig.counts(), {"in": 7, "ignored": 1, "deadlettered": 3})
     same("broken", client.smembers(keys.BROKEN), {"AAUSDT"})
+
+
+def what_is_to_be_loaded_comes_with_the_reply(client: Client) -> None:
+    rig = Rig(client)
+    risk = rig.settings.riskproposal_prefix
+    client.sadd(keys.BOOKS, "BTCUSDT", "ETHUSDT:LONG", "SOLUSDT", "XRPUSDT")
+    client.hset(keys.position("BTCUSDT"), "version", "7")
+    client.set(keys.position("XRPUSDT"), "not a hash")
+    client.set(keys.lock("SOLUSDT"), "another's")
+    client.hset(risk + "BTCUSDT", "stop_dist_pct", "0.01")
+    client.hset(risk + "ETHUSDT", "stop_dist_pct", "0.02")
+    client.set(risk + "SOLUSDT", "not a hash")
+    older, _ = (client.xadd(keys.inbox("BTCUSDT"), {"e": e}, id=f"{n + 1}-0") for n, e in enumerate(("old", "newer")))
+    told = [("B", "BTCUSDT"), ("K", "ETHUSDT:LONG"), ("K", "SOLUSDT"), ("K", "XRPUSDT"), ("S", "BTCUSDT")]
+    ids = rig.read(len(told))
+    loading = ("who", SHORT_MS, keys.LOCK_PREFIX, keys.POSITION_PREFIX, risk, 1)
+    reply = rig.tell(
+        {i: _directions(*each, n) for n, (i, each) in enumerate(zip(ids, told, strict=True))}, loading=loading
+    )
+    books = {book: row for book, *row in reply[2:]}
+    same("the reply", (reply[:2], sorted(books)), (["routed", 5], ["BTCUSDT", "ETHUSDT:LONG", "SOLUSDT", "XRPUSDT"]))
+    same("a book", books["BTCUSDT"], ["OK", ["version", "7"], [[older, ["e", "old"]]], "0.01"])
+    same("a leg", [*books["ETHUSDT:LONG"][:2], books["ETHUSDT:LONG"][3]], ["OK", [], "0.02"])
+    same("what arrived", books["ETHUSDT:LONG"][2][0][1], ["e", "p1"])
+    same("the lock of another", books["SOLUSDT"][0], None)
+    wrong = [str(books["SOLUSDT"][3]), str(books["XRPUSDT"][1])]
+    assert all("Operation against a key holding the wrong kind" in each for each in wrong), wrong
+    same("what is beside it", [books["XRPUSDT"][0], books["XRPUSDT"][3]], ["OK", None])
+    same("locks", [client.get(keys.lock(book)) for book in sorted(books)], ["who", "who", "another's", "who"])
+    assert 0 < client.pttl(keys.lock("BTCUSDT")) <= SHORT_MS, client.pttl(keys.lock("BTCUSDT"))
 
 
 def letters_are_not_kept_for_ever(client: Client) -> None:
@@ -252,6 +283,7 @@ ROUTE: Final = (
     a_book_whose_inbox_was_broken_is_told_once,
     books_that_appear_in_bad_times_are_frozen,
     a_batch_is_moved_whole_and_once,
+    what_is_to_be_loaded_comes_with_the_reply,
     letters_are_not_kept_for_ever,
     a_key_of_another_type_stops_all,
     a_counter_that_is_no_number_stops_all,
