@@ -96,7 +96,7 @@ class SteppedConnection(redis.UnixDomainSocketConnection):
         return False
 
     def pack_commands(self, commands: Any) -> Any:
-        told = [*commands]
+        told = [_without_block(command) for command in commands]
         return super().pack_commands(told), told
 
     def send_packed_command(self, command: Any, check_health: bool = True) -> None:
@@ -104,8 +104,7 @@ class SteppedConnection(redis.UnixDomainSocketConnection):
         self._replies.extend(self._travel(packed, told))
 
     def send_command(self, *args: Any, **_: Any) -> None:
-        command = _without_block(args)
-        self._replies.extend(self._travel(self.pack_command(*command), [command]))
+        self._replies.extend(self._travel(self.pack_command(*args), [args]))
 
     def read_response(self, *_: Any, **__: Any) -> Any:
         reply = self._replies.popleft()
@@ -238,12 +237,12 @@ def _reads() -> float:
     return float(getattr(_here, "reads", monotonic()))
 
 
-def _without_block(args: tuple[Any, ...]) -> tuple[Any, ...]:
+def _without_block(command: Command) -> Command:
     """A wait that ends at once: whatever comes meanwhile, another actor brings."""
-    if args[0] != "XREAD" or b"BLOCK" not in args:
-        return args
-    at = args.index(b"BLOCK")
-    return *args[:at], *args[at + 2 :]
+    if command[0] != "XREAD" or "BLOCK" not in command:
+        return command
+    at = command.index("BLOCK")
+    return *command[:at], *command[at + 2 :]
 
 
 def told(commands: Sequence[Command]) -> str:
