@@ -63,8 +63,11 @@ def exchange(client: Client, commands: Sequence[Command]) -> list[Any]:
     try:
         connection.send_packed_command(connection.pack_commands(commands))
         return [_reply(connection) for _ in commands]
+    except BaseException:
+        # A reply that was not read, because a time limit ended the task, must not answer the next question.
+        connection.disconnect()
+        raise
     finally:
-        # One that failed is closed by then.
         pool.release(connection)
 
 

@@ -1,5 +1,7 @@
 """Commands and replies in one round trip: as many replies as commands, errors among them, and never a stale one."""
 
+import signal
+
 import pytest
 from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import ResponseError
@@ -35,6 +37,27 @@ def test_a_connection_that_broke_half_way_is_not_used_again(redis: Client, url: 
     with pytest.raises(Disconnected):
         exchange(client, [("CLIENT", "KILL", "ID", number, "SKIPME", "no"), ("GET", "a"), ("GET", "b")])
     redis.set("a", "1")
+    assert exchange(client, [("GET", "a")]) == ["1"]
+    client.close()
+
+
+class TimeLimit(Exception):
+    """As Celery ends a task that takes too long."""
+
+
+def test_a_reply_that_was_not_waited_for_answers_no_later_question(redis: Client, url: str) -> None:
+    def over(*_: object) -> None:
+        raise TimeLimit
+
+    client = connect(url)
+    redis.set("a", "1")
+    before = signal.signal(signal.SIGALRM, over)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        with pytest.raises(TimeLimit):
+            exchange(client, [("XREAD", "BLOCK", 300, "STREAMS", "none", "$")])
+    finally:
+        signal.signal(signal.SIGALRM, before)
     assert exchange(client, [("GET", "a")]) == ["1"]
     client.close()
 
