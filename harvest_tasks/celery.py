@@ -14,6 +14,7 @@ from celery import Celery
 from celery.signals import after_setup_logger, after_setup_task_logger, celeryd_after_setup, worker_init
 
 from harvest_tasks.configuration import ROUTES, configuration
+from harvest_tasks.failures import OncePerOutage
 from harvest_tasks.logs import formatter
 from harvest_tasks.settings import OVERRIDES, Settings, SettingsError, current
 from harvest_tasks.transport import look_after_messages
@@ -55,6 +56,8 @@ after_setup_logger.connect(_set_up)
 after_setup_task_logger.connect(_set_up)
 celeryd_after_setup.connect(_warn_of_shared_queue)
 worker_init.connect(look_after_messages)
+
+getLogger("celery.app.trace").addFilter(OncePerOutage())
 
 app = Celery("harvest_tasks", include=TASK_MODULES)
 app.conf.update(configuration(_settings_or_exit()))

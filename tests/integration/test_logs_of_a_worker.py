@@ -12,7 +12,8 @@ from desk import Desk
 from waiting import wait_until
 
 from harvest_tasks.configuration import configuration
-from harvest_tasks.connection import Client
+from harvest_tasks.connection import Client, connect
+from harvest_tasks.processes.embedded import EmbeddedServer
 from harvest_tasks.settings import Settings
 
 MARK = {"symbol": "BTCUSDT", "status": "PRICE_UPDATE", "price": "105.2"}
@@ -31,6 +32,23 @@ def app(url: str) -> Iterator[Celery]:
 def worker(url: str, tmp_path: Path) -> Iterator[Program]:
     environ = {**inherited(), "REDIS_URL": url, "LOG_FORMAT": "json", "WATCH_SLICE_SEC": "0.5"}
     started = worker_program("all", "fills,watch,control", 3, environ, tmp_path)
+    started.start()
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def state(server: EmbeddedServer) -> Iterator[EmbeddedServer]:
+    """A server of its own for what is tracked: messages go on without it."""
+    with EmbeddedServer(server.executable) as running:
+        yield running
+
+
+@pytest.fixture
+def lone_worker(url: str, state: EmbeddedServer, tmp_path: Path) -> Iterator[Program]:
+    """One process, whose messages are on another server than what it tracks."""
+    urls = {"REDIS_URL": state.url(), "BROKER_URL": url.rpartition("/")[0] + "/1"}
+    started = worker_program("control", "control", 1, {**inherited(), **urls, "LOG_FORMAT": "json"}, tmp_path)
     started.start()
     yield started
     started.close()
@@ -67,3 +85,25 @@ def test_each_outcome_has_one_line_with_its_task_its_book_and_its_entry(
     assert {line["entry_id"] for line in ours if line["event"] == "position"} <= {bought, marked}
     assert all(line["task"] for line in ours)
     assert [line for line in told(worker) if "Traceback" in line.get("error", "")] == []
+
+
+def test_a_server_that_is_away_is_one_line_and_no_traceback(
+    state: EmbeddedServer, lone_worker: Program, app: Celery, url: str
+) -> None:
+    state.close()
+    for _ in range(3):
+        app.send_task("harvest_tasks.health.heartbeat", ignore_result=True)
+    app.send_task("harvest_tasks.sweep.evaluate_positions", ignore_result=True)
+    wait_until(lambda: "evaluate_positions" in str(told(lone_worker)), 30.0, "the last one failed")
+    failed = [line for line in told(lone_worker) if line["event"] == "task failed"]
+    assert [line["name"].rpartition(".")[2] for line in failed] == ["heartbeat", "evaluate_positions"]
+    assert all(line["problem"].startswith("ConnectionError: ") for line in failed)
+    assert b"Traceback" not in lone_worker.logs()
+
+
+def test_any_other_failure_shows_where_it_happened(lone_worker: Program, state: EmbeddedServer, app: Celery) -> None:
+    with connect(state.url()) as client:
+        client.set("quantum:harvest:heartbeat", "not a hash")
+    for _ in range(2):
+        app.send_task("harvest_tasks.health.heartbeat", ignore_result=True)
+    wait_until(lambda: lone_worker.logs().count(b"Traceback") == 2, 30.0, "both failures")

@@ -1,0 +1,38 @@
+"""What is said of a task that failed because a server is away: beat starts the next one within a second."""
+
+import logging
+from logging import LogRecord
+from time import monotonic
+from typing import Any, Final
+
+from kombu.exceptions import OperationalError
+from redis.exceptions import ConnectionError as Disconnected
+from redis.exceptions import TimeoutError as Unanswered
+
+from harvest_tasks.logs import Line
+
+AWAY: Final = (Disconnected, Unanswered, OperationalError)
+AGAIN_SEC: Final = 60.0
+
+
+class OncePerOutage(logging.Filter):
+    """One line of it, without the traceback, for each kind of task, process and `AGAIN_SEC`. Whatever else goes wrong in
+    a task stays as Celery tells it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: dict[str, float] = {}
+
+    def filter(self, record: LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if not isinstance(error, AWAY):
+            return True
+        failed: dict[str, Any] = getattr(record, "data", {})
+        name, now = str(failed.get("name")), monotonic()
+        if now - self._told.get(name, -AGAIN_SEC) < AGAIN_SEC:
+            return False
+        self._told[name] = now
+        record.msg, record.args = Line("task failed", name=name, problem=f"{type(error).__name__}: {error}"), ()
+        record.exc_info = record.exc_text = None
+        return True
