@@ -16,8 +16,8 @@ AGAIN_SEC: Final = 60.0
 
 
 class OncePerOutage(logging.Filter):
-    """One line of it, without the traceback, for each kind of task, process and `AGAIN_SEC`. Whatever else goes wrong in
-    a task stays as Celery tells it.
+    """One line of it, without the traceback, for each kind of task, process and `AGAIN_SEC`. Whatever else goes wrong
+    in a task stays as Celery tells it.
     """
 
     def __init__(self) -> None:
