@@ -4,7 +4,7 @@ redis-py retries commands silently by default; after a lost reply that runs a wr
 the next bell, beat or sweep does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -46,15 +46,27 @@ def exchange(client: Client, commands: Sequence[Command]) -> list[Any]:
     A pipeline of redis-py does the same and more, at several times the cost: it is what a pass over many books mostly
     spent. Raises redis-py's ConnectionError or TimeoutError.
     """
-    if not commands:
-        return []
+    return exchange_as_made(client, [commands]) if commands else []
+
+
+def exchange_as_made(client: Client, batches: Iterable[Sequence[Command]]) -> list[Any]:
+    """`exchange` of all the commands in `batches`, each sent as soon as it is made, for the server to work on it while
+    the next one is made. Waits for the server once, at the end.
+    """
     pool = client.connection_pool
-    connection = pool.get_connection()
+    connection, sent = pool.get_connection(), 0
+    replies: list[Any] = []
     try:
-        connection.send_packed_command(connection.pack_commands(commands))
-        return [_reply(connection) for _ in commands]
+        for commands in batches:
+            sent += len(commands)
+            connection.send_packed_command([b"".join(map(_packed, commands))])
+        while len(replies) < sent:
+            replies.append(_reply(connection))
+        return replies
     finally:
-        # One that failed is closed by then.
+        if len(replies) < sent:
+            # Whoever came next would take what is still to come for replies of his own.
+            connection.disconnect()
         pool.release(connection)
 
 
@@ -67,7 +79,8 @@ def _reply(connection: Any) -> Any:
 
 def mapping(flat: Sequence[str]) -> dict[str, str]:
     """A reply of names and values in turn as what it stands for."""
-    return dict(zip(flat[::2], flat[1::2], strict=True))
+    each = iter(flat)
+    return dict(zip(each, each, strict=True))
 
 
 class Packer:
@@ -77,10 +90,14 @@ class Packer:
         name, *rest = args
         # redis-py writes the name of a subcommand into the same text.
         words = (*name.split(" "), *rest) if isinstance(name, str) and " " in name else args
-        try:
-            return [hiredis.pack_command(words)]
-        except UnicodeEncodeError:
-            return [hiredis.pack_command(tuple(map(_as_it_came, words)))]
+        return [_packed(words)]
+
+
+def _packed(words: Command) -> bytes:
+    try:
+        return hiredis.pack_command(tuple(words))
+    except UnicodeEncodeError:
+        return hiredis.pack_command(tuple(map(_as_it_came, words)))
 
 
 def _as_it_came(word: Any) -> Any:

@@ -1,6 +1,6 @@
 """Lua scripts that ship beside this module: loaded by digest, reloaded when the server forgot them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha1
@@ -9,7 +9,7 @@ from typing import Any
 
 from redis.exceptions import NoScriptError
 
-from harvest_tasks.connection import Client, exchange
+from harvest_tasks.connection import Client, Command, exchange_as_made
 
 Value = str | int
 
@@ -50,15 +50,25 @@ def run(client: Client, call: Call) -> Any:
 
 def run_all(client: Client, calls: Sequence[Call]) -> list[Any]:
     """The replies of `calls`, in order, in one round trip; a failed call's place holds its exception."""
-    replies = _replies(client, calls)
+    return run_as_made(client, [calls]) if calls else []
+
+
+def run_as_made(client: Client, batches: Iterable[Sequence[Call]]) -> list[Any]:
+    """`run_all` of all the calls in `batches`, each sent as soon as it is made."""
+    calls: list[Call] = []
+    replies = exchange_as_made(client, _commands(batches, calls))
     unknown = [index for index, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
     if unknown:
         for script in {calls[index].script for index in unknown}:
             client.script_load(script.text)
-        for index, reply in zip(unknown, _replies(client, [calls[i] for i in unknown]), strict=True):
+        again = exchange_as_made(client, _commands([[calls[index] for index in unknown]], []))
+        for index, reply in zip(unknown, again, strict=True):
             replies[index] = reply
     return replies
 
 
-def _replies(client: Client, calls: Sequence[Call]) -> list[Any]:
-    return exchange(client, [("EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.args) for call in calls])
+def _commands(batches: Iterable[Sequence[Call]], noted: list[Call]) -> Iterator[list[Command]]:
+    """Each batch as what is sent; its calls are `noted`."""
+    for calls in batches:
+        noted.extend(calls)
+        yield [("EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.args) for call in calls]
