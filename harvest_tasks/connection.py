@@ -59,7 +59,7 @@ def exchange_as_made(client: Client, batches: Iterable[Sequence[Command]]) -> li
     try:
         for commands in batches:
             sent += len(commands)
-            connection.send_packed_command([b"".join(map(_packed, commands))])
+            connection.send_packed_command(connection.pack_commands(commands))
         while len(replies) < sent:
             replies.append(_reply(connection))
         return replies
@@ -90,14 +90,10 @@ class Packer:
         name, *rest = args
         # redis-py writes the name of a subcommand into the same text.
         words = (*name.split(" "), *rest) if isinstance(name, str) and " " in name else args
-        return [_packed(words)]
-
-
-def _packed(words: Command) -> bytes:
-    try:
-        return hiredis.pack_command(tuple(words))
-    except UnicodeEncodeError:
-        return hiredis.pack_command(tuple(map(_as_it_came, words)))
+        try:
+            return [hiredis.pack_command(words)]
+        except UnicodeEncodeError:
+            return [hiredis.pack_command(tuple(map(_as_it_came, words)))]
 
 
 def _as_it_came(word: Any) -> Any:

@@ -1,10 +1,12 @@
 """Commands and replies in one round trip: as many replies as commands, errors among them, and never a stale one."""
 
+from collections.abc import Iterator
+
 import pytest
 from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import ResponseError
 
-from harvest_tasks.connection import Client, connect, exchange, mapping
+from harvest_tasks.connection import Client, Command, connect, exchange, exchange_as_made, mapping
 
 
 def commands_sent(client: Client) -> int:
@@ -36,6 +38,33 @@ def test_a_connection_that_broke_half_way_is_not_used_again(redis: Client, url: 
         exchange(client, [("CLIENT", "KILL", "ID", number, "SKIPME", "no"), ("GET", "a"), ("GET", "b")])
     redis.set("a", "1")
     assert exchange(client, [("GET", "a")]) == ["1"]
+    client.close()
+
+
+def test_commands_are_sent_as_they_are_made_and_answered_in_order(redis: Client, url: str) -> None:
+    onlooker = connect(url)
+
+    def made() -> Iterator[list[Command]]:
+        yield [("SET", "a", "1"), ("GET", "a")]
+        while not onlooker.exists("a"):
+            pass
+        yield [("GET", "a"), ("INCR", "a")]
+
+    assert exchange_as_made(redis, made()) == ["OK", "1", "1", 2]
+    assert exchange_as_made(redis, []) == []
+    onlooker.close()
+
+
+def test_a_reply_that_nobody_waited_for_is_not_taken_for_the_next_ones(url: str) -> None:
+    client = connect(url)
+
+    def made() -> Iterator[list[Command]]:
+        yield [("BLPOP", "nothing", "0.2")]
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        exchange_as_made(client, made())
+    assert exchange(client, [("ECHO", "mine")]) == ["mine"]
     client.close()
 
 
