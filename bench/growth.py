@@ -28,7 +28,7 @@ from harvest_tasks.connection import connect
 DATA: Final = Path(".bench")
 LINEAR: Final = Goal("ours", at_most=1.05)
 BOOKS: Final = 500
-ENTRIES_PER_BOOK: Final = 4
+ENTRIES_PER_BOOK: Final = 3
 SMALL: Final = 12_000
 """Backlogs up to this are measured three times."""
 SAMPLES: Final = 20
