@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import ResponseError
+from waiting import wait_until
 
 from harvest_tasks.connection import Client, Command, connect, exchange, exchange_as_made, mapping
 
@@ -46,8 +47,7 @@ def test_commands_are_sent_as_they_are_made_and_answered_in_order(redis: Client,
 
     def made() -> Iterator[list[Command]]:
         yield [("SET", "a", "1"), ("GET", "a")]
-        while not onlooker.exists("a"):
-            pass
+        wait_until(lambda: onlooker.exists("a"), message="the first commands sent")
         yield [("GET", "a"), ("INCR", "a")]
 
     assert exchange_as_made(redis, made()) == ["OK", "1", "1", 2]
