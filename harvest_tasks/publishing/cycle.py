@@ -3,9 +3,10 @@
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from harvest_tasks.logs import Line
 from harvest_tasks.publishing.reading import SkipReason
@@ -22,6 +23,9 @@ class Result(StrEnum):
     UNCHANGED = "unchanged"
     REMOVED = "removed"
     SKIPPED = "skipped"
+
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Told:
@@ -44,8 +48,7 @@ class Told:
 told = Told()
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of one book. `fields` is the proposal as computed now, empty unless one was computed."""
 
     symbol: str
@@ -53,7 +56,7 @@ class Outcome:
     result: Result
     reason: SkipReason | None = None
     detail: str = ""
-    fields: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] = _NOTHING
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: the proposal's fields beside what became of it."""

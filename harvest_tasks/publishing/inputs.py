@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis.exceptions import ResponseError
 
@@ -16,8 +16,7 @@ STREAM_DEPTH = 100
 """A symbol's position is looked for in this many of the newest stream entries."""
 
 
-@dataclass(frozen=True, slots=True)
-class Inputs:
+class Inputs(NamedTuple):
     """What Redis held about one symbol; an empty hash stands for a key that does not exist.
 
     `streamed` is the symbol's newest entry in the execution stream, `tracked` holds a hash for each tracked book.

@@ -2,10 +2,9 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain, islice
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from harvest_tasks import script, symbols
 from harvest_tasks.connection import Client
@@ -37,8 +36,7 @@ class Reply(StrEnum):
 _REPLIES: Final = {reply.value: reply for reply in Reply}
 
 
-@dataclass(frozen=True, slots=True)
-class Publication:
+class Publication(NamedTuple):
     """The proposal of `book`; without fields the book has none any more."""
 
     book: str

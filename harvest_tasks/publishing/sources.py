@@ -7,7 +7,7 @@ says cannot be used: passing over a broken source would show a position that its
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from harvest_tasks.publishing import snapshots
 from harvest_tasks.publishing.inputs import Inputs
@@ -23,8 +23,7 @@ class Source(StrEnum):
     SYNTHETIC = "synthetic"
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(NamedTuple):
     """An open position of `book`, as `source` describes it."""
 
     book: str
