@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from time import monotonic
 from typing import Final
 
@@ -48,11 +49,14 @@ def _chosen(only: str) -> dict[str, Measurement]:
 
 
 def _results(name: str, measure: Measurement, setup: Setup) -> Iterator[Result]:
-    """What `measure` finds, or one line that says why it cannot."""
+    """What `measure` finds, each with the seconds since the one before; or one line that says why it cannot."""
+    began = monotonic()
     try:
-        yield from measure(setup)
+        for result in measure(setup):
+            yield replace(result, seconds=monotonic() - began)
+            began = monotonic()
     except (NotStarted, EmbeddedError) as error:
-        yield Result(name, "", skipped=str(error))
+        yield Result(name, "", skipped=str(error), seconds=monotonic() - began)
 
 
 def main() -> int:

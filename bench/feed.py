@@ -3,8 +3,8 @@
 So ours and every peer read the very same bytes, and no run waits for a producer.
 """
 
-from collections.abc import Iterable, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 
 import hiredis
 import redis
@@ -31,11 +31,8 @@ class Feed:
     def fill(self, entries: Iterable[Entry], *, keep: bool = True) -> "Feed":
         """Make `entries` the backlog. One that is not kept can be worked off once."""
         self.client.flushdb()
-        self.entries, rest = 0, iter(entries)
-        base_ms = int(self.client.time()[0]) * 1000
-        while chunk := list(islice(rest, CHUNK)):
-            send(self.client, self._stream, chunk, base_ms, self.entries)
-            self.entries += len(chunk)
+        send(self.client, packed(self._stream, entries, int(self.client.time()[0]) * 1000))
+        self.entries = int(self.client.xlen(self._stream))
         if keep:
             kept = self._bytes.dump(self._stream)
             assert isinstance(kept, bytes)
@@ -48,20 +45,31 @@ class Feed:
         self._bytes.restore(self._stream, 0, self._kept)
 
 
-def send(client: Client, stream: str, entries: Sequence[Entry], base_ms: int, first: int) -> None:
-    """Add `entries`, the `first`-th and following, with ids that follow from `base_ms`; one round trip."""
-    packed = b"".join(
-        hiredis.pack_command(("XADD", stream, f"{base_ms + n // PER_MS}-{n % PER_MS + 1}", *_flat(entry)))
-        for n, entry in enumerate(entries, first)
+def packed(stream: str, entries: Iterable[Entry], base_ms: int) -> Iterator[bytes]:
+    """What adds `entries` with ids that follow from `base_ms`, in pieces."""
+    adding = (
+        hiredis.pack_command(
+            ("XADD", stream, f"{base_ms + n // PER_MS}-{n % PER_MS + 1}", *chain.from_iterable(entry.items()))
+        )
+        for n, entry in enumerate(entries)
     )
+    while piece := b"".join(islice(adding, CHUNK)):
+        yield piece
+
+
+def send(client: Client, pieces: Iterable[bytes]) -> None:
+    """Have the server execute them while the next ones are packed. It is told not to answer: a refused command shows
+    in what is there afterwards.
+    """
     connection = client.connection_pool.get_connection()
     try:
-        connection.send_packed_command([packed])
-        for _ in entries:
-            connection.read_response()
+        connection.send_command("CLIENT", "REPLY", "OFF")
+        for piece in pieces:
+            connection.send_packed_command([piece])
+        connection.send_command("CLIENT", "REPLY", "ON")
+        assert connection.read_response() == "OK"
+    except BaseException:
+        connection.disconnect()
+        raise
     finally:
         client.connection_pool.release(connection)
-
-
-def _flat(entry: Entry) -> list[str]:
-    return [text for pair in entry.items() for text in pair]

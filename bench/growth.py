@@ -23,12 +23,13 @@ from bench.processes import resident_mb
 from bench.report import Goal, Result
 from bench.setup import Setup
 from harvest_tasks import script
-from harvest_tasks.connection import connect
+from harvest_tasks.connection import Client, connect
+from harvest_tasks.settings import Settings
 
 DATA: Final = Path(".bench")
 LINEAR: Final = Goal("ours", at_most=1.05)
 BOOKS: Final = 500
-ENTRIES_PER_BOOK: Final = 4
+ENTRIES_PER_BOOK: Final = 3
 SMALL: Final = 12_000
 """Backlogs up to this are measured three times."""
 SAMPLES: Final = 20
@@ -53,7 +54,7 @@ def sizes(smallest: int, largest: int) -> list[int]:
 
 def longest(setup: Setup) -> int:
     """Entries of the longest backlog."""
-    return setup.pick(1_000_000, 100_000)
+    return setup.pick(1_000_000, 50_000)
 
 
 def with_backlog(setup: Setup) -> Iterator[Result]:
@@ -68,7 +69,8 @@ def with_backlog(setup: Setup) -> Iterator[Result]:
 @lru_cache(maxsize=1)
 def long_run(setup: Setup) -> Run:
     """The longest backlog, once: `growth_fills` and `rss_per_worker_mb` both look at it."""
-    return _run(longest(setup), BOOKS)
+    (run,) = _runs(longest(setup), BOOKS, 1)
+    return run
 
 
 def with_books(setup: Setup) -> Iterator[Result]:
@@ -111,38 +113,48 @@ def write(name: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> No
 
 def _typical(entries: int, books: int) -> Run:
     """The run of median cost."""
-    runs = [_run(entries, books) for _ in range(3 if entries <= SMALL else 1)]
-    return sorted(runs, key=lambda run: run.cost.wall)[len(runs) // 2]
+    runs = sorted(_runs(entries, books, 3 if entries <= SMALL else 1), key=lambda run: run.cost.wall)
+    return runs[len(runs) // 2]
 
 
-def _run(entries: int, books: int) -> Run:
-    """In a fresh process: this one's memory holds other things."""
+def _runs(entries: int, books: int, count: int) -> list[Run]:
+    """One after the other in a fresh process: this one's memory holds other things."""
     context = mp.get_context("spawn")
     with desk.server() as url:
-        settings = desk.settings(url)
-        Feed(url, settings.stream_execution_result).fill(traffic.main(entries, books), keep=False)
-        give, take = context.Pipe()
-        process = context.Process(target=_work, args=(url, entries, take))
+        stream = desk.settings(url).stream_execution_result
+        feed = Feed(url, stream).fill(traffic.main(entries, books), keep=count > 1)
+        here, there = context.Pipe()
+        process = context.Process(target=_work, args=(url, entries, count, there))
         process.start()
-        take.close()
-        run: Run = give.recv()
+        there.close()
+        runs = []
+        for turn in range(count):
+            if turn:
+                feed.restore()
+            here.send("go")
+            runs.append(here.recv())
         process.join()
-    return run
+    return runs
 
 
-def _work(url: str, entries: int, told: Connection) -> None:
-    settings = desk.settings(url)
+def _work(url: str, entries: int, count: int, told: Connection) -> None:
+    client = connect(url)
+    for name in ("route", "commit"):
+        client.script_load(script.load(name).text)
+    for _ in range(count):
+        told.recv()
+        told.send(_run(client, desk.settings(url), entries))
+
+
+def _run(client: Client, settings: Settings, entries: int) -> Run:
     memory: list[tuple[int, float]] = []
 
     def look(applied: int) -> None:
         if applied >= (len(memory) + 1) * entries // SAMPLES:
             memory.append((applied, resident_mb(os.getpid())))
 
-    client = connect(url)
-    for name in ("route", "commit"):
-        client.script_load(script.load(name).text)
     cost = measured(client, entries, lambda: _void(ours.in_one_process(settings, entries, look)))
-    told.send(Run(cost, memory))
+    return Run(cost, memory)
 
 
 def _void(_: object) -> None:

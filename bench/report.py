@@ -34,7 +34,8 @@ class Goal:
 class Result:
     """One measurement. `ratio` is ours / peer, whatever the unit; `note` says what else was seen.
 
-    `spread` is that of the ratio, or of `ours` where there is no peer. `skipped` is why there is no figure.
+    `spread` is that of the ratio, or of `ours` where there is no peer. `skipped` is why there is no figure, `seconds`
+    what it took to measure.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Result:
     goal: Goal | None = None
     note: str = ""
     skipped: str = ""
+    seconds: float | None = None
 
     @property
     def is_met(self) -> bool | None:
@@ -76,11 +78,11 @@ def lines(result: Result) -> list[str]:
     goal = "" if result.goal is None else f"{result.goal} {met}"
     spread = "-" if result.spread is None else f"{result.spread:.0%}"
     cells = f"{figure(result.ours):>11} {figure(result.peer):>11} {figure(result.ratio):>8} {spread:>7}"
-    row = f"{result.name:<38} {cells}  {result.unit:<14} {goal}".rstrip()
+    row = f"{result.name:<38} {cells} {figure(result.seconds):>6}  {result.unit:<14} {goal}".rstrip()
     return [row, *([f"    {result.note}"] if result.note else [])]
 
 
-HEADER: Final = f"{'name':<38} {'ours':>11} {'peer':>11} {'ratio':>8} {'spread':>7}  {'unit':<14} goal"
+HEADER: Final = f"{'name':<38} {'ours':>11} {'peer':>11} {'ratio':>8} {'spread':>7} {'s':>6}  {'unit':<14} goal"
 
 
 def machine() -> dict[str, Any]:

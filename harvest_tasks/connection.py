@@ -4,7 +4,7 @@ redis-py retries commands silently by default; after a lost reply that runs a wr
 the next bell, beat or sweep does.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -56,18 +56,27 @@ def exchange(client: Client, commands: Sequence[Command]) -> list[Any]:
     A pipeline of redis-py does the same and more, at several times the cost: it is what a pass over many books mostly
     spent. Raises redis-py's ConnectionError or TimeoutError.
     """
-    if not commands:
-        return []
+    return exchange_as_made(client, [commands]) if commands else []
+
+
+def exchange_as_made(client: Client, batches: Iterable[Sequence[Command]]) -> list[Any]:
+    """`exchange` of all the commands in `batches`, each sent as soon as it is made, for the server to work on it while
+    the next one is made. Waits for the server once, at the end.
+    """
     pool = client.connection_pool
-    connection = pool.get_connection()
+    connection, sent = pool.get_connection(), 0
+    replies: list[Any] = []
     try:
-        connection.send_packed_command(connection.pack_commands(commands))
-        return [_reply(connection) for _ in commands]
-    except BaseException:
-        # A reply that was not read, because a time limit ended the task, must not answer the next question.
-        connection.disconnect()
-        raise
+        for commands in batches:
+            sent += len(commands)
+            connection.send_packed_command(connection.pack_commands(commands))
+        while len(replies) < sent:
+            replies.append(_reply(connection))
+        return replies
     finally:
+        if len(replies) < sent:
+            # Whoever came next would take what is still to come for replies of his own.
+            connection.disconnect()
         pool.release(connection)
 
 
@@ -80,7 +89,8 @@ def _reply(connection: Any) -> Any:
 
 def mapping(flat: Sequence[str]) -> dict[str, str]:
     """A reply of names and values in turn as what it stands for."""
-    return dict(zip(flat[::2], flat[1::2], strict=True))
+    each = iter(flat)
+    return dict(zip(each, each, strict=True))
 
 
 class Packer:

@@ -1,10 +1,10 @@
 """The proposal tasks: calc-only. Nothing here can reach the code that writes intents.
 
-A cycle reads everything about its symbols in one round trip, or in two if some are tracked, computes, and publishes
-in one more.
+A cycle reads everything about its symbols in one round trip, or in two if some are tracked, and computes; the server
+publishes the first proposals while the next ones are computed, and is waited for once.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from functools import lru_cache
 from itertools import groupby
@@ -60,7 +60,7 @@ def run_cycle(client: Client, settings: Settings, names: Sequence[str], now: flo
     """
     gathered = inputs.read(client, settings, chosen(client, names))
 
-    decided = [decision for found in gathered for decision in decide(found, settings, now)]
+    decided = (decision for found in gathered for decision in decide(found, settings, now))
 
     outcomes = apply(client, settings, decided, now)
     summary = CycleSummary(int(now * 1000), outcomes, _stale(gathered, settings, now))
@@ -80,9 +80,10 @@ def decide(found: Inputs, settings: Settings, now: float) -> Iterator[Publicatio
     seen = sightings(found, settings, now)
     for sighting in seen:
         yield _decision(sighting, found, settings, now)
-    known = {found.symbol, *(book for book, reply in found.tracked.items() if reply)}
-    for book in sorted(known - {sighting.book for sighting in seen}):
-        yield removal(book)
+    sighted = [sighting.book for sighting in seen]
+    for book in sorted({found.symbol, *filter(found.tracked.get, found.tracked)}):
+        if book not in sighted:
+            yield removal(book)
 
 
 def _decision(sighting: Sighting, found: Inputs, settings: Settings, now: float) -> Publication | Outcome:
@@ -102,12 +103,20 @@ def _theta(fallback_stop_pct: Decimal) -> HarvestTheta:
     return HarvestTheta(fallback_stop_pct=float(fallback_stop_pct))
 
 
-def apply(client: Client, settings: Settings, decided: Sequence[Publication | Outcome], now: float) -> list[Outcome]:
-    """Publish what was decided; outcomes in the order of the decisions."""
-    wanted = [decision for decision in decided if isinstance(decision, Publication)]
-    replies = iter(publication.publish(client, settings, wanted, now))
-    outcomes = (d if isinstance(d, Outcome) else _outcome(d, next(replies)) for d in decided)
+def apply(client: Client, settings: Settings, decided: Iterable[Publication | Outcome], now: float) -> list[Outcome]:
+    """Publish what is decided, as it is decided; outcomes in the order of the decisions."""
+    noted: list[Publication | Outcome] = []
+    replies = iter(publication.publish(client, settings, _wanted(decided, noted), now))
+    outcomes = (d if isinstance(d, Outcome) else _outcome(d, next(replies)) for d in noted)
     return [kept for _, group in groupby(outcomes, lambda o: o.symbol) for kept in _telling(list(group))]
+
+
+def _wanted(decided: Iterable[Publication | Outcome], noted: list[Publication | Outcome]) -> Iterator[Publication]:
+    """What of it is to be published; everything is `noted`."""
+    for decision in decided:
+        noted.append(decision)
+        if isinstance(decision, Publication):
+            yield decision
 
 
 def _telling(outcomes: list[Outcome]) -> list[Outcome]:

@@ -1,6 +1,6 @@
 """Lua scripts that ship beside this module: loaded by digest, reloaded when the server forgot them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha1
@@ -9,7 +9,7 @@ from typing import Any
 
 from redis.exceptions import NoScriptError
 
-from harvest_tasks.connection import Client, Command, exchange
+from harvest_tasks.connection import Client, Command, exchange, exchange_as_made
 
 Value = str | int
 
@@ -52,16 +52,32 @@ def run_all(client: Client, calls: Sequence[Call], also: Sequence[Command] = ())
     """The replies of `calls`, then of the commands `also`, in order, in one round trip; a failed one's place holds its
     exception.
     """
-    replies = _replies(client, calls, also)
+    return _known(client, calls, exchange(client, [*map(_command, calls), *also]))
+
+
+def run_as_made(client: Client, batches: Iterable[Sequence[Call]]) -> list[Any]:
+    """`run_all` of all the calls in `batches`, each sent as soon as it is made."""
+    made: list[Call] = []
+
+    def commands() -> Iterator[list[Command]]:
+        for calls in batches:
+            made.extend(calls)
+            yield list(map(_command, calls))
+
+    return _known(client, made, exchange_as_made(client, commands()))
+
+
+def _known(client: Client, calls: Sequence[Call], replies: list[Any]) -> list[Any]:
+    """`replies`, of which the first are to `calls`; where the server did not know the script, those to another try."""
     unknown = [index for index, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
     if unknown:
         for script in {calls[index].script for index in unknown}:
             client.script_load(script.text)
-        for index, reply in zip(unknown, _replies(client, [calls[i] for i in unknown]), strict=True):
+        again = exchange(client, [_command(calls[index]) for index in unknown])
+        for index, reply in zip(unknown, again, strict=True):
             replies[index] = reply
     return replies
 
 
-def _replies(client: Client, calls: Sequence[Call], also: Sequence[Command] = ()) -> list[Any]:
-    commands = [("EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.args) for call in calls]
-    return exchange(client, [*commands, *also])
+def _command(call: Call) -> Command:
+    return "EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.args

@@ -8,8 +8,8 @@ from typing import Final, TypedDict
 
 MOST_ENTRIES: Final = 100
 """Of proposals. Beat compares all entries before each one it sends, so its work grows with their square."""
-SMALLEST_CHUNK: Final = 100
-"""So many that what a message itself costs, as much as some symbols, hardly counts."""
+SMALLEST_CHUNK: Final = 500
+"""So many that what a message costs hardly counts, and that the server publishes most while the rest is computed."""
 BELL_SEC: Final = 1.0
 HEARTBEAT_SEC: Final = 5.0
 BELL_EXPIRES_SEC: Final = 5.0

@@ -1,11 +1,12 @@
 """What one cycle of proposals did, book by book and in sum."""
 
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from harvest_tasks.logs import Line
 from harvest_tasks.publishing.reading import SkipReason
@@ -24,16 +25,20 @@ class Result(StrEnum):
     SKIPPED = "skipped"
 
 
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
 class Told:
     """What this process has warned of, so that it warns of it again only when it changed or was gone for a while."""
 
     def __init__(self) -> None:
-        self._last: dict[tuple[str, str], str] = {}
+        self._last: defaultdict[str, dict[str, str]] = defaultdict(dict)
 
     def news(self, kind: str, flaws: Mapping[str, str]) -> list[str]:
         """Those of `flaws`, by book, that are others than last time; an empty one is none."""
-        fresh = [flaw for book, flaw in flaws.items() if flaw and self._last.get((kind, book)) != flaw]
-        self._last |= {(kind, book): flaw for book, flaw in flaws.items()}
+        last = self._last[kind]
+        fresh = [flaw for book, flaw in flaws.items() if flaw and last.get(book) != flaw]
+        last |= flaws
         return fresh
 
     def forget(self) -> None:
@@ -43,8 +48,7 @@ class Told:
 told = Told()
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of one book. `fields` is the proposal as computed now, empty unless one was computed."""
 
     symbol: str
@@ -52,7 +56,7 @@ class Outcome:
     result: Result
     reason: SkipReason | None = None
     detail: str = ""
-    fields: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] = _NOTHING
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: the proposal's fields beside what became of it."""
@@ -97,14 +101,15 @@ class CycleSummary:
 
     def report(self) -> None:
         """A line for each proposal that changed; a warning for each thing that an operator should look at, said once
-        until it changes, but for invented positions.
+        until it changes.
         """
-        log.debug("proposals: %s", self.line())
-        for outcome in self.outcomes:
-            if outcome.result in (Result.PUBLISHED, Result.REMOVED):
-                log.info(Line(f"proposal {outcome.result}", book=outcome.book, **_gist(outcome.fields)))
-        if self.synthetic:
-            log.warning("proposals for invented positions: %s", _listed(self.synthetic))
+        log.debug("proposals: %s", self)
+        if log.isEnabledFor(logging.INFO):
+            self._report_changes()
+        known = set(self.synthetic)
+        invented = told.news("invented", {o.book: o.book if o.book in known else "" for o in self.outcomes})
+        if invented:
+            log.warning("proposals for invented positions: %s", _listed(invented))
         known = set(self.stale)
         stale = told.news("stale", {o.symbol: o.symbol if o.symbol in known else "" for o in self.outcomes})
         if stale:
@@ -113,7 +118,13 @@ class CycleSummary:
         if unusable:
             log.warning("inputs that no proposal can rest on: %s", _listed(unusable))
 
-    def line(self) -> str:
+    def _report_changes(self) -> None:
+        for outcome in self.outcomes:
+            if outcome.result in (Result.PUBLISHED, Result.REMOVED):
+                log.info(Line(f"proposal {outcome.result}", book=outcome.book, **_gist(outcome.fields)))
+
+    def __str__(self) -> str:
+        """The sums in one line."""
         sums = [f"computed={self.computed}", *(f"{result}={self.count(result)}" for result in Result)]
         return " ".join([*sums, *(f"skipped:{reason}={n}" for reason, n in self.skipped.items())])
 

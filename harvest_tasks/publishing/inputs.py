@@ -3,13 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
-from typing import Any
+from typing import Any, NamedTuple
 
-from redis.client import Pipeline
 from redis.exceptions import ResponseError
 
 from harvest_tasks import keys, symbols
-from harvest_tasks.connection import Client
+from harvest_tasks.connection import Client, Command, exchange, mapping
 from harvest_tasks.publishing.reading import Fields, Reply
 from harvest_tasks.settings import Settings
 
@@ -17,8 +16,7 @@ STREAM_DEPTH = 100
 """A symbol's position is looked for in this many of the newest stream entries."""
 
 
-@dataclass(frozen=True, slots=True)
-class Inputs:
+class Inputs(NamedTuple):
     """What Redis held about one symbol; an empty hash stands for a key that does not exist.
 
     `streamed` is the symbol's newest entry in the execution stream, `tracked` holds a hash for each tracked book.
@@ -37,42 +35,41 @@ def read(client: Client, settings: Settings, names: Sequence[str]) -> list[Input
     if not names:
         return []
     books = [book for name in names for book in symbols.books(name)]
-    with client.pipeline(transaction=False) as pipe:
-        pipe.xrevrange(keys.STREAM_EXECUTION, count=STREAM_DEPTH)
-        pipe.smismember(keys.BOOKS, books)
-        for name in names:
-            pipe.hgetall(settings.marketstate_prefix + name)
-            pipe.hgetall(settings.riskproposal_prefix + name)
-            pipe.hgetall(keys.position_state(name))
-        streamed, known, *hashes = _executed(pipe)
+    prefixes = settings.marketstate_prefix, settings.riskproposal_prefix, keys.POSITION_STATE_PREFIX
+    commands: list[Command] = [
+        ("XREVRANGE", keys.STREAM_EXECUTION, "+", "-", "COUNT", STREAM_DEPTH),
+        ("SMISMEMBER", keys.BOOKS, *books),
+        *[("HGETALL", prefix + name) for name in names for prefix in prefixes],
+    ]
+    streamed, known, *hashes = _replies(client, commands)
     # When that set is another type of key, any book may be tracked.
     suspects = books if isinstance(known, ResponseError) else list(compress(books, known))
-    newest, tracked = _Newest.of(streamed), _tracked(client, suspects)
+    newest, tracked, found = _Newest.of(streamed), _tracked(client, suspects), map(_hash, hashes)
     return [
         Inputs(name, market, risk, state, tracked.get(name, {}), newest.entry(name))
-        for name, market, risk, state in zip(names, hashes[::3], hashes[1::3], hashes[2::3], strict=True)
+        for name, market, risk, state in zip(names, found, found, found, strict=True)
     ]
 
 
-def _tracked(client: Client, books: Iterable[str]) -> dict[str, dict[str, Reply]]:
+def _tracked(client: Client, books: Sequence[str]) -> dict[str, dict[str, Reply]]:
     """The hash of each of `books`, by symbol."""
-    with client.pipeline(transaction=False) as pipe:
-        for book in books:
-            pipe.hgetall(keys.position(book))
-        replies = _executed(pipe)
     tracked: dict[str, dict[str, Reply]] = {}
-    for book, reply in zip(books, replies, strict=True):
-        tracked.setdefault(symbols.of_book(book), {})[book] = reply
+    for book, reply in zip(books, _replies(client, [("HGETALL", keys.position(book)) for book in books]), strict=True):
+        tracked.setdefault(symbols.of_book(book), {})[book] = _hash(reply)
     return tracked
 
 
-def _executed(pipe: Pipeline) -> list[Any]:
-    """The replies, which may be errors of keys of a wrong type; any other error is raised."""
-    replies = pipe.execute(raise_on_error=False)
+def _replies(client: Client, commands: Sequence[Command]) -> list[Any]:
+    """As the server sent them; some may be errors of keys of a wrong type, any other error is raised."""
+    replies = exchange(client, commands)
     for reply in replies:
         if isinstance(reply, Exception) and not str(reply).startswith("WRONGTYPE"):
             raise reply
-    return list(replies)
+    return replies
+
+
+def _hash(reply: Any) -> Reply:
+    return reply if isinstance(reply, ResponseError) else mapping(reply)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +80,11 @@ class _Newest:
     error: ResponseError | None = None
 
     @classmethod
-    def of(cls, reply: Iterable[tuple[str, Fields]] | ResponseError) -> "_Newest":
+    def of(cls, reply: Iterable[tuple[str, Sequence[str]]] | ResponseError) -> "_Newest":
         if isinstance(reply, ResponseError):
             return cls({}, reply)
         entries: dict[str, Fields] = {}
-        for _, found in reply:
+        for found in (mapping(flat) for _, flat in reply):
             entries.setdefault(found.get("symbol", ""), found)
         return cls(entries)
 

@@ -1,8 +1,8 @@
 """What other programs say about a symbol's market, as the kernel takes it."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
+from typing import NamedTuple
 
 from harvest_tasks.publishing.reading import (
     Fields,
@@ -26,8 +26,7 @@ NEUTRAL = MarketState(sigma=0.01, ts=0.3, p_trend=0.34, p_mr=0.33, p_chop=0.33)
 """Speaks neither for nor against leaving: every component of the kill score is 0."""
 
 
-@dataclass(frozen=True, slots=True)
-class Market:
+class Market(NamedTuple):
     state: MarketState
     source: MarketSource
 

@@ -20,7 +20,7 @@ def to_fields(held: Held, market: Market, proposal: HarvestProposal, now: float)
     position, state, killers = held.position, market.state, proposal.k_components
     codes = [*proposal.reason_codes, *([SYNTHETIC_POSITION] if held.source is Source.SYNTHETIC else [])]
     return {
-        "harvest_action": proposal.harvest_action.value,
+        "harvest_action": proposal.harvest_action,
         "new_sl_proposed": "" if proposal.new_sl_proposed is None else _text(proposal.new_sl_proposed),
         "R_net": _text(proposal.R_net),
         "risk_unit": _text(proposal.risk_unit),
@@ -33,7 +33,7 @@ def to_fields(held: Held, market: Market, proposal: HarvestProposal, now: float)
         "p_mr": _text(state.p_mr),
         "p_chop": _text(state.p_chop),
         "computed_at_utc": utc(now),
-        "position_side": position.side.value,
+        "position_side": position.side,
         "position_age_sec": _text(position.age_sec),
         "position_current_price": _text(position.current_price),
         "position_entry_price": _text(position.entry_price),
@@ -42,8 +42,8 @@ def to_fields(held: Held, market: Market, proposal: HarvestProposal, now: float)
         "k_sigma_spike": _text(killers.sigma_spike),
         "k_ts_drop": _text(killers.ts_drop),
         "k_age_penalty": _text(killers.age_penalty),
-        "position_source": held.source.value,
-        "market_state_source": market.source.value,
+        "position_source": held.source,
+        "market_state_source": market.source,
         "last_update_epoch": str(int(now)),
         "schema": SCHEMA,
     }

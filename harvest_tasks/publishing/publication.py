@@ -1,11 +1,10 @@
 """Published proposals: one hash per book, and a stream when one is wanted. Written by `publish.lua` alone."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from itertools import chain
-from typing import Any, Final
+from itertools import chain, islice
+from typing import Any, Final, NamedTuple, TypeVar
 
 from harvest_tasks import script, symbols
 from harvest_tasks.connection import Client
@@ -18,6 +17,10 @@ LIFETIMES: Final = 3
 """A proposal outlives this many maximum publish ages, then it goes by itself."""
 BOOKS_PER_CALL: Final = 25
 """The server does nothing else during a call: so many take it about a millisecond."""
+CALLS_AT_ONCE: Final = 6
+"""So many are sent together, and the server works on them while the next ones are made."""
+
+T = TypeVar("T")
 
 
 class Reply(StrEnum):
@@ -30,8 +33,10 @@ class Reply(StrEnum):
     WRONG_TYPE = "wrong_type"
 
 
-@dataclass(frozen=True, slots=True)
-class Publication:
+_REPLIES: Final = {reply.value: reply for reply in Reply}
+
+
+class Publication(NamedTuple):
     """The proposal of `book`; without fields the book has none any more."""
 
     book: str
@@ -42,14 +47,20 @@ def removal(book: str) -> Publication:
     return Publication(book, {})
 
 
-def publish(client: Client, settings: Settings, publications: Sequence[Publication], now: float) -> list[Reply]:
-    """What became of each, in order, in one round trip; `now` in unix seconds.
+def publish(client: Client, settings: Settings, publications: Iterable[Publication], now: float) -> list[Reply]:
+    """What became of each, in order; `now` in unix seconds. They are sent as they are made, and waited for once.
 
     Raises the first of redis-py's errors, when everything else is published.
     """
-    starts = range(0, len(publications), BOOKS_PER_CALL)
-    calls = [_call(settings, publications[start : start + BOOKS_PER_CALL], now) for start in starts]
-    return [Reply(_sound(reply)) for replies in script.run_all(client, calls) for reply in _sound(replies)]
+    calls = (_call(settings, books, now) for books in _portions(publications, BOOKS_PER_CALL))
+    replies = script.run_as_made(client, _portions(calls, CALLS_AT_ONCE))
+    return [_REPLIES[_sound(reply)] for done in replies for reply in _sound(done)]
+
+
+def _portions(whole: Iterable[T], size: int) -> Iterator[list[T]]:
+    rest = iter(whole)
+    while portion := list(islice(rest, size)):
+        yield portion
 
 
 def _sound(reply: Any) -> Any:

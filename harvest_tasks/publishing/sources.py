@@ -4,10 +4,10 @@ The first source that knows the symbol decides, even when it says that the posit
 says cannot be used: passing over a broken source would show a position that its owner did not mean.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from harvest_tasks.publishing import snapshots
 from harvest_tasks.publishing.inputs import Inputs
@@ -23,8 +23,7 @@ class Source(StrEnum):
     SYNTHETIC = "synthetic"
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(NamedTuple):
     """An open position of `book`, as `source` describes it."""
 
     book: str
@@ -55,15 +54,19 @@ def sightings(inputs: Inputs, settings: Settings, now: float) -> _Sightings:
     return []
 
 
-def _asked(inputs: Inputs, settings: Settings) -> tuple[Source, ...]:
+def _asked(inputs: Inputs, settings: Settings) -> Iterator[Source]:
     if settings.position_source is not PositionSource.AUTO:
         chosen = Source(settings.position_source)
-        return () if chosen is Source.SYNTHETIC and settings.is_live else (chosen,)
-    if _in_hedge_mode(inputs):
+        if not (chosen is Source.SYNTHETIC and settings.is_live):
+            yield chosen
+        return
+    if inputs.tracked and _in_hedge_mode(inputs):
         # One hash per symbol cannot say which leg it describes; the tracker knows both.
-        return (Source.TRACKER,)
-    real = (Source.REDIS_HASH, Source.TRACKER, Source.REDIS_STREAM)
-    return (*real, Source.SYNTHETIC) if settings.synthetic_fallback and not settings.is_live else real
+        yield Source.TRACKER
+        return
+    yield from (Source.REDIS_HASH, Source.TRACKER, Source.REDIS_STREAM)
+    if settings.synthetic_fallback and not settings.is_live:
+        yield Source.SYNTHETIC
 
 
 def _in_hedge_mode(inputs: Inputs) -> bool:

@@ -8,6 +8,7 @@ import feeds
 from redis.exceptions import ResponseError
 
 from faults.commit_trials import nodes, same
+from faults.rig import Rig, said
 from harvest_tasks.connection import Client
 from harvest_tasks.publishing import publication
 from harvest_tasks.publishing.proposal_record import utc
@@ -149,6 +150,22 @@ def an_error_of_one_does_not_stop_the_others(client: Client) -> None:
     same("all there is", sorted(client.keys()), sorted([STREAM, KEY, f"{KEY}X"]))
 
 
+def a_command_that_is_not_allowed_leaves_all_as_it_was(client: Client) -> None:
+    rig = Rig(client)
+    rig.know([KEY, STREAM])
+    offer(client, NOW, settings())
+    offers = [Publication("BTCUSDT", fields(harvest_action="OTHER"))]
+    for command, key in (("DEL", KEY), ("HSET", KEY), ("PEXPIRE", KEY), ("XADD", STREAM)):
+        before = rig.snapshot()
+        with rig.without(command, key):
+            try:
+                reply = repr(publish(client, settings(), offers, NOW))
+            except ResponseError as error:
+                reply = said(error)
+        same(f"the reply without {command} {key}", reply, f"NOPERM {command} {key}")
+        same("all there is", rig.snapshot(), before)
+
+
 def the_stream_is_not_kept_for_ever(client: Client) -> None:
     client.flushall()
     size = nodes(client, 1)
@@ -168,5 +185,6 @@ PUBLISH: Final = (
     a_key_of_another_type_is_left_alone,
     each_book_is_dealt_with_by_itself,
     an_error_of_one_does_not_stop_the_others,
+    a_command_that_is_not_allowed_leaves_all_as_it_was,
     the_stream_is_not_kept_for_ever,
 )

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from itertools import chain, product
 
+import feeds
 import pytest
 from cluster import inherited
 from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
@@ -15,6 +16,8 @@ from users import ROLES, Users, denied, guarded
 
 from harvest_tasks.connection import Client, connect
 from harvest_tasks.processes.embedded import EmbeddedServer
+from harvest_tasks.publishing.proposal_record import utc
+from harvest_tasks.publishing.publication import Publication, publish
 
 INPUT = "quantum:stream:execution.result"
 INTENTS = "quantum:stream:trade.intent"
@@ -254,6 +257,24 @@ def test_a_script_does_for_nobody_what_he_may_not_do_himself(
             client.evalsha(sha, len(keys), *keys)
         assert any(text in str(refused.value) for text in SCRIPT_ERRORS), refused.value
     assert owner.get(KILL) in (None, "0")
+
+
+@pytest.mark.parametrize("command", ["hset", "del", "pexpire"])
+def test_a_user_who_may_not_do_all_of_publishing_does_nothing_of_it(
+    place: tuple[EmbeddedServer, Users], owner: Client, command: str
+) -> None:
+    settings = feeds.settings()
+    owner.hset(PROPOSAL, "harvest_action", "FULL_CLOSE_PROPOSED")
+    owner.execute_command("ACL", "SETUSER", "hampered", "on", "nopass", "~*", "+@all", f"-{command}")
+    hampered = connect(f"redis://hampered:any@{place[0].url().rpartition('://')[2]}")
+    proposals = [Publication("BTCUSDT", {"harvest_action": "NONE", "computed_at_utc": utc(feeds.NOW)})]
+    try:
+        with pytest.raises(NoPermissionError, match=f"{command.upper()} {PROPOSAL}"):
+            publish(hampered, settings, proposals, feeds.NOW)
+    finally:
+        hampered.close()
+        owner.execute_command("ACL", "DELUSER", "hampered")
+    assert owner.hgetall(PROPOSAL) == {"harvest_action": "FULL_CLOSE_PROPOSED"}
 
 
 def test_no_user_is_left_out_of_the_table(owner: Client) -> None:

@@ -1,12 +1,13 @@
 """Commands and replies in one round trip: as many replies as commands, errors among them, and never a stale one."""
 
-import signal
+from collections.abc import Iterator
 
 import pytest
 from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import ResponseError
+from waiting import wait_until
 
-from harvest_tasks.connection import Client, connect, exchange, mapping
+from harvest_tasks.connection import Client, Command, connect, exchange, exchange_as_made, mapping
 
 
 def commands_sent(client: Client) -> int:
@@ -41,24 +42,29 @@ def test_a_connection_that_broke_half_way_is_not_used_again(redis: Client, url: 
     client.close()
 
 
-class TimeLimit(Exception):
-    """As Celery ends a task that takes too long."""
+def test_commands_are_sent_as_they_are_made_and_answered_in_order(redis: Client, url: str) -> None:
+    onlooker = connect(url)
+
+    def made() -> Iterator[list[Command]]:
+        yield [("SET", "a", "1"), ("GET", "a")]
+        wait_until(lambda: onlooker.exists("a"), message="the first commands sent")
+        yield [("GET", "a"), ("INCR", "a")]
+
+    assert exchange_as_made(redis, made()) == ["OK", "1", "1", 2]
+    assert exchange_as_made(redis, []) == []
+    onlooker.close()
 
 
-def test_a_reply_that_was_not_waited_for_answers_no_later_question(redis: Client, url: str) -> None:
-    def over(*_: object) -> None:
-        raise TimeLimit
-
+def test_a_reply_that_nobody_waited_for_is_not_taken_for_the_next_ones(url: str) -> None:
     client = connect(url)
-    redis.set("a", "1")
-    before = signal.signal(signal.SIGALRM, over)
-    signal.setitimer(signal.ITIMER_REAL, 0.05)
-    try:
-        with pytest.raises(TimeLimit):
-            exchange(client, [("XREAD", "BLOCK", 300, "STREAMS", "none", "$")])
-    finally:
-        signal.signal(signal.SIGALRM, before)
-    assert exchange(client, [("GET", "a")]) == ["1"]
+
+    def made() -> Iterator[list[Command]]:
+        yield [("BLPOP", "nothing", "0.2")]
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        exchange_as_made(client, made())
+    assert exchange(client, [("ECHO", "mine")]) == ["mine"]
     client.close()
 
 

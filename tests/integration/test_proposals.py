@@ -332,10 +332,17 @@ def test_an_invented_position_is_tagged_everywhere(redis: Client, caplog: pytest
     assert "invented positions: 1: BTCUSDT" in caplog.text
 
 
-def test_an_invented_position_is_warned_about_every_cycle(redis: Client, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_invented_position_is_told_once_until_it_was_a_real_one(
+    redis: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    market_state(redis)
     for _ in range(3):
-        cycle(redis, synthetic_fallback="true")
-    assert caplog.text.count("invented positions") == 3
+        cycle(redis, "BTCUSDT", "ETHUSDT", synthetic_fallback="true")
+    assert [m for m in caplog.messages if "invented" in m] == ["proposals for invented positions: 2: BTCUSDT, ETHUSDT"]
+    for write in (position_hash, lambda client: client.delete(keys.position_state("BTCUSDT"))):
+        write(redis)
+        cycle(redis, "BTCUSDT", "ETHUSDT", synthetic_fallback="true")
+    assert [m for m in caplog.messages if "invented" in m][1:] == ["proposals for invented positions: 1: BTCUSDT"]
 
 
 def test_a_real_position_replaces_an_invented_one_at_once(redis: Client) -> None:
