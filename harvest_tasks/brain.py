@@ -5,7 +5,7 @@ A bell (`process_fills`) only says where to look. Losing, doubling or reordering
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from time import monotonic
@@ -103,10 +103,11 @@ class Brain:
         earlier: dict[str, dict[str, str]] = {book: {} for book in work}
         again: list[str] = []
         for _ in range(MAX_REVISIONS):
-            planned = self._plan(work, rules, guards, earlier, tally)
-            outcomes = self.ledger.commit(planned)
+            idle: list[str] = []
+            settled = self.ledger.commit(self._plans(work, rules, guards, earlier, tally, idle))
+            self.ledger.unlock(idle)
             open_questions: dict[str, Loaded] = {}
-            for (loaded, made), outcome in zip(planned, outcomes, strict=True):
+            for loaded, made, outcome in settled:
                 match outcome:
                     case Committed(left):
                         _count(tally, made)
@@ -128,16 +129,18 @@ class Brain:
         self.ledger.unlock(list(work))
         return again
 
-    def _plan(
+    def _plans(
         self,
         work: Mapping[str, Loaded],
         rules: Mapping[str, Rules],
         guards: Guards,
         earlier: Mapping[str, Mapping[str, str]],
         tally: Counter[str],
-    ) -> list[tuple[Loaded, Plan]]:
-        """A plan for each book that has something to write, each counting on what the ones before it left."""
-        planned, idle = [], []
+        idle: list[str],
+    ) -> Iterator[tuple[Loaded, Plan]]:
+        """A plan for each book that has something to write, each counting on what the ones before it left; the others
+        are put with the `idle`.
+        """
         for loaded in work.values():
             try:
                 made = plan(
@@ -156,9 +159,7 @@ class Brain:
                 _count(tally, made)
                 idle.append(loaded.book)
             else:
-                planned.append((loaded, made))
-        self.ledger.unlock(idle)
-        return planned
+                yield loaded, made
 
     def _report(self, failed: Failed, tally: Counter[str]) -> None:
         tally["failed"] += 1

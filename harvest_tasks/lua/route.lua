@@ -23,9 +23,10 @@
 --         kind R  refused: to the dead letter; `packed` freezes the book `target` unless that is empty
 --         kind M  refused: to the dead letter; `packed` freezes every known book of the symbol `target`
 --         kind W  refused: to the dead letter; the inbox of the book `target` cannot take it
--- Reply {'routed', entries moved, {book, ...}, ...}  books whose inbox received something; of a book that was to be
---                                                   loaded there follow replies: to the SET of its lock, to HGETALL of
---                                                   its position, to XRANGE of its inbox, and its stop distance
+-- Reply {'routed', entries moved, {book, ...}, ...}  books whose inbox received something, the first first; of a book
+--                                                   that was to be loaded there follow replies: to the SET of its lock,
+--                                                   to HGETALL of its position, to XRANGE of its inbox, and its stop
+--                                                   distance
 --       {'deposed'}                                  the lease is another's
 --       {'behind'}                                   an older entry is pending: take over first
 --       {'mixed', id, id, ...}                       entries of kind B, K or R whose symbol is tracked in the other mode
@@ -141,7 +142,7 @@ end
 
 local after_loss, adopting = redis.call('EXISTS', lost) == 1, redis.call('EXISTS', adoption) == 1
 local were_broken = redis.call('EXISTS', broken) == 1
-local rung, total = {}, {['in'] = 0, ignored = 0, deadlettered = 0}
+local rung, order, total = {}, {}, {['in'] = 0, ignored = 0, deadlettered = 0}
 
 local function count(name)
   total[name] = total[name] + 1
@@ -160,6 +161,7 @@ local function deliver(book, packed)
   add(book, packed)
   if not rung[book] then
     rung[book] = true
+    order[#order + 1] = book
     redis.call('SADD', waiting, book)
   end
 end
@@ -249,7 +251,7 @@ local function loaded(book)
 end
 
 local reply = {'routed', moved}
-for book in pairs(rung) do
+for _, book in ipairs(order) do
   reply[#reply + 1] = lock_token == '' and {book} or loaded(book)
 end
 return reply

@@ -1,6 +1,7 @@
 """The tracked positions in Redis: loaded with their inboxes in one round trip, committed in one atomic step each."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
@@ -83,13 +84,30 @@ class Ledger:
             ("HGET", settings.riskproposal_prefix + of_book(book), "stop_dist_pct"),
         )
 
-    def commit(self, planned: Sequence[tuple[Loaded, Plan]]) -> list[Outcome]:
-        """What became of each plan, in order, in one round trip."""
-        calls = [commitment.call(loaded, plan, self._settings, self._token, self._now_ms) for loaded, plan in planned]
-        replies = script.run_all(self._client, calls)
-        return [commitment.outcome(loaded, plan, reply) for (loaded, plan), reply in zip(planned, replies, strict=True)]
+    def commit(self, planned: Iterable[tuple[Loaded, Plan]]) -> list[tuple[Loaded, Plan, Outcome]]:
+        """What became of each plan, in order, in one round trip. They are sent while the next ones are made."""
+        made: list[tuple[Loaded, Plan]] = []
+
+        def calls() -> Iterator[script.Call]:
+            for loaded, plan in planned:
+                made.append((loaded, plan))
+                yield commitment.call(loaded, plan, self._settings, self._token, self._now_ms)
+
+        replies = script.run_as_made(self._client, _growing(calls()))
+        return [
+            (loaded, plan, commitment.outcome(loaded, plan, reply))
+            for (loaded, plan), reply in zip(made, replies, strict=True)
+        ]
 
     def unlock(self, books: Sequence[str]) -> None:
         """Give up locks that no commit gave up. A lock only saves double work, so its holder is not asked."""
         if books:
             self._client.delete(*(keys.lock(book) for book in books))
+
+
+def _growing(calls: Iterator[script.Call]) -> Iterator[list[script.Call]]:
+    """One, then two, then four, and so on: the first intent leaves at once, and many books cost few sends."""
+    size = 1
+    while batch := list(islice(calls, size)):
+        yield batch
+        size *= 2

@@ -212,7 +212,7 @@ class _Play:
         guards, (loaded,), _ = ledger.load([book])
         assert isinstance(loaded, Loaded), loaded
         made = plan(loaded.position, loaded.batch, base_rules(self._settings), guards, loaded.terms, {})
-        return lambda: ledger.commit([(loaded, made)])[0] if not made.is_empty else Conflict()
+        return lambda: ledger.commit([(loaded, made)])[0][2] if not made.is_empty else Conflict()
 
     def _live_at_once(self) -> Sequence[str]:
         """Books that must publish though the clock is still wrong.

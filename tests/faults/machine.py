@@ -316,7 +316,7 @@ class Machine(RuleBasedStateMachine):
         made = plan(loaded.position, loaded.batch, rules[SYMBOL], guards, loaded.terms, {})
         self.line.say(("DEL", keys.lock(name)))
         self._work([name], None)
-        (outcome,) = mine.commit([(loaded, made)])
+        ((*_, outcome),) = mine.commit([(loaded, made)])
         assert isinstance(outcome, Conflict), self._whole([f"the late commit ends with {outcome}"])
         mine.unlock([name])
 

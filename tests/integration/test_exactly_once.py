@@ -35,6 +35,12 @@ def route(desk):
     return route
 
 
+def committed(ledger, loaded, made):
+    """What became of it."""
+    ((*_, outcome),) = ledger.commit([(loaded, made)])
+    return outcome
+
+
 def planned(desk, ledger, book="BTCUSDT"):
     guards, (loaded,), _ = ledger.load([book])
     return loaded, plan(loaded.position, loaded.batch, base_rules(desk.settings), guards, loaded.terms, {})
@@ -93,8 +99,8 @@ def test_committing_the_same_plan_again_changes_nothing(desk):
     desk.route()
     ledger = Ledger(desk.client, desk.settings)
     loaded, made = planned(desk, ledger)
-    assert ledger.commit([(loaded, made)]) == [Committed(0)]
-    assert ledger.commit([(loaded, made)]) == [Conflict()]  # as after a lost reply
+    assert committed(ledger, loaded, made) == Committed(0)
+    assert committed(ledger, loaded, made) == Conflict()  # as after a lost reply
     assert len(desk.suggestions()) == 2
     assert_all_accounted_for(desk)
 
@@ -114,7 +120,7 @@ def test_entries_that_arrive_while_a_worker_commits_are_reported_by_its_commit(d
     loaded, made = planned(desk, ledger)
     desk.feed(MARK, MARK)
     desk.route()
-    assert ledger.commit([(loaded, made)]) == [Committed(2)]
+    assert committed(ledger, loaded, made) == Committed(2)
     assert desk.client.smembers(keys.WAITING) == {"BTCUSDT"}
 
 
@@ -159,8 +165,7 @@ def test_an_output_key_of_another_type_leaves_nothing_half_written(desk, stream)
         with pytest.raises(ResponseError):
             ledger.load(["BTCUSDT"])
         return
-    (outcome,) = ledger.commit([(loaded, made)])
-    assert isinstance(outcome, Failed)
+    assert isinstance(committed(ledger, loaded, made), Failed)
     assert not desk.client.exists(keys.position("BTCUSDT"))
     assert len(inbox_ids(desk)) == 2
     desk.client.delete(stream)

@@ -247,7 +247,7 @@ def test_two_workers_with_the_same_batch_commit_it_once(desk):
         desk.client.delete(keys.lock("BTCUSDT"))  # as if it had run out
         made = plan(loaded.position, loaded.batch, base_rules(desk.settings), guards, loaded.terms, {})
         plans.append((ledger, loaded, made))
-    first, second = (ledger.commit([(loaded, made)])[0] for ledger, loaded, made in plans)
+    first, second = (ledger.commit([(loaded, made)])[0][2] for ledger, loaded, made in plans)
     assert first == Committed(0)
     assert second == Conflict()
     assert len(desk.suggestions()) == 2
