@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from harvest_tasks import keys
-from harvest_tasks.connection import Client
+from harvest_tasks.connection import Client, Command, exchange
 from harvest_tasks.door.event_time import unix_ms
 from harvest_tasks.door.numbers import positive
 from harvest_tasks.door.refusal import Unusable
@@ -19,11 +19,13 @@ def read_marks(client: Client, symbols: Sequence[str], now_ms: int) -> dict[str,
 
     A mark that claims to come from the future is only taken when there is no other.
     """
-    with client.pipeline(transaction=False) as pipe:
-        for symbol in symbols:
-            pipe.hmget(keys.ticker(symbol), "markPrice", *TIME_NAMES)
-            pipe.hmget(keys.market(symbol), "price", *TIME_NAMES)
-        replies = pipe.execute(raise_on_error=False)
+    commands: list[Command] = []
+    for symbol in symbols:
+        commands += (
+            ("HMGET", keys.ticker(symbol), "markPrice", *TIME_NAMES),
+            ("HMGET", keys.market(symbol), "price", *TIME_NAMES),
+        )
+    replies = exchange(client, commands)
     return {symbol: _newest(replies[i * 2 : i * 2 + 2], now_ms) for i, symbol in enumerate(symbols)}
 
 
