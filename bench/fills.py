@@ -112,7 +112,7 @@ def against_the_bare_loop(setup: Setup) -> Iterator[Result]:
         name = "fills_vs_bare_loop" if books == 500 else f"fills_vs_bare_loop_{books}"
         with desk.server() as url:
             # Where there are many books, enough for them to have a life.
-            entries = max(setup.pick(20_000, 5_000), setup.pick(8, 1) * books)
+            entries = max(setup.pick(20_000, 5_000), setup.pick(6, 1) * books)
             bench = Bench(url, entries, books)
             alone = _alone(bench) if books == BOOKS[0] else ()
             # An even number of turns ends with ours.

@@ -1,12 +1,16 @@
 """What a measurement says of itself: its row, its goal, and its place in the document."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from bench import __main__ as program
 from bench import report
+from bench.processes import NotStarted
 from bench.report import Goal, Result
+from bench.setup import Setup
 
 NAMES = ("name", "unit", "ours", "peer", "peer_name", "ratio", "spread")
 
@@ -60,3 +64,19 @@ def test_the_document_says_which_machine_and_whether_it_was_quick(tmp_path: Path
     assert written["quick"] is True
     assert written["machine"]["cores"] >= 1
     assert written["results"][0]["ours"] == 1.0
+
+
+def test_every_result_says_its_own_seconds_and_not_those_of_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(program, "monotonic", lambda: clock[0])
+
+    def measure(_: Setup) -> Iterator[Result]:
+        for seconds in (7.0, 2.0):
+            clock[0] += seconds
+            yield some(ours=1.0)
+        clock[0] += 4.0
+        raise NotStarted("a worker: not within 60 s")
+
+    results = list(program._results("x", measure, Setup(quick=True)))
+    assert [result.as_dict()["seconds"] for result in results] == [7.0, 2.0, 4.0]
+    assert " 7 " in report.lines(results[0])[0]
