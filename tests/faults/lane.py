@@ -98,8 +98,10 @@ class Lane:
         self.slowest_sec = max(self.slowest_sec, monotonic() - began)
 
     def judge(self) -> None:
-        """Raises `Wrong` with all that is not as it must be."""
+        """Raises `Wrong` with all that is not as it must be, AssertionError if somebody tried what he may not."""
         self.settle()
+        refused = self.fleet.denied()
+        assert not refused, f"not allowed: {refused}"
         violations = self.account.judge(self.traffic.fed)
         if violations:
             raise Wrong(violations)
