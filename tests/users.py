@@ -3,7 +3,7 @@
 import secrets
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -16,8 +16,9 @@ SCRIPT = Path(__file__).parents[1] / "systemd" / "users.sh"
 OWNER = "user default on nopass ~* &* +@all"
 ROLES = ("producer", "harvest-proposal", "harvest-brain", "harvest-beat", "flower", "executor", "operator", "monitor")
 DATABASES = {"REDIS_URL": 0, "BROKER_URL": 1}
+TOGETHER = "harvest"
 PARTS = ("harvest-brain", "harvest-proposal", "harvest-beat", "flower")
-"""Who the processes of `harvest up` are where each has a user of its own."""
+"""`harvest up` tells all its processes the same, so on a given server they are one user, who may do what these may."""
 NOTHING = " resetchannels -@all "
 """How the rules of a user begin."""
 
@@ -104,6 +105,15 @@ class Refusal(NamedTuple):
     user: str
     where: str
     what: str
+
+
+@contextmanager
+def for_up(server: GuardedServer) -> Iterator[GuardedServer]:
+    """`server`, running, with one user for all that `harvest up` starts. Raises EmbeddedError."""
+    server.users.join(TOGETHER, PARTS)
+    with server, closing(connect(server.url())) as owner:
+        yield server
+        assert denied(owner) == []
 
 
 @contextmanager

@@ -1,4 +1,8 @@
-"""`harvest up` as its user runs it: real server, real workers, real signals."""
+"""`harvest up` as its user runs it: real server, real workers, real signals.
+
+Its embedded server has no users: it is gone with the command, and listens on this machine alone. On a given server, all
+that it starts is one user, with the rights of those who run apart elsewhere.
+"""
 
 import base64
 import json
@@ -19,11 +23,12 @@ from pathlib import Path
 import feeds
 import pytest
 from processes import children_of, in_session, marked, program
+from users import TOGETHER, GuardedServer, for_up
 from waiting import wait_until
 
 from harvest_tasks import heartbeat, keys
 from harvest_tasks.connection import Client, connect
-from harvest_tasks.processes.embedded import free_port
+from harvest_tasks.processes.embedded import EmbeddedServer, free_port
 
 HARVEST = str(Path(sys.executable).with_name("harvest"))
 INPUT = "quantum:stream:execution.result"
@@ -168,11 +173,20 @@ def test_killed_by_sigkill_it_leaves_no_process(start: Start) -> None:
         up.until_gone()
 
 
-def test_with_a_given_server_it_starts_none(start: Start, url: str, redis: Client) -> None:
-    with start("--no-flower", "--workers", "1", REDIS_URL=url) as up:
-        assert up.redis_url == url
+@pytest.fixture
+def given(server: EmbeddedServer) -> Iterator[GuardedServer]:
+    with for_up(GuardedServer(server.executable)) as running:
+        yield running
+
+
+def test_with_a_given_server_it_starts_none(start: Start, given: GuardedServer) -> None:
+    with (
+        start("--no-flower", "--workers", "1", **given.environ(TOGETHER)) as up,
+        closing(connect(given.url())) as owner,
+    ):
+        assert up.redis_url == given.url().replace("//", "//***@")
         assert not [child for child in children_of(up.process.pid) if "valkey" in child.command]
-        assert_it_consumes(redis)
+        assert_it_consumes(owner)
         assert up.end(signal.SIGINT) == 0
         up.until_gone()
 
@@ -189,9 +203,9 @@ def test_flower_listens_on_loopback_and_asks_for_the_password_it_was_given(start
         up.until_gone()
 
 
-def test_without_a_password_it_lets_those_on_this_machine_look(start: Start) -> None:
+def test_without_a_password_it_lets_those_on_this_machine_look(start: Start, given: GuardedServer) -> None:
     port = free_port()
-    with start(FLOWER_PORT=str(port)) as up:
+    with start(FLOWER_PORT=str(port), **given.environ(TOGETHER)) as up:
         assert _status(f"http://127.0.0.1:{port}/workers") == 200
         assert up.end() == 0
 

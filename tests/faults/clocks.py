@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from time import monotonic, sleep, time_ns
 from typing import Final
 
+from users import GuardedServer, denied
+
 from faults import invariants
 from faults.arena import IN_MEMORY, Arena, executable
 from faults.invariants import Fields, Violation
@@ -21,7 +23,7 @@ from faults.turns import Elsewhere, StandsStill, turn
 from harvest_tasks import keys
 from harvest_tasks.clock import server_ms
 from harvest_tasks.connection import connect
-from harvest_tasks.processes.embedded import EmbeddedServer, wheel_executable
+from harvest_tasks.processes.embedded import wheel_executable
 from harvest_tasks.settings import Settings
 from harvest_tasks.sweep import unblock, waiting_books
 from harvest_tasks.tracking.commitment import Committed, Conflict, Revise
@@ -97,13 +99,13 @@ class _Place:
     def __init__(self, arena: Arena) -> None:
         self.clocks = {whose: SettableClock(arena.directory, whose.split()[-1]) for whose in (SERVER, WORKER)}
         program = self.clocks[SERVER].executable(executable() or wheel_executable())
-        self._server = EmbeddedServer(program, unix=True, options=(*IN_MEMORY, *QUICK_CLOCK))
+        self._server = GuardedServer(program, unix=True, options=(*IN_MEMORY, *QUICK_CLOCK))
         self.settings = Settings.from_env(ENVIRON)
 
     def __enter__(self) -> "_Place":
         self._server.start()
         self.client = connect(self._server.url())
-        self.elsewhere = Elsewhere(self._server.url(), ENVIRON, self.clocks[WORKER].environ)
+        self.elsewhere = Elsewhere({**self.clocks[WORKER].environ, **ENVIRON, **self._server.environ("harvest-brain")})
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -313,6 +315,7 @@ class _Play:
         seen = invariants.read(self._client, self._settings)
         yield from invariants.always(seen)
         yield from invariants.at_rest(seen)
+        yield from (Violation("I13", "other", f"not allowed: {refused}") for refused in denied(self._client))
         again = sorted(out.record["action"] + out.record["position_id"] for out in self.out)
         if len(set(again)) < len(again):
             yield Violation("I2", "doubled", f"out went {again}")
