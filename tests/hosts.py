@@ -14,7 +14,7 @@ from faults.arena import executable
 from faults.fleet import QUEUES, READY_WITHIN_SEC, SETTINGS
 from faults.traffic import WIDE_SPREAD, Traffic
 from places import Place, Places
-from users import GuardedServer, denied
+from users import GuardedServer, assert_nobody_is_denied
 from waiting import wait_until
 
 from harvest_tasks import keys
@@ -157,7 +157,7 @@ class Site:
         """
         wait_until(lambda: self._account.check().is_quiet, QUIET_WITHIN_SEC, "all is applied")
         assert self._account.judge(self._traffic.fed) == []
-        assert denied(self._client) == []
+        assert_nobody_is_denied(self._client)
         told = [intent_id for host in self.hosts for intent_id in host.published()]
         assert len(told) == len(set(told)) <= self._account.intents
 

@@ -113,7 +113,7 @@ def for_up(server: GuardedServer) -> Iterator[GuardedServer]:
     server.users.join(TOGETHER, PARTS)
     with server, closing(connect(server.url())) as owner:
         yield server
-        assert denied(owner) == []
+        assert_nobody_is_denied(owner)
 
 
 @contextmanager
@@ -126,6 +126,11 @@ def guarded(executable: str, *options: str) -> Iterator[tuple[EmbeddedServer, Us
 def worker_user(queues: str) -> str:
     """Who a worker of these queues is."""
     return "harvest-brain" if "fills" in queues else "harvest-proposal"
+
+
+def assert_nobody_is_denied(owner: Client) -> None:
+    refusals = denied(owner)
+    assert not refusals, f"not allowed: {refusals}"
 
 
 def denied(owner: Client) -> list[Refusal]:

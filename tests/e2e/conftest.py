@@ -24,7 +24,7 @@ from pytest_celery import (
     RedisTestBroker,
 )
 from tallies import MEASURED
-from users import GuardedServer, denied, worker_user
+from users import GuardedServer, assert_nobody_is_denied, worker_user
 from waiting import wait_until
 
 from harvest_tasks import keys
@@ -229,7 +229,7 @@ def desk(
     assert_all_accounted_for(desk)
     ids = [intent["intent_id"] for intent in [*desk.suggestions(), *desk.live_intents()]]
     assert len(set(ids)) == len(ids)
-    assert denied(client) == []
+    assert_nobody_is_denied(client)
 
 
 @pytest.fixture

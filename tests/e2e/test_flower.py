@@ -16,7 +16,7 @@ import pytest
 from celery import Celery
 from cluster import Program, inherited, worker_program
 from processes import program
-from users import Users, denied, guarded
+from users import Users, assert_nobody_is_denied, guarded
 from waiting import wait_until
 
 from harvest_tasks.configuration import configuration
@@ -65,7 +65,7 @@ def place(server: EmbeddedServer) -> Iterator[tuple[EmbeddedServer, Users]]:
     with guarded(server.executable) as made:
         yield made
         with connect(made[0].url()) as owner:
-            assert denied(owner) == []
+            assert_nobody_is_denied(owner)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cluster import inherited
 from processes import children_of, program
-from users import GuardedServer, denied, worker_user
+from users import GuardedServer, assert_nobody_is_denied, worker_user
 from waiting import wait_until
 
 from harvest_tasks.connection import connect
@@ -53,7 +53,7 @@ def own_server(server: EmbeddedServer) -> Iterator[GuardedServer]:
     with GuardedServer(server.executable) as running:
         yield running
         with closing(connect(running.url())) as owner:
-            assert denied(owner) == []
+            assert_nobody_is_denied(owner)
 
 
 @contextmanager

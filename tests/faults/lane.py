@@ -100,8 +100,8 @@ class Lane:
     def judge(self) -> None:
         """Raises `Wrong` with all that is not as it must be, AssertionError if somebody tried what he may not."""
         self.settle()
-        refused = self.fleet.denied()
-        assert not refused, f"not allowed: {refused}"
+        refusals = self.fleet.denied()
+        assert not refusals, f"not allowed: {refusals}"
         violations = self.account.judge(self.traffic.fed)
         if violations:
             raise Wrong(violations)
