@@ -2,6 +2,7 @@
 
 import secrets
 import subprocess
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -126,6 +127,11 @@ def guarded(executable: str, *options: str) -> Iterator[tuple[EmbeddedServer, Us
 def worker_user(queues: str) -> str:
     """Who a worker of these queues is."""
     return "harvest-brain" if "fills" in queues else "harvest-proposal"
+
+
+def logins(owner: Client) -> Counter[str]:
+    """How many connections each user has."""
+    return Counter(str(each["user"]) for each in owner.client_list())
 
 
 def assert_nobody_is_denied(owner: Client) -> None:

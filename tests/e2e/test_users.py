@@ -15,7 +15,7 @@ from cluster import Program
 from desk import Desk
 from e2e.tape import BUY, price, settled
 from processes import program
-from users import GuardedServer
+from users import GuardedServer, logins
 from waiting import wait_until
 
 from harvest_tasks import keys
@@ -78,6 +78,15 @@ def test_an_operator_kills_releases_and_tries_again(desk: Desk, environ_of: Envi
     harvest(as_operator, "kill", "off")
     desk.feed(price("105.3"))
     wait_until(desk.live_intents, 10.0, "what was due")
+
+
+def test_no_program_is_the_owner(desk: Desk, programs: dict[str, Program]) -> None:
+    before = logins(desk.client)
+    for each in programs.values():
+        each.kill()
+    wait_until(lambda: set(logins(desk.client)) == {"default"}, 10.0, "their connections are gone")
+    assert {*before} == {"default", "harvest-brain", "harvest-proposal", "harvest-beat"}
+    assert logins(desk.client)["default"] == before["default"]
 
 
 def test_who_may_not_turn_the_kill_switch_is_told_in_one_line(desk: Desk, environ_of: Environ) -> None:
