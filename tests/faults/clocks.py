@@ -105,7 +105,8 @@ class _Place:
     def __enter__(self) -> "_Place":
         self._server.start()
         self.client = connect(self._server.url())
-        self.elsewhere = Elsewhere({**self.clocks[WORKER].environ, **ENVIRON, **self._server.environ("harvest-brain")})
+        login = self._server.users.environ_at({"REDIS_URL": self._server.url()}, "harvest-brain")
+        self.elsewhere = Elsewhere({**self.clocks[WORKER].environ, **ENVIRON, **login})
         return self
 
     def __exit__(self, *_: object) -> None:
