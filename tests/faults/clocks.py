@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from time import monotonic, sleep, time_ns
 from typing import Final
 
-from users import GuardedServer, denied
+from users import GuardedServer
 
 from faults import invariants
 from faults.arena import IN_MEMORY, Arena, executable
+from faults.hands import not_allowed
 from faults.invariants import Fields, Violation
 from faults.report import Result
 from faults.settable_clock import NoCompiler, SettableClock
@@ -316,7 +317,7 @@ class _Play:
         seen = invariants.read(self._client, self._settings)
         yield from invariants.always(seen)
         yield from invariants.at_rest(seen)
-        yield from (Violation("I13", "other", f"not allowed: {refused}") for refused in denied(self._client))
+        yield from not_allowed(self._client)
         again = sorted(out.record["action"] + out.record["position_id"] for out in self.out)
         if len(set(again)) < len(again):
             yield Violation("I2", "doubled", f"out went {again}")

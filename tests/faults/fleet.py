@@ -2,7 +2,7 @@
 
 Each fleet has a server, a directory and processes of its own, so that several run beside each other. What is killed is
 started again by `keep`, as `harvest up` and systemd do; until then it stays dead. Each process logs in as its user of
-systemd/users.acl; `client` and `broker` are the server's owner.
+systemd/users.acl; `client` and `broker` are the server's owner, `producer` only feeds.
 """
 
 import os
@@ -21,7 +21,7 @@ from waiting import wait_until
 
 from harvest_tasks import keys
 from harvest_tasks.configuration import ROUTES, configuration
-from harvest_tasks.connection import connect
+from harvest_tasks.connection import Client, connect
 from harvest_tasks.environ.variables import RESERVED
 from harvest_tasks.settings import Settings
 
@@ -77,6 +77,7 @@ class Fleet:
         self.settings = Settings.from_env(self.environ)
         self.client = connect(self.server.url())
         self.broker = connect(self.server.url(db=1))
+        self.producer = self.server.users.client(self.server, "producer")
         self._app_of_workers = OBSERVED_APP if is_observed else WATCHED_APP
         self.workers = {name: self._worker(name, QUEUES, slots) for name in WORKERS}
         if is_observed:
@@ -86,6 +87,10 @@ class Fleet:
         self._denied: list[Refusal] = []
         self._app = Celery("harvest_tasks", set_as_current=False)
         self._app.conf.update(configuration(Settings.from_env(self._environ("harvest-beat"))))
+
+    @property
+    def _clients(self) -> tuple[Client, ...]:
+        return self.client, self.broker, self.producer
 
     @property
     def programs(self) -> dict[str, Program]:
@@ -122,8 +127,8 @@ class Fleet:
         for program in self.programs.values():
             program.close()
         self._app.close()
-        self.client.close()
-        self.broker.close()
+        for client in self._clients:
+            client.close()
         self.server.close()
 
     def __enter__(self) -> "Fleet":
@@ -202,7 +207,7 @@ class Fleet:
         else:
             self.server.kill()
         self.server.start()
-        for client in (self.client, self.broker):
+        for client in self._clients:
             client.connection_pool.disconnect()
 
     def rewrite_log(self) -> None:

@@ -166,7 +166,8 @@ def _run(
     is_observed: bool,
 ) -> Lane:
     with Fleet(executable(), environ, is_observed=is_observed) as fleet:
-        traffic = Traffic(fleet.client, fleet.settings, arena.chance(f"traffic {number}"), spread=spread)
+        chance = arena.chance(f"traffic {number}")
+        traffic = Traffic(fleet.client, fleet.settings, chance, spread=spread, feeder=fleet.producer)
         lane = Lane(fleet, arena.chance(number), traffic)
         try:
             trial(lane)
