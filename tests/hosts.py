@@ -14,11 +14,12 @@ from faults.arena import executable
 from faults.fleet import QUEUES, READY_WITHIN_SEC, SETTINGS
 from faults.traffic import WIDE_SPREAD, Traffic
 from places import Place, Places
+from users import GuardedServer, assert_nobody_is_denied
 from waiting import wait_until
 
 from harvest_tasks import keys
 from harvest_tasks.connection import connect
-from harvest_tasks.processes.embedded import EmbeddedServer, free_port
+from harvest_tasks.processes.embedded import free_port
 from harvest_tasks.settings import Settings
 
 NAMES: Final = ("host-a", "host-b")
@@ -30,7 +31,7 @@ QUIET_WITHIN_SEC: Final = 20.0
 PUBLISHED: Final = re.compile(r": published .*\bintent_id=(\S+)")
 
 
-class SharedServer(EmbeddedServer):
+class SharedServer(GuardedServer):
     """Listens at an address for each host, and on a socket for the test itself."""
 
     def __init__(self, places: Places) -> None:
@@ -52,15 +53,19 @@ class Host:
         self.name = name
         self.place = place
         self._said = server.directory / f"{name}-worker.log"
-        environ = {**inherited(), **SETTINGS, "REDIS_URL": f"redis://{place.address}:{server.port}/0"}
+        urls = {"REDIS_URL": f"redis://{place.address}:{server.port}/0"}
+        as_brain, as_beat = (
+            {**inherited(), **SETTINGS, **server.users.environ_at(urls, user)}
+            for user in ("harvest-brain", "harvest-beat")
+        )
         celery = [*place.enter, sys.executable, "-m", "celery", "--app=harvest_tasks"]
         options = (f"--queues={QUEUES}", f"--concurrency={SLOTS}", f"--hostname=fills@{name}")
         worker = [*celery, "worker", *options, "--without-gossip", "--without-mingle"]
         beat_said = server.directory / f"{name}-beat.log"
         self.programs = (
-            Program(f"worker of {name}", worker, environ, self._said, ready=lambda it: b"ready." in it.logs()),
+            Program(f"worker of {name}", worker, as_brain, self._said, ready=lambda it: b"ready." in it.logs()),
             Program(
-                f"beat of {name}", [*celery, "beat"], environ, beat_said, ready=lambda it: b"starting" in it.logs()
+                f"beat of {name}", [*celery, "beat"], as_beat, beat_said, ready=lambda it: b"starting" in it.logs()
             ),
         )
 
@@ -147,9 +152,12 @@ class Site:
         assert not self._account.check().is_quiet, "nothing was interrupted"
 
     def assert_all_is_right(self) -> None:
-        """Every entry was applied once, the intents are those of the model, and no two hosts published the same one."""
+        """Every entry was applied once, the intents are those of the model, no two hosts published the same one, and
+        nobody tried what his user may not.
+        """
         wait_until(lambda: self._account.check().is_quiet, QUIET_WITHIN_SEC, "all is applied")
         assert self._account.judge(self._traffic.fed) == []
+        assert_nobody_is_denied(self._client)
         told = [intent_id for host in self.hosts for intent_id in host.published()]
         assert len(told) == len(set(told)) <= self._account.intents
 

@@ -2,10 +2,10 @@
 
 They are pytest-celery's clusters, process-backed (see `cluster`), started once per module; a test begins with an
 empty database and ends when everything it fed is accounted for. A module that needs other settings overrides
-`deployment`; one whose programs log in as the users of systemd/users.acl overrides `users`. With `AS_USERS=1` all do.
+`deployment`. Every program logs in as its user of systemd/users.acl, and a refusal fails the test; the hands of a test,
+which look everywhere and break things, are the server's owner.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from pytest_celery import (
     RedisTestBroker,
 )
 from tallies import MEASURED
-from users import Users, denied
+from users import GuardedServer, assert_nobody_is_denied, worker_user
 from waiting import wait_until
 
 from harvest_tasks import keys
@@ -78,15 +78,9 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def users(tmp_path_factory: pytest.TempPathFactory) -> Users | None:
-    """Whom the programs log in as; None: as nobody in particular, who may do anything."""
-    return Users.within(tmp_path_factory.mktemp("users")) if "AS_USERS" in os.environ else None
-
-
-@pytest.fixture(scope="module")
-def own_server(server: EmbeddedServer, users: Users | None) -> Iterator[EmbeddedServer]:
+def own_server(server: EmbeddedServer) -> Iterator[GuardedServer]:
     """The address and the data of a server that other modules never empty; `celery_broker_cluster` runs it."""
-    place = EmbeddedServer(server.executable, options=users.options if users else ())
+    place = GuardedServer(server.executable)
     yield place
     place.close()
 
@@ -123,21 +117,9 @@ def settings_environ(own_server: EmbeddedServer, deployment: dict[str, str]) -> 
 
 
 @pytest.fixture(scope="module")
-def program_environ(settings_environ: dict[str, str]) -> dict[str, str]:
-    """What a program of ours finds in its environment."""
-    return {**inherited(), **settings_environ}
-
-
-@pytest.fixture(scope="module")
-def environ_of(
-    program_environ: dict[str, str], own_server: EmbeddedServer, users: Users | None
-) -> Callable[[str], dict[str, str]]:
+def environ_of(settings_environ: dict[str, str], own_server: GuardedServer) -> Callable[[str], dict[str, str]]:
     """What the program of this user finds in its environment."""
-
-    def of(user: str) -> dict[str, str]:
-        return {**program_environ, **(users.environ(own_server, user) if users else {})}
-
-    return of
+    return lambda user: {**inherited(), **settings_environ, **own_server.environ(user)}
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +140,7 @@ def programs(
 ) -> Iterator[dict[str, Program]]:
     """The workers and beat by name, all running."""
     started = {
-        name: worker_program(name, queues, slots, environ_of(_user(queues)), directory)
+        name: worker_program(name, queues, slots, environ_of(worker_user(queues)), directory)
         for name, (queues, slots) in crew.items()
     }
     started["beat"] = beat_program("beat", environ_of("harvest-beat"), directory)
@@ -171,10 +153,6 @@ def programs(
     finally:
         for program in started.values():
             program.close()
-
-
-def _user(queues: str) -> str:
-    return "harvest-brain" if "fills" in queues else "harvest-proposal"
 
 
 @pytest.fixture(scope="module")
@@ -251,7 +229,7 @@ def desk(
     assert_all_accounted_for(desk)
     ids = [intent["intent_id"] for intent in [*desk.suggestions(), *desk.live_intents()]]
     assert len(set(ids)) == len(ids)
-    assert denied(client) == []
+    assert_nobody_is_denied(client)
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
-"""`harvest demo` as its user runs it: real server, workers, beat and executor, on the prices that it carries."""
+"""`harvest demo` as its user runs it: real server, workers, beat and executor, on the prices that it carries.
+
+It takes no other server than its own, which knows no users.
+"""
 
 import json
 import os

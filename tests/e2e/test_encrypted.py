@@ -1,4 +1,7 @@
-"""Harvest over TLS, which a server of Debian or Redis speaks and the embedded one does not, and over a unix socket."""
+"""Harvest over TLS, which a server of Debian or Redis speaks and the embedded one does not, and over a unix socket.
+
+Either way it logs in with a name and a password.
+"""
 
 import shutil
 import subprocess
@@ -6,11 +9,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from celery import Celery
 from cluster import inherited
 from processes import program
+from users import TOGETHER, GuardedServer, Users, for_up
 from waiting import wait_until
 
 from harvest_tasks import keys
@@ -22,6 +27,13 @@ from harvest_tasks.settings import Settings
 HARVEST = str(Path(sys.executable).with_name("harvest"))
 INPUT = "quantum:stream:execution.result"
 FILL = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
+
+
+class Place(NamedTuple):
+    """Where a server is, as its owner sees it, and who may log in there."""
+
+    address: str
+    users: Users
 
 
 def certificate(directory: Path, name: str) -> Path:
@@ -42,7 +54,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def over_tls(server: EmbeddedServer, directory: Path) -> Iterator[str]:
+def over_tls(server: EmbeddedServer, directory: Path) -> Iterator[Place]:
     """The address of a server that speaks TLS, with the authority to trust."""
     trusted, port = certificate(directory, "server"), free_port()
     files = ["--tls-cert-file", str(trusted), "--tls-key-file", str(trusted.with_suffix(".key"))]
@@ -50,8 +62,8 @@ def over_tls(server: EmbeddedServer, directory: Path) -> Iterator[str]:
     executable = server.executable if _speaks_tls(server.executable, options) else shutil.which("redis-server")
     if executable is None or not _speaks_tls(executable, options):
         pytest.skip("no server here that speaks TLS: install redis-server, or set REDIS_SERVER")
-    with EmbeddedServer(executable, options=options):
-        yield f"rediss://{LOOPBACK}:{port}/0?ssl_ca_certs={trusted}"
+    with for_up(GuardedServer(executable, options=options)) as running:
+        yield Place(f"rediss://{LOOPBACK}:{port}/0?ssl_ca_certs={trusted}", running.users)
 
 
 def _speaks_tls(executable: str, options: list[str]) -> bool:
@@ -63,31 +75,33 @@ def _speaks_tls(executable: str, options: list[str]) -> bool:
 
 
 @pytest.fixture(scope="module")
-def over_a_socket(server: EmbeddedServer) -> Iterator[str]:
-    with EmbeddedServer(server.executable, unix=True) as unix:
-        yield unix.url()
+def over_a_socket(server: EmbeddedServer) -> Iterator[Place]:
+    with for_up(GuardedServer(server.executable, unix=True)) as unix:
+        yield Place(unix.url(), unix.users)
 
 
 @pytest.fixture(params=["over_tls", "over_a_socket"])
-def address(request: pytest.FixtureRequest) -> str:
-    return str(request.getfixturevalue(request.param))
+def place(request: pytest.FixtureRequest) -> Place:
+    made: Place = request.getfixturevalue(request.param)
+    return made
 
 
-def test_a_fill_reaches_its_position(address: str) -> None:
-    environ = {**inherited(), "REDIS_URL": address, "WATCH_SLICE_SEC": "0.5"}
+def test_a_fill_reaches_its_position(place: Place) -> None:
+    login = place.users.environ_at({"REDIS_URL": place.address}, TOGETHER)
+    environ = {**inherited(), **login, "WATCH_SLICE_SEC": "0.5"}
     with program([HARVEST, "up", "--no-flower", "--workers", "1"], environ=environ) as up:
         assert up.stdout is not None
         assert up.stdout.readline().startswith(b"ready ")
-        with closing(connect(address)) as client:
+        with closing(connect(place.address)) as client:
             client.xadd(INPUT, dict(FILL))
             wait_until(lambda: client.exists(keys.position("BTCUSDT")), 20.0, "the fill reached its position")
         up.terminate()
         up.wait(60.0)
 
 
-def test_celery_asks_for_the_servers_certificate(over_tls: str) -> None:
+def test_celery_asks_for_the_servers_certificate(over_tls: Place) -> None:
     app = Celery("harvest_tasks", set_as_current=False)
-    app.conf.update(configuration(Settings.from_env({"REDIS_URL": over_tls})))
+    app.conf.update(configuration(Settings.from_env({"REDIS_URL": over_tls.address})))
     with app.connection_for_write() as broker:
         for pool in (broker.default_channel.client.connection_pool, app.backend.client.connection_pool):
             assert pool.connection_kwargs["ssl_cert_reqs"] in ("required", 2)
@@ -96,9 +110,9 @@ def test_celery_asks_for_the_servers_certificate(over_tls: str) -> None:
 
 @pytest.mark.parametrize("trusting", ["the system's authorities", "another authority"])
 def test_a_server_that_one_does_not_trust_is_one_line_and_exit_code_3(
-    over_tls: str, directory: Path, trusting: str
+    over_tls: Place, directory: Path, trusting: str
 ) -> None:
-    place = over_tls.partition("?")[0]
+    place = over_tls.address.partition("?")[0]
     other = f"{place}?ssl_ca_certs={certificate(directory, 'other')}"
     environ = {**inherited(), "REDIS_URL": place if trusting.startswith("the system") else other}
     for command in ("positions", "up"):

@@ -13,8 +13,11 @@ from signal import SIGKILL
 
 import pytest
 from faults import messages, recovery, stalls, storm, watcher_kills, worker_kills
-from faults.arena import Arena
+from faults.arena import Arena, executable
+from faults.fleet import Fleet
 from faults.report import Result
+from users import logins
+from waiting import wait_until
 
 SEED = int(os.environ.get("E2E_SEED", "20260123"))
 FEWEST_KILLS = 5
@@ -90,6 +93,16 @@ def test_fills_become_intents_again_after_a_kill(judged: Callable[[Result], None
         result = recovery.run(place, killed, FEW_FILLS_A_SECOND)
     judged(result)
     assert set(killed) <= set(result.notes["recovery"])  # type: ignore[call-overload]
+
+
+def test_no_process_of_a_fleet_is_the_owner() -> None:
+    with Fleet(executable(), {}, is_observed=True) as fleet:
+        before = logins(fleet.client)
+        for program in fleet.programs.values():
+            program.kill()
+        wait_until(lambda: set(logins(fleet.client)) == {"default"}, 10.0, "their connections are gone")
+        assert {*before} == {"default", "harvest-brain", "harvest-proposal", "harvest-beat"}
+        assert logins(fleet.client)["default"] == before["default"]
 
 
 def python(script: str, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:

@@ -16,7 +16,7 @@ import pytest
 from celery import Celery
 from cluster import Program, inherited, worker_program
 from processes import program
-from users import Users, guarded
+from users import Users, assert_nobody_is_denied, guarded
 from waiting import wait_until
 
 from harvest_tasks.configuration import configuration
@@ -64,6 +64,8 @@ def argv(port: int) -> list[str]:
 def place(server: EmbeddedServer) -> Iterator[tuple[EmbeddedServer, Users]]:
     with guarded(server.executable) as made:
         yield made
+        with connect(made[0].url()) as owner:
+            assert_nobody_is_denied(owner)
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +99,6 @@ def flower(place: tuple[EmbeddedServer, Users], worker: Program, flower_environ:
     port = free_port()
     secrets = users.password("flower"), users.password("harvest-proposal"), LOGIN.partition(":")[2]
     shown = Flower(port, f"proposals@{worker.id[:12]}", secrets)
-    with connect(running.url()) as owner:
-        owner.acl_log_reset()
     with program(argv(port), environ=flower_environ, stderr=subprocess.DEVNULL):
         wait_until(lambda: _seen(shown, "/api/workers?refresh=1", shown.worker), 60.0, "Flower sees the worker")
         _call(running)

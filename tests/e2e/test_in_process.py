@@ -1,7 +1,7 @@
 """Harvest's tasks on a worker in a thread of this process: `celery.contrib.testing`, with a real broker.
 
 pytest-celery takes the fixture names `celery_worker` and `celery_setup` for its containers, so the worker is started
-here by the function under Celery's older fixture of that name.
+here by the function under Celery's older fixture of that name. It does what two users do apart, so it is the owner.
 """
 
 from collections.abc import Iterator

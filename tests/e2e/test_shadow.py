@@ -26,6 +26,8 @@ READ_LASTS_SEC = 1.5
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "ADAUSDT")
 PROPOSALS = "quantum:stream:harvest.proposal"
 
+Environ = Callable[[str], dict[str, str]]
+
 CLIENT = """
 import json
 from harvest_tasks.celery import app
@@ -129,8 +131,8 @@ def _without_times(intent: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture
-def second_beat(program_environ: dict[str, str], directory: Path) -> Iterator[Program]:
-    with closing(beat_program("beat-2", program_environ, directory)) as beat:
+def second_beat(environ_of: Environ, directory: Path) -> Iterator[Program]:
+    with closing(beat_program("beat-2", environ_of("harvest-beat"), directory)) as beat:
         beat.start()
         yield beat
 
@@ -202,16 +204,16 @@ def ask(environ: dict[str, str], symbol: str) -> str:
     return done.stdout.strip()
 
 
-def test_a_client_asks_for_a_proposal_and_gets_it(desk: Desk, program_environ: dict[str, str]) -> None:
+def test_a_client_asks_for_a_proposal_and_gets_it(desk: Desk, environ_of: Environ) -> None:
     feeds.market_state(desk.client)
     feeds.position_hash(desk.client)
-    proposal = json.loads(ask(program_environ, "BTCUSDT"))
+    proposal = json.loads(ask(environ_of("harvest-proposal"), "BTCUSDT"))
     assert (proposal["symbol"], proposal["position_source"]) == ("BTCUSDT", "redis_hash")
     assert proposal["harvest_action"] == "PARTIAL_25"
 
 
-def test_a_client_that_asks_for_no_symbol_gets_one_clear_error(desk: Desk, program_environ: dict[str, str]) -> None:
-    told = ask(program_environ, "btc usdt")
+def test_a_client_that_asks_for_no_symbol_gets_one_clear_error(desk: Desk, environ_of: Environ) -> None:
+    told = ask(environ_of("harvest-proposal"), "btc usdt")
     assert told == "InvalidSymbol: 'btc usdt' is not a symbol: expected A-Z and 0-9 only, such as BTCUSDT"
 
 

@@ -1,4 +1,8 @@
-"""`harvest up` as its user runs it: real server, real workers, real signals."""
+"""`harvest up` as its user runs it: real server, real workers, real signals.
+
+Its embedded server has no users: it is gone with the command, and listens on this machine alone. On a given server, all
+that it starts is one user, with the rights of those who run apart elsewhere.
+"""
 
 import base64
 import json
@@ -18,12 +22,14 @@ from pathlib import Path
 
 import feeds
 import pytest
+from cluster import inherited
 from processes import children_of, in_session, marked, program
+from users import TOGETHER, GuardedServer, for_up
 from waiting import wait_until
 
 from harvest_tasks import heartbeat, keys
 from harvest_tasks.connection import Client, connect
-from harvest_tasks.processes.embedded import free_port
+from harvest_tasks.processes.embedded import EmbeddedServer, free_port
 
 HARVEST = str(Path(sys.executable).with_name("harvest"))
 INPUT = "quantum:stream:execution.result"
@@ -118,14 +124,15 @@ def test_a_killed_worker_comes_back_and_consumes(start: Start) -> None:
         assert up.end() == 0
 
 
-def test_the_doctor_finds_nothing_wrong_with_it(start: Start, environ: dict[str, str]) -> None:
-    with start("--no-flower", SYNTHETIC_FALLBACK="false", SYMBOLS="BTCUSDT") as up:
-        with closing(connect(up.redis_url)) as client:
+def test_the_doctor_finds_nothing_wrong_with_it(start: Start, given: GuardedServer) -> None:
+    deployment = {"SYNTHETIC_FALLBACK": "false", "SYMBOLS": "BTCUSDT"}
+    with start("--no-flower", **deployment, **given.environ(TOGETHER)) as up:
+        with closing(connect(given.url())) as client:
             feeds.market_state(client, ts_timestamp=str(client.time()[0]))
             wait_until(lambda: client.hget(keys.HEARTBEAT, heartbeat.BEAT_MS), 20.0, "beat's heart beats")
         done = subprocess.run(  # noqa: S603 - our own program
             [HARVEST, "doctor"],
-            env={**environ, "REDIS_URL": up.redis_url, "SYMBOLS": "BTCUSDT"},
+            env={**inherited(), **deployment, **given.environ("operator")},
             capture_output=True,
             text=True,
             check=False,
@@ -134,10 +141,10 @@ def test_the_doctor_finds_nothing_wrong_with_it(start: Start, environ: dict[str,
         assert up.end() == 0
 
 
-def test_the_proof_passes_in_it(start: Start, environ: dict[str, str], tmp_path: Path) -> None:
+def test_the_proof_passes_in_it(start: Start, given: GuardedServer, tmp_path: Path) -> None:
     deployment = {"SYNTHETIC_FALLBACK": "false", "SYMBOLS": "BTCUSDT,ETHUSDT", "PUBLISH_INTERVAL_SEC": "1"}
-    with start("--no-flower", **deployment) as up:
-        with closing(connect(up.redis_url)) as client:
+    with start("--no-flower", **deployment, **given.environ(TOGETHER)) as up:
+        with closing(connect(given.url())) as client:
             for symbol in ("BTCUSDT", "ETHUSDT"):
                 feeds.market_state(client, symbol, ts_timestamp=str(client.time()[0]))
             client.xadd(INPUT, {**FILL, "symbol": "BTCUSDT"})
@@ -146,7 +153,8 @@ def test_the_proof_passes_in_it(start: Start, environ: dict[str, str], tmp_path:
             wait_until(lambda: client.hget(keys.HEARTBEAT, heartbeat.BEAT_MS), 20.0, "beat's heart beats")
         done = subprocess.run(  # noqa: S603 - our own program
             [HARVEST, "proof", "--seconds", "4", "--active", "--json", "--report", str(tmp_path / "proof.md")],
-            env={**environ, **deployment, "REDIS_URL": up.redis_url},
+            # A rehearsal, and what others may do, take the owner.
+            env={**inherited(), **deployment, "REDIS_URL": given.url()},
             capture_output=True,
             text=True,
             check=False,
@@ -154,7 +162,7 @@ def test_the_proof_passes_in_it(start: Start, environ: dict[str, str], tmp_path:
         assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
         exhibits = {exhibit["subject"]: exhibit for exhibit in json.loads(done.stdout)}
         not_run = {subject for subject, exhibit in exhibits.items() if exhibit["verdict"] != "ok"}
-        assert not_run <= {"calc-only rights", "units"}
+        assert not_run <= {"units"}
         assert exhibits["pace of proposals"]["seen"].startswith("in 4 s ")
         assert exhibits["rehearsal: kill switch"]["verdict"] == "ok"
         assert "# Proof of Harvest" in (tmp_path / "proof.md").read_text()
@@ -168,11 +176,20 @@ def test_killed_by_sigkill_it_leaves_no_process(start: Start) -> None:
         up.until_gone()
 
 
-def test_with_a_given_server_it_starts_none(start: Start, url: str, redis: Client) -> None:
-    with start("--no-flower", "--workers", "1", REDIS_URL=url) as up:
-        assert up.redis_url == url
+@pytest.fixture
+def given(server: EmbeddedServer) -> Iterator[GuardedServer]:
+    with for_up(GuardedServer(server.executable)) as running:
+        yield running
+
+
+def test_with_a_given_server_it_starts_none(start: Start, given: GuardedServer) -> None:
+    with (
+        start("--no-flower", "--workers", "1", **given.environ(TOGETHER)) as up,
+        closing(connect(given.url())) as owner,
+    ):
+        assert up.redis_url == given.url().replace("//", "//***@")
         assert not [child for child in children_of(up.process.pid) if "valkey" in child.command]
-        assert_it_consumes(redis)
+        assert_it_consumes(owner)
         assert up.end(signal.SIGINT) == 0
         up.until_gone()
 
@@ -189,9 +206,9 @@ def test_flower_listens_on_loopback_and_asks_for_the_password_it_was_given(start
         up.until_gone()
 
 
-def test_without_a_password_it_lets_those_on_this_machine_look(start: Start) -> None:
+def test_without_a_password_it_lets_those_on_this_machine_look(start: Start, given: GuardedServer) -> None:
     port = free_port()
-    with start(FLOWER_PORT=str(port)) as up:
+    with start(FLOWER_PORT=str(port), **given.environ(TOGETHER)) as up:
         assert _status(f"http://127.0.0.1:{port}/workers") == 200
         assert up.end() == 0
 

@@ -1,6 +1,6 @@
-"""Everything running as the users of systemd/users.acl: all of it works, and nobody tries what he may not do.
+"""What each user of systemd/users.acl is there for: all of it works, and nobody tries what he may not do.
 
-`AS_USERS=1` runs the other modules of this folder that use the deployment of conftest.py that way, too.
+All other tests of this folder have their programs log in as these users, too.
 """
 
 import subprocess
@@ -15,21 +15,15 @@ from cluster import Program
 from desk import Desk
 from e2e.tape import BUY, price, settled
 from processes import program
-from users import Users
+from users import GuardedServer, logins
 from waiting import wait_until
 
 from harvest_tasks import keys
-from harvest_tasks.processes.embedded import EmbeddedServer
 
 HARVEST = str(Path(sys.executable).with_name("harvest"))
 LOOKS = ("positions", "intents", "history", "explain BTCUSDT", "deadletter list", "config")
 
 Environ = Callable[[str], dict[str, str]]
-
-
-@pytest.fixture(scope="module")
-def users(tmp_path_factory: pytest.TempPathFactory) -> Users:
-    return Users.within(tmp_path_factory.mktemp("users"))
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +45,9 @@ def harvest(environ: dict[str, str], *arguments: str) -> str:
 
 
 def test_a_producers_fill_becomes_an_intent_that_an_executor_fills(
-    desk: Desk, users: Users, own_server: EmbeddedServer, environ_of: Environ
+    desk: Desk, own_server: GuardedServer, environ_of: Environ
 ) -> None:
-    producer = users.client(own_server, "producer")
+    producer = own_server.users.client(own_server, "producer")
     with program([HARVEST, "paper"], environ=environ_of("executor")):
         for entry in (BUY, price("105.2")):
             producer.xadd(desk.source, dict(entry))
@@ -86,6 +80,15 @@ def test_an_operator_kills_releases_and_tries_again(desk: Desk, environ_of: Envi
     wait_until(desk.live_intents, 10.0, "what was due")
 
 
+def test_no_program_is_the_owner(desk: Desk, programs: dict[str, Program]) -> None:
+    before = logins(desk.client)
+    for each in programs.values():
+        each.kill()
+    wait_until(lambda: set(logins(desk.client)) == {"default"}, 10.0, "their connections are gone")
+    assert {*before} == {"default", "harvest-brain", "harvest-proposal", "harvest-beat"}
+    assert logins(desk.client)["default"] == before["default"]
+
+
 def test_who_may_not_turn_the_kill_switch_is_told_in_one_line(desk: Desk, environ_of: Environ) -> None:
     done = subprocess.run(  # noqa: S603 - our own program
         [HARVEST, "kill", "off"], env=environ_of("monitor"), capture_output=True, text=True, timeout=60.0, check=False
@@ -112,13 +115,13 @@ def test_flower_sees_the_workers(desk: Desk, environ_of: Environ, celery_setup: 
     assert "2 nodes online" in done.stdout, done.stdout + done.stderr
 
 
-def test_a_monitor_reads_what_there_is(desk: Desk, users: Users, own_server: EmbeddedServer) -> None:
+def test_a_monitor_reads_what_there_is(desk: Desk, own_server: GuardedServer) -> None:
     desk.feed(BUY, price("101"))
     settled(desk)
     for db in (0, 1):
-        monitor = users.client(own_server, "monitor", db)
+        monitor = own_server.users.client(own_server, "monitor", db)
         assert list(monitor.scan_iter())
         assert monitor.info("memory")
-    state = users.client(own_server, "monitor")
+    state = own_server.users.client(own_server, "monitor")
     assert state.xinfo_groups(desk.source)[0]["name"] == keys.GROUP
     assert state.hgetall(keys.COUNTS)

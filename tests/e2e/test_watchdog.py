@@ -5,14 +5,17 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
 from cluster import inherited
 from processes import children_of, program
+from users import GuardedServer, assert_nobody_is_denied, worker_user
 from waiting import wait_until
 
+from harvest_tasks.connection import connect
+from harvest_tasks.processes.crew import WORKERS
 from harvest_tasks.processes.embedded import EmbeddedServer
 from harvest_tasks.watchdog import AT_WORK
 
@@ -45,17 +48,20 @@ class Listener:
 
 
 @pytest.fixture
-def own_server(server: EmbeddedServer) -> Iterator[EmbeddedServer]:
+def own_server(server: EmbeddedServer) -> Iterator[GuardedServer]:
     """One that a test may stop."""
-    with EmbeddedServer(server.executable) as running:
+    with GuardedServer(server.executable) as running:
         yield running
+        with closing(connect(running.url())) as owner:
+            assert_nobody_is_denied(owner)
 
 
 @contextmanager
-def running(role: str, server: EmbeddedServer, directory: Path) -> Iterator[Listener]:
+def running(role: str, server: GuardedServer, directory: Path) -> Iterator[Listener]:
     """A process of a deployment, and what it tells whoever started it."""
     listener = Listener(directory / f"{role}.notify")
-    told = {"REDIS_URL": server.url(), "WATCH_SLICE_SEC": "1", "NOTIFY_SOCKET": str(listener.address)}
+    user = worker_user(WORKERS[role]) if role in WORKERS else "harvest-beat"
+    told = {**server.environ(user), "WATCH_SLICE_SEC": "1", "NOTIFY_SOCKET": str(listener.address)}
     with (directory / f"{role}.log").open("wb") as log:
         argv = [sys.executable, "-m", "harvest_tasks", "run", role]
         with program(argv, stdout=log, stderr=log, environ={**inherited(), **told}) as process:
@@ -71,7 +77,7 @@ def running(role: str, server: EmbeddedServer, directory: Path) -> Iterator[List
 
 
 def test_workers_and_beat_say_that_they_are_at_work_only_while_their_server_answers(
-    own_server: EmbeddedServer, tmp_path: Path
+    own_server: GuardedServer, tmp_path: Path
 ) -> None:
     with ExitStack() as stack:
         listeners = [stack.enter_context(running(role, own_server, tmp_path)) for role in ("fills", "adhoc", "beat")]

@@ -10,6 +10,8 @@ from time import monotonic
 from types import TracebackType
 from typing import Final, Self
 
+from users import GuardedServer
+
 from faults.report import Failure
 from harvest_tasks.connection import Client, connect
 from harvest_tasks.processes.embedded import EmbeddedServer
@@ -50,10 +52,10 @@ class Arena:
         """Seconds until the class should be done (>= 0)."""
         return max(0.0, self.deadline - monotonic())
 
-    def server(self, *, unix: bool = True, durable: bool = True, options: Sequence[str] = ()) -> EmbeddedServer:
+    def server(self, *, unix: bool = True, durable: bool = True, options: Sequence[str] = ()) -> GuardedServer:
         """A running server, closed with the arena: append-only file synced each second, or (`durable=False`) none."""
         given = (*(() if durable else IN_MEMORY), *options)
-        return self._stack.enter_context(EmbeddedServer(executable(), unix=unix, options=given))
+        return self._stack.enter_context(GuardedServer(executable(), unix=unix, options=given))
 
     def client(self, server: EmbeddedServer, db: int = 0) -> Client:
         """A client that is closed with the arena."""

@@ -67,6 +67,8 @@ PROPOSING: Final = {
     "ENABLE_STREAM": "true",
     # Only what changes is to be published again.
     "MAX_PUBLISH_AGE_SEC": "3600",
+    # The exchange's record has a position that no fill made.
+    "RECONCILE_INTERVAL_SEC": "86400",
 }
 
 Facts = dict[str, object]

@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from time import monotonic, sleep, time_ns
 from typing import Final
 
+from users import GuardedServer
+
 from faults import invariants
 from faults.arena import IN_MEMORY, Arena, executable
+from faults.hands import not_allowed
 from faults.invariants import Fields, Violation
 from faults.report import Result
 from faults.settable_clock import NoCompiler, SettableClock
@@ -21,7 +24,7 @@ from faults.turns import Elsewhere, StandsStill, turn
 from harvest_tasks import keys
 from harvest_tasks.clock import server_ms
 from harvest_tasks.connection import connect
-from harvest_tasks.processes.embedded import EmbeddedServer, wheel_executable
+from harvest_tasks.processes.embedded import wheel_executable
 from harvest_tasks.settings import Settings
 from harvest_tasks.sweep import unblock, waiting_books
 from harvest_tasks.tracking.commitment import Committed, Conflict, Revise
@@ -97,13 +100,14 @@ class _Place:
     def __init__(self, arena: Arena) -> None:
         self.clocks = {whose: SettableClock(arena.directory, whose.split()[-1]) for whose in (SERVER, WORKER)}
         program = self.clocks[SERVER].executable(executable() or wheel_executable())
-        self._server = EmbeddedServer(program, unix=True, options=(*IN_MEMORY, *QUICK_CLOCK))
+        self._server = GuardedServer(program, unix=True, options=(*IN_MEMORY, *QUICK_CLOCK))
         self.settings = Settings.from_env(ENVIRON)
 
     def __enter__(self) -> "_Place":
         self._server.start()
         self.client = connect(self._server.url())
-        self.elsewhere = Elsewhere(self._server.url(), ENVIRON, self.clocks[WORKER].environ)
+        login = self._server.users.environ_at({"REDIS_URL": self._server.url()}, "harvest-brain")
+        self.elsewhere = Elsewhere({**self.clocks[WORKER].environ, **ENVIRON, **login})
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -313,6 +317,7 @@ class _Play:
         seen = invariants.read(self._client, self._settings)
         yield from invariants.always(seen)
         yield from invariants.at_rest(seen)
+        yield from not_allowed(self._client)
         again = sorted(out.record["action"] + out.record["position_id"] for out in self.out)
         if len(set(again)) < len(again):
             yield Violation("I2", "doubled", f"out went {again}")

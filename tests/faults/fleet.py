@@ -1,7 +1,8 @@
 """A server, workers and beat that are really killed: Harvest as it is deployed, with failpoints in its workers.
 
 Each fleet has a server, a directory and processes of its own, so that several run beside each other. What is killed is
-started again by `keep`, as `harvest up` and systemd do; until then it stays dead.
+started again by `keep`, as `harvest up` and systemd do; until then it stays dead. Each process logs in as its user of
+systemd/users.acl; `client` and `broker` are the server's owner, `producer` only feeds.
 """
 
 import os
@@ -15,13 +16,13 @@ from typing import Final, NamedTuple
 
 from celery import Celery
 from cluster import Program, inherited
+from users import GuardedServer, Refusal, denied, worker_user
 from waiting import wait_until
 
 from harvest_tasks import keys
 from harvest_tasks.configuration import ROUTES, configuration
-from harvest_tasks.connection import connect
+from harvest_tasks.connection import Client, connect
 from harvest_tasks.environ.variables import RESERVED
-from harvest_tasks.processes.embedded import EmbeddedServer
 from harvest_tasks.settings import Settings
 
 QUEUES: Final = "fills,watch,control"
@@ -69,21 +70,27 @@ class Fleet:
     def __init__(
         self, executable: str | None, environ: Mapping[str, str], slots: int = 4, *, is_observed: bool = False
     ) -> None:
-        self.server = EmbeddedServer(executable, options=WRITTEN_AT_ONCE)
+        self.server = GuardedServer(executable, options=WRITTEN_AT_ONCE)
         self.failpoints = self.server.directory / "failpoints"
         self.failpoints.mkdir()
         self.environ = {"REDIS_URL": self.server.url(), **SETTINGS, **environ}
         self.settings = Settings.from_env(self.environ)
         self.client = connect(self.server.url())
         self.broker = connect(self.server.url(db=1))
+        self.producer = self.server.users.client(self.server, "producer")
         self._app_of_workers = OBSERVED_APP if is_observed else WATCHED_APP
         self.workers = {name: self._worker(name, QUEUES, slots) for name in WORKERS}
         if is_observed:
             self.workers[OTHER] = self._worker(OTHER, OTHER_QUEUES, 1)
-        self.beats = {"beat": self._program("beat", "beat")}
+        self.beats = {"beat": self._beat("beat")}
         self.restarts = 0
+        self._denied: list[Refusal] = []
         self._app = Celery("harvest_tasks", set_as_current=False)
-        self._app.conf.update(configuration(self.settings))
+        self._app.conf.update(configuration(Settings.from_env(self._environ("harvest-beat"))))
+
+    @property
+    def _clients(self) -> tuple[Client, ...]:
+        return self.client, self.broker, self.producer
 
     @property
     def programs(self) -> dict[str, Program]:
@@ -94,7 +101,7 @@ class Fleet:
         return self.beats["beat"]
 
     def start_another_beat(self) -> None:
-        self.beats["beat-2"] = self._program("beat-2", "beat")
+        self.beats["beat-2"] = self._beat("beat-2")
         self.beats["beat-2"].launch()
 
     def start(self) -> None:
@@ -120,8 +127,8 @@ class Fleet:
         for program in self.programs.values():
             program.close()
         self._app.close()
-        self.client.close()
-        self.broker.close()
+        for client in self._clients:
+            client.close()
         self.server.close()
 
     def __enter__(self) -> "Fleet":
@@ -188,14 +195,19 @@ class Fleet:
         """Send a bell as beat does."""
         self._app.send_task(task, queue=ROUTES[task], ignore_result=True)
 
+    def denied(self) -> list[Refusal]:
+        """Who was refused what since the beginning, as far as the server was asked before it was killed."""
+        return [*self._denied, *denied(self.client)]
+
     def restart_server(self, *, gently: bool = False) -> None:
         """SIGKILL, or `gently` SIGTERM, and the same again on what its log says."""
+        self._denied = self.denied()
         if gently:
             self.server.stop()
         else:
             self.server.kill()
         self.server.start()
-        for client in (self.client, self.broker):
+        for client in self._clients:
             client.connection_pool.disconnect()
 
     def rewrite_log(self) -> None:
@@ -208,13 +220,20 @@ class Fleet:
         # For an app of the tests, which lie beside each other and not in a package.
         path = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
         own = {RESERVED: str(self.failpoints), "PYTHONPATH": path}
-        return self._program(name, "worker", *options, "--without-gossip", "--without-mingle", **own)
+        more = ("--without-gossip", "--without-mingle")
+        return self._program(name, worker_user(queues), "worker", *options, *more, **own)
 
-    def _program(self, name: str, role: str, *options: str, **environ: str) -> Program:
+    def _beat(self, name: str) -> Program:
+        return self._program(name, "harvest-beat", "beat")
+
+    def _environ(self, user: str) -> dict[str, str]:
+        return {**self.environ, **self.server.environ(user)}
+
+    def _program(self, name: str, user: str, role: str, *options: str, **environ: str) -> Program:
         app = self._app_of_workers if RESERVED in environ else "harvest_tasks"
         argv = [sys.executable, "-m", "celery", f"--app={app}", role, *options]
         log = self.server.directory / f"{name}.log"
-        return Program(name, argv, {**inherited(), **self.environ, **environ}, log, ready=_is_ready)
+        return Program(name, argv, {**inherited(), **self._environ(user), **environ}, log, ready=_is_ready)
 
 
 def signalled(pids: Iterable[int], number: signal.Signals) -> int:

@@ -1,4 +1,7 @@
-"""The path without Celery, at full speed: a watcher and two workers in threads that begin again whatever failed."""
+"""The path without Celery, at full speed: a watcher and two workers in threads that begin again whatever failed.
+
+They log in as the user of the workers that do the same.
+"""
 
 import logging
 import threading
@@ -8,9 +11,11 @@ from time import monotonic, sleep
 from typing import Final
 
 from redis.exceptions import RedisError
+from users import GuardedServer, denied
 
+from faults.invariants import Violation
 from harvest_tasks.brain import Brain
-from harvest_tasks.connection import Client, connect
+from harvest_tasks.connection import Client
 from harvest_tasks.settings import Settings
 from harvest_tasks.sweep import held_books, waiting_books
 from harvest_tasks.watcher import watch
@@ -23,16 +28,21 @@ AFTER_FAILURE_SEC: Final = 0.005
 _log = logging.getLogger("harvest_tasks")
 
 
+def not_allowed(owner: Client) -> list[Violation]:
+    """What anybody was refused since the server started, in cases in which everything is allowed that is needed."""
+    return [Violation("I13", "other", f"not allowed: {refusal}") for refusal in denied(owner)]
+
+
 class Hands:
     """At work from the start to the end of a `with`. `failed` counts what ended a task as Redis's errors may, by type;
     `unexpected` is what no task may end with.
     """
 
-    def __init__(self, url: str, settings: Settings) -> None:
+    def __init__(self, server: GuardedServer, settings: Settings) -> None:
         self.failed: Counter[str] = Counter()
         self.unexpected: list[str] = []
         self._settings = settings
-        self._clients = [connect(url) for _ in range(WORKERS + 1)]
+        self._clients = [server.users.client(server, "harvest-brain") for _ in range(WORKERS + 1)]
         self._bells: set[str] = set()
         self._ringing = threading.Condition()
         self._over = threading.Event()

@@ -98,8 +98,10 @@ class Lane:
         self.slowest_sec = max(self.slowest_sec, monotonic() - began)
 
     def judge(self) -> None:
-        """Raises `Wrong` with all that is not as it must be."""
+        """Raises `Wrong` with all that is not as it must be, AssertionError if somebody tried what he may not."""
         self.settle()
+        refusals = self.fleet.denied()
+        assert not refusals, f"not allowed: {refusals}"
         violations = self.account.judge(self.traffic.fed)
         if violations:
             raise Wrong(violations)
@@ -164,7 +166,8 @@ def _run(
     is_observed: bool,
 ) -> Lane:
     with Fleet(executable(), environ, is_observed=is_observed) as fleet:
-        traffic = Traffic(fleet.client, fleet.settings, arena.chance(f"traffic {number}"), spread=spread)
+        chance = arena.chance(f"traffic {number}")
+        traffic = Traffic(fleet.client, fleet.settings, chance, spread=spread, feeder=fleet.producer)
         lane = Lane(fleet, arena.chance(number), traffic)
         try:
             trial(lane)

@@ -17,12 +17,13 @@ from time import sleep
 from typing import Final
 
 from redis.exceptions import OutOfMemoryError, RedisError
+from users import GuardedServer
 from waiting import wait_until
 
 from faults.account import Account, Wrong
 from faults.arena import Arena, executable
 from faults.fleet import SETTINGS, WRITTEN_AT_ONCE
-from faults.hands import Hands
+from faults.hands import Hands, not_allowed
 from faults.invariants import Violation
 from faults.lane import LIVE
 from faults.producer import Producer
@@ -150,7 +151,7 @@ def refusals(client: Client, error: str) -> int:
 class Disk:
     """A server whose log gets no more room once it is `fill`ed, until it is `free`d. `ends`: the server ends of it."""
 
-    server: EmbeddedServer
+    server: GuardedServer
     fill: Callable[[int], None]
     free: Callable[[], None]
     ends: bool
@@ -164,7 +165,7 @@ def _fill_disk(arena: Arena, result: Result, case: Case) -> None:
         client = arena.client(disk.server)
         producer = Producer(client, settings, rng, spread=WIDE_SPREAD)
         account = Account(client, settings)
-        hands = stack.enter_context(Hands(disk.server.url(), settings))
+        hands = stack.enter_context(Hands(disk.server, settings))
         wrong = _through(disk, client, producer, account, rng)
         # What the log says is the same.
         disk.server.kill()
@@ -229,26 +230,26 @@ def judged(account: Account, producer: Producer) -> list[Violation]:
         return [Violation("I4", kind, str(wrong)) for kind in wrong.kinds]
     except AssertionError as late:
         return [Violation("I9", "lost", str(late))]
-    return [*producer.unlike(), *account.judge(producer.fed)]
+    return [*producer.unlike(), *account.judge(producer.fed), *not_allowed(client)]
 
 
 @contextmanager
 def _killed_at_limit(arena: Arena) -> Iterator[Disk]:
     """The system ends the server at its next write."""
-    with EmbeddedServer(executable(), unix=True, options=WRITTEN_AT_ONCE) as server:
+    with GuardedServer(executable(), unix=True, options=WRITTEN_AT_ONCE) as server:
         yield Disk(server, lambda _: _limit_files(server, 1), lambda: None, ends=True)
 
 
 @contextmanager
 def _gives_up_at_limit(arena: Arena) -> Iterator[Disk]:
     """The server promised that each answer is on disk, and ends rather than break that."""
-    with EmbeddedServer(_ignoring(arena), unix=True, options=("--appendfsync", "always")) as server:
+    with GuardedServer(_ignoring(arena), unix=True, options=("--appendfsync", "always")) as server:
         yield Disk(server, lambda room: _limit_files(server, _size(server) + room), lambda: None, ends=True)
 
 
 @contextmanager
 def _refuses_at_limit(arena: Arena) -> Iterator[Disk]:
-    with EmbeddedServer(_ignoring(arena), unix=True, options=WRITTEN_AT_ONCE) as server:
+    with GuardedServer(_ignoring(arena), unix=True, options=WRITTEN_AT_ONCE) as server:
         yield Disk(
             server,
             lambda room: _limit_files(server, _size(server) + room),
@@ -262,7 +263,7 @@ def _refuses_on_full_disk(arena: Arena) -> Iterator[Disk]:
     place = arena.directory / "small"
     with (
         _mounted(place),
-        EmbeddedServer(executable(), unix=True, options=(*WRITTEN_AT_ONCE, "--dir", str(place))) as server,
+        GuardedServer(executable(), unix=True, options=(*WRITTEN_AT_ONCE, "--dir", str(place))) as server,
     ):
         ballast = place / "ballast"
         yield Disk(server, lambda room: _fill(ballast, room), ballast.unlink, ends=False)

@@ -257,7 +257,7 @@ def _loading(arena: Arena, result: Result, number: int) -> None:
     settings, client = Settings.from_env(SETTINGS), arena.client(server)
     producer = Producer(client, settings, arena.chance(f"entries {number}"), spread=WIDE_SPREAD)
     account = Account(client, settings)
-    with Hands(server.url(), settings) as hands:
+    with Hands(server, settings) as hands:
         producer.feed(LOADED_ENTRIES)
         wait_until(lambda: account.check().is_quiet, QUIET_WITHIN_SEC, "all is applied")
         server.kill()

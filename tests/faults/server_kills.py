@@ -21,7 +21,7 @@ from waiting import wait_until
 from faults.account import Account, Wrong
 from faults.arena import Arena
 from faults.fleet import SETTINGS
-from faults.hands import Hands
+from faults.hands import Hands, not_allowed
 from faults.invariants import Violation
 from faults.lane import LIVE, SHADOW
 from faults.producer import Producer
@@ -74,7 +74,7 @@ def _trial(arena: Arena, trial: Trial) -> Result:
     settings = Settings.from_env({**SETTINGS, **(LIVE if trial.number // 2 % 2 else SHADOW)})
     client = arena.client(server)
     producer = Producer(client, settings, arena.chance(f"entries {trial.number}"), spread=WIDE_SPREAD)
-    with Hands(server.url(), settings) as hands:
+    with Hands(server, settings) as hands:
         account, rng = Account(client, settings), arena.chance(trial.number)
         desk = _Desk(server, client, producer, hands, account, rng, settings.is_live)
         for _ in range(trial.kills):
@@ -158,7 +158,7 @@ class _Desk:
         except AssertionError as late:
             return [Violation("I9", "lost", f"{late}; {self.hands.unexpected}")]
         found_wrong = [Violation("I13", "other", what) for what in self.hands.unexpected]
-        return found_wrong + self.account.judge(self.producer.fed)
+        return found_wrong + self.account.judge(self.producer.fed) + not_allowed(self._client)
 
     def _let_time_pass(self) -> None:
         what = self._rng.choice(TIMES_OUT)

@@ -22,16 +22,24 @@ BOOKS: Final = tuple(f"C{i}USDT" for i in range(8))
 class Traffic:
     """Feeds one input stream from one seeded chance. Prices are 100 +- `spread` cents; R is 1 at a move of 2.
 
-    `fed` counts entries, `fills` those of them that are fills.
+    `fed` counts entries, `fills` those of them that are fills. A `feeder` sends, if it may no more than that.
     """
 
     def __init__(
-        self, client: Client, settings: Settings, rng: random.Random, books: Sequence[str] = BOOKS, *, spread: int
+        self,
+        client: Client,
+        settings: Settings,
+        rng: random.Random,
+        books: Sequence[str] = BOOKS,
+        *,
+        spread: int,
+        feeder: "Client | None" = None,
     ) -> None:
         self.books = books
         self.fed = 0
         self.fills = 0
         self._client = client
+        self._feeder = feeder or client
         self._settings = settings
         self._rng = rng
         self._spread = spread
@@ -45,7 +53,7 @@ class Traffic:
 
     def send(self, *entries: Fields) -> list[str]:
         """These entries, in one round trip; their ids."""
-        with self._client.pipeline(transaction=False) as pipe:
+        with self._feeder.pipeline(transaction=False) as pipe:
             for entry in entries:
                 pipe.xadd(self._settings.stream_execution_result, dict(entry))
             ids: list[str] = pipe.execute()

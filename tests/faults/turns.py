@@ -52,14 +52,13 @@ def _is_unread(client: Client, source: str) -> bool:
 class Elsewhere:
     """Turns of a process with its own idea of the time."""
 
-    def __init__(self, url: str, settings_environ: Mapping[str, str], clock_environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str]) -> None:
         paths = os.pathsep.join(path for path in sys.path if path)
-        environ = {**os.environ, **clock_environ, **settings_environ, "REDIS_URL": url, "PYTHONPATH": paths}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "faults.turns"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=environ,
+            env={**os.environ, **environ, "PYTHONPATH": paths},
             text=True,
         )
 
