@@ -35,9 +35,14 @@ class Harvest:
 
 def due_rungs(position: Position, quote: Quote, rules: Rules) -> list[Rung]:
     """The armed rungs at or under the position's R, in ascending order."""
-    holding, spent = position.holding, position.progress.spent
+    holding, due = position.holding, []
     profit = per_unit(holding, quote.mark, rules)
-    return [r for r in rules.ladder.rungs if profit >= r.r * holding.risk_per_unit and r.name not in spent]
+    for rung in rules.ladder.rungs:
+        if profit < rung.r * holding.risk_per_unit:
+            break
+        if rung.name not in position.progress.spent:
+            due.append(rung)
+    return due
 
 
 def due_harvest(position: Position, quote: Quote, rules: Rules) -> tuple[str, Harvest | Refusal] | None:

@@ -8,7 +8,6 @@ What always holds of a stop:
    that may change it once more.
 """
 
-from dataclasses import replace
 from decimal import Decimal
 
 from kernel.entry import Side
@@ -16,7 +15,7 @@ from kernel.intent import Intent, IntentKind, intent_id, reason_text, resize_act
 from kernel.position import Position
 from kernel.profit import r_multiple, reaches
 from kernel.progress import Progress
-from kernel.quantities import on_grid, plain
+from kernel.quantities import ZERO, on_grid, plain
 from kernel.quote import Quote
 from kernel.rules import Rules
 
@@ -25,7 +24,7 @@ MIN_RESIZE = Decimal("0.1")
 
 
 def due_stop(position: Position, quote: Quote, rules: Rules) -> Intent | None:
-    """The stop move that is due now."""
+    """The stop move that is due now, of a position that is or was at break-even."""
     if not position.progress.break_even:
         return _break_even(position, quote, rules)
     return _trailing(position, quote, rules) or _resized(position, quote, rules)
@@ -33,7 +32,7 @@ def due_stop(position: Position, quote: Quote, rules: Rules) -> Intent | None:
 
 def with_stop(progress: Progress, stop_price: Decimal, qty: Decimal) -> Progress:
     """After a published stop move: every move implies that break-even is behind."""
-    return replace(progress, stop=stop_price, stop_qty=qty, break_even=True)
+    return progress._replace(stop=stop_price, stop_qty=qty, break_even=True)
 
 
 def at_break_even(position: Position, quote: Quote, rules: Rules) -> bool:
@@ -56,12 +55,10 @@ def trailing_distance(position: Position, rules: Rules) -> Decimal | None:
 def is_tighter(position: Position, stop_price: Decimal) -> bool:
     """Whether `stop_price` protects more than the stop in place."""
     stop = position.progress.stop
-    return stop is None or (stop_price - stop) * position.holding.sign > 0
+    return stop is None or (stop_price > stop if position.holding.qty > ZERO else stop_price < stop)
 
 
 def _break_even(position: Position, quote: Quote, rules: Rules) -> Intent | None:
-    if not at_break_even(position, quote, rules):
-        return None
     stop_price = break_even_price(position, rules)
     if not is_tighter(position, stop_price) or not _protects(position, quote, stop_price):
         return None
@@ -75,9 +72,8 @@ def _trailing(position: Position, quote: Quote, rules: Rules) -> Intent | None:
     if distance is None or stop is None:
         return None
     sign = position.holding.sign
-    best = quote.peak if sign > 0 else quote.trough
-    wanted = best - distance * sign
-    if wanted <= 0:
+    best, wanted = (quote.peak, quote.peak - distance) if sign > 0 else (quote.trough, quote.trough + distance)
+    if wanted <= ZERO:
         return None
     stop_price = rules.instrument.stop_price(wanted, sign)
     if abs(stop_price - stop) < stop * rules.min_stop_move_pct or not is_tighter(position, stop_price):
@@ -106,7 +102,7 @@ def _resized(position: Position, quote: Quote, rules: Rules) -> Intent | None:
 
 
 def _protects(position: Position, quote: Quote, stop_price: Decimal) -> bool:
-    return (quote.mark - stop_price) * position.holding.sign > 0
+    return quote.mark > stop_price if position.holding.qty > ZERO else quote.mark < stop_price
 
 
 def _move(position: Position, quote: Quote, kind: IntentKind, action: str, stop_price: Decimal, reason: str) -> Intent:

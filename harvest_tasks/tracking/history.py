@@ -85,10 +85,12 @@ def rows(before: Position, after: Position, entry: Entry) -> Iterator[Row]:
         return
     ended = after.epoch != before.epoch or not after.is_open
     still_open = () if ended else after.progress.reservations
-    kept = {reservation.intent_id for reservation in still_open}
-    for reservation in before.progress.reservations:
-        if reservation.intent_id not in kept:
-            yield from _executed(before, entry, reservation)
+    # What an entry does not concern is passed on, the very same.
+    if still_open is not before.progress.reservations:
+        kept = {reservation.intent_id for reservation in still_open}
+        for reservation in before.progress.reservations:
+            if reservation.intent_id not in kept:
+                yield from _executed(before, entry, reservation)
     if ended:
         yield _closed(before, _final(before, after, entry), entry.time_ms)
 
