@@ -76,7 +76,7 @@ Row = Harvest | Lifecycle
 def written(row: Row) -> str:
     """`row` as JSON text; decimals are plain text in it."""
     values = {name: getattr(row, name) for name in row.__slots__}
-    return json.dumps(values, separators=(",", ":"), default=_plain)
+    return _ENCODE(values)
 
 
 def rows(before: Position, after: Position, entry: Entry) -> Iterator[Row]:
@@ -179,3 +179,6 @@ def _plain(value: Any) -> str:
     if isinstance(value, Decimal):
         return plain(value)
     raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+_ENCODE: Final = json.JSONEncoder(separators=(",", ":"), default=_plain).encode
