@@ -157,6 +157,8 @@ class Progress(NamedTuple):
 
     def let_go(self, action: str) -> "Progress":
         """With nothing noted for `action`."""
+        if not self.held:
+            return self
         return self._replace(held=tuple(item for item in self.held if item[0] != action))
 
 

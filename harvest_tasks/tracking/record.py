@@ -143,8 +143,8 @@ def _quote(fields: Mapping[str, str]) -> Quote | None:
 def _progress(fields: Mapping[str, str]) -> Progress:
     return Progress(
         spent=_names(fields["spent"]),
-        firings=tuple((rung, int(n)) for rung, n in _pairs(fields["firings"], ":")),
-        failures=tuple((rung, int(n)) for rung, n in _pairs(fields["failures"], ":")),
+        firings=_counts(fields["firings"]),
+        failures=_counts(fields["failures"]),
         owed=_amounts(fields["owed"]),
         carry=Decimal(fields["carry"]),
         reservations=reservations(fields["reservations"]),
@@ -208,8 +208,12 @@ def _amounts_text(amounts: Amounts) -> str:
     return ",".join(f"{asset}:{plain(amount)}" for asset, amount in amounts)
 
 
+def _counts(text: str) -> tuple[tuple[str, int], ...]:
+    return tuple((rung, int(n)) for rung, n in _pairs(text, ":")) if text else ()
+
+
 def _amounts(text: str) -> Amounts:
-    return tuple((asset, Decimal(amount)) for asset, amount in _pairs(text, ":"))
+    return tuple((asset, Decimal(amount)) for asset, amount in _pairs(text, ":")) if text else ()
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -218,7 +222,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _pairs(text: str, separator: str) -> tuple[tuple[str, str], ...]:
     pairs = (item.rpartition(separator) for item in _names(text))
-    return tuple((left, right) for left, _, right in pairs)
+    return tuple((left, right) for left, _, right in pairs) if text else ()
 
 
 def _optional(value: Decimal | None) -> str:

@@ -58,15 +58,14 @@ class Reference:
         """The rules of each of `symbols`; at most one round trip. Raises redis-py's errors, except for a key of a
         wrong type.
         """
-        wanted = list(dict.fromkeys(symbols))
+        wanted = dict.fromkeys(symbols)
         now = self._clock()
-        # What is too old goes as a whole, so that symbols no longer asked for leave nothing behind.
-        known = {symbol: kept for symbol, kept in self._kept.items() if now - kept.asked < CACHE_SEC}
-        missing = [symbol for symbol in wanted if symbol not in known]
+        missing = [symbol for symbol in wanted if not _is_fresh(self._kept.get(symbol), now)]
         if missing:
-            known |= {symbol: _Kept(rules, now) for symbol, rules in self._read(missing).items()}
-            self._kept = known
-        return {symbol: known[symbol].rules for symbol in wanted}
+            read = {symbol: _Kept(rules, now) for symbol, rules in self._read(missing).items()}
+            # What is too old goes as a whole, so that symbols no longer asked for leave nothing behind.
+            self._kept = {symbol: kept for symbol, kept in self._kept.items() if _is_fresh(kept, now)} | read
+        return {symbol: self._kept[symbol].rules for symbol in wanted}
 
     def _read(self, symbols: Sequence[str]) -> dict[str, Rules]:
         commands: list[Command] = []
@@ -86,6 +85,10 @@ class Reference:
         if fields is None:
             return not_a_hash(rules, keys.overrides(symbol))
         return overridden(rules, settings.harvest_min_r, self._ladder, mapping(fields)) if fields else rules
+
+
+def _is_fresh(kept: _Kept | None, now: float) -> bool:
+    return kept is not None and now - kept.asked < CACHE_SEC
 
 
 def _checked(reply: Any) -> Any:
