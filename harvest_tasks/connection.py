@@ -67,7 +67,8 @@ def _reply(connection: Any) -> Any:
 
 def mapping(flat: Sequence[str]) -> dict[str, str]:
     """A reply of names and values in turn as what it stands for."""
-    return dict(zip(flat[::2], flat[1::2], strict=True))
+    each = iter(flat)
+    return dict(zip(each, each, strict=True))
 
 
 class Packer:

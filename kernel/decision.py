@@ -8,7 +8,7 @@ What always holds of a decision:
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from kernel.guards import Guards, Refusal
 from kernel.harvest import Harvest, due_harvest
@@ -20,8 +20,7 @@ from kernel.rules import Rules
 from kernel.stops import at_break_even, break_even_price, due_stop, is_tighter, with_stop
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """One due action: published when `refusal` is None, else held back for that reason.
 
     `intents` are what was due; none when there was nothing to ask for (nothing left, below the minimum). `noted`: the
@@ -38,8 +37,7 @@ class Decision:
 Decided = tuple[Position, Guards, list[Decision]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Due:
+class _Due(NamedTuple):
     """An action that is due: its intents, or what prevents them, and the position once they are out."""
 
     action: str

@@ -8,8 +8,8 @@ What always holds of a harvest:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 from kernel.entry import Side
 from kernel.guards import Refusal
@@ -23,8 +23,7 @@ from kernel.quote import Quote
 from kernel.rules import Rules
 
 
-@dataclass(frozen=True, slots=True)
-class Harvest:
+class Harvest(NamedTuple):
     """A harvest that is due: `claims` are its rungs', `left_over` is what rounding carries on, `intents` its parts."""
 
     action: str
