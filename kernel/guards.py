@@ -6,7 +6,7 @@ What always holds of the guards:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from kernel.intent import Intent
@@ -61,4 +61,4 @@ class Guards:
 
     def spent(self, intents: int) -> "Guards":
         """After so many more publications."""
-        return Guards(self.now_ms, self.fresh_ms, self.killed, self.budget - intents, self.published)
+        return replace(self, budget=self.budget - intents)

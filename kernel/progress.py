@@ -79,7 +79,7 @@ class Progress(NamedTuple):
     @property
     def reserved(self) -> Decimal:
         """All quantity that published intents may still take."""
-        return sum((r.qty for r in self.reservations), ZERO) if self.reservations else ZERO
+        return sum((r.qty for r in self.reservations), ZERO)
 
     def firing(self, rungs: tuple[str, ...]) -> int:
         """The number of the next harvest of `rungs`, from 1: no two of a lifecycle have both rungs and number alike."""

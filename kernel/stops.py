@@ -15,7 +15,7 @@ from kernel.intent import Intent, IntentKind, intent_id, reason_text, resize_act
 from kernel.position import Position
 from kernel.profit import r_multiple, reaches
 from kernel.progress import Progress
-from kernel.quantities import ZERO, on_grid, plain
+from kernel.quantities import on_grid, plain
 from kernel.quote import Quote
 from kernel.rules import Rules
 
@@ -55,7 +55,7 @@ def trailing_distance(position: Position, rules: Rules) -> Decimal | None:
 def is_tighter(position: Position, stop_price: Decimal) -> bool:
     """Whether `stop_price` protects more than the stop in place."""
     stop = position.progress.stop
-    return stop is None or (stop_price > stop if position.holding.qty > ZERO else stop_price < stop)
+    return stop is None or (stop_price - stop) * position.holding.sign > 0
 
 
 def _break_even(position: Position, quote: Quote, rules: Rules) -> Intent | None:
@@ -72,8 +72,9 @@ def _trailing(position: Position, quote: Quote, rules: Rules) -> Intent | None:
     if distance is None or stop is None:
         return None
     sign = position.holding.sign
-    best, wanted = (quote.peak, quote.peak - distance) if sign > 0 else (quote.trough, quote.trough + distance)
-    if wanted <= ZERO:
+    best = quote.peak if sign > 0 else quote.trough
+    wanted = best - distance * sign
+    if wanted <= 0:
         return None
     stop_price = rules.instrument.stop_price(wanted, sign)
     if abs(stop_price - stop) < stop * rules.min_stop_move_pct or not is_tighter(position, stop_price):
@@ -102,7 +103,7 @@ def _resized(position: Position, quote: Quote, rules: Rules) -> Intent | None:
 
 
 def _protects(position: Position, quote: Quote, stop_price: Decimal) -> bool:
-    return quote.mark > stop_price if position.holding.qty > ZERO else quote.mark < stop_price
+    return (quote.mark - stop_price) * position.holding.sign > 0
 
 
 def _move(position: Position, quote: Quote, kind: IntentKind, action: str, stop_price: Decimal, reason: str) -> Intent:
