@@ -8,7 +8,7 @@ What always holds of a decision:
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from kernel.guards import Guards, Refusal
 from kernel.harvest import Harvest, due_harvest
@@ -20,8 +20,7 @@ from kernel.rules import Rules
 from kernel.stops import at_break_even, break_even_price, due_stop, is_tighter, with_stop
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """One due action: published when `refusal` is None, else held back for that reason.
 
     `intents` are what was due; none when there was nothing to ask for (nothing left, below the minimum). `noted`: the
@@ -38,8 +37,7 @@ class Decision:
 Decided = tuple[Position, Guards, list[Decision]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Due:
+class _Due(NamedTuple):
     """An action that is due: its intents, or what prevents them, and the position once they are out."""
 
     action: str
@@ -57,8 +55,10 @@ def decide(position: Position, rules: Rules, guards: Guards) -> Decided:
     quote = position.quote
     if quote is None or not position.holding.qty:
         return position, guards, made
-    position = _past_break_even(position, quote, rules)
-    for owed in _IN_ORDER:
+    stops = position.progress.break_even or at_break_even(position, quote, rules)
+    if stops:
+        position = _past_break_even(position, rules)
+    for owed in _IN_ORDER if stops else _BEFORE_BREAK_EVEN:
         due = owed(position, quote, rules)
         if due is None:
             if owed is _stop:
@@ -97,6 +97,8 @@ def _stop(position: Position, quote: Quote, rules: Rules) -> _Due | None:
 _IN_ORDER = (_harvest, _stop, _stop)
 """A move to break-even may make a trailing one due: whatever is due is decided in one look, so that looking again
 at the same entries decides nothing more."""
+_BEFORE_BREAK_EVEN = (_harvest,)
+"""No stop moves before the mark was at break-even."""
 
 
 def harvested(position: Position, harvest: Harvest, live: bool) -> Position:
@@ -113,10 +115,8 @@ def moved(position: Position, action: str, intent: Intent) -> Position:
     return position._replace(progress=progress)
 
 
-def _past_break_even(position: Position, quote: Quote, rules: Rules) -> Position:
+def _past_break_even(position: Position, rules: Rules) -> Position:
     """A stop that is already beyond break-even needs no move to it: trailing may begin."""
-    if position.progress.break_even or not at_break_even(position, quote, rules):
+    if position.progress.break_even or is_tighter(position, break_even_price(position, rules)):
         return position
-    if is_tighter(position, break_even_price(position, rules)):
-        return position
-    return position._replace(progress=replace(position.progress, break_even=True))
+    return position._replace(progress=position.progress._replace(break_even=True))

@@ -8,6 +8,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
+from kernel.quantities import ZERO
+
 
 class Side(StrEnum):
     """The side of an order or a fill."""
@@ -18,11 +20,15 @@ class Side(StrEnum):
     @property
     def sign(self) -> int:
         """+1 for BUY, -1 for SELL."""
-        return 1 if self is Side.BUY else -1
+        return 1 if self is _BUY else -1
 
     @property
     def opposite(self) -> "Side":
         return Side.SELL if self is Side.BUY else Side.BUY
+
+
+# To look up a member of an enumeration takes as long as to multiply.
+_BUY = Side.BUY
 
 
 class OutcomeStatus(StrEnum):
@@ -52,6 +58,11 @@ class Fill(NamedTuple):
     atr: Decimal | None = None
     fee: Decimal | None = None
     fee_asset: str | None = None
+
+    @property
+    def quote_fee(self) -> Decimal:
+        """The fee if it is in quote currency, else 0."""
+        return ZERO if self.fee is None or self.fee_asset is not None else self.fee
 
 
 class Mark(NamedTuple):

@@ -8,8 +8,8 @@ What always holds of a harvest:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 from kernel.entry import Side
 from kernel.guards import Refusal
@@ -23,8 +23,7 @@ from kernel.quote import Quote
 from kernel.rules import Rules
 
 
-@dataclass(frozen=True, slots=True)
-class Harvest:
+class Harvest(NamedTuple):
     """A harvest that is due: `claims` are its rungs', `left_over` is what rounding carries on, `intents` its parts."""
 
     action: str
@@ -35,9 +34,14 @@ class Harvest:
 
 def due_rungs(position: Position, quote: Quote, rules: Rules) -> list[Rung]:
     """The armed rungs at or under the position's R, in ascending order."""
-    holding, spent = position.holding, position.progress.spent
+    holding, due = position.holding, []
     profit = per_unit(holding, quote.mark, rules)
-    return [r for r in rules.ladder.rungs if profit >= r.r * holding.risk_per_unit and r.name not in spent]
+    for rung in rules.ladder.rungs:
+        if profit < rung.r * holding.risk_per_unit:
+            break
+        if rung.name not in position.progress.spent:
+            due.append(rung)
+    return due
 
 
 def due_harvest(position: Position, quote: Quote, rules: Rules) -> tuple[str, Harvest | Refusal] | None:

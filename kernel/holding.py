@@ -50,7 +50,7 @@ class Holding(NamedTuple):
     @property
     def sign(self) -> int:
         """+1 long, -1 short, 0 flat."""
-        return 1 if self.qty > 0 else -1 if self.qty else 0
+        return 1 if self.qty > ZERO else -1 if self.qty else 0
 
     @property
     def net_pnl(self) -> Decimal:
@@ -102,17 +102,18 @@ def opened(fill: Fill, qty: Decimal, terms: RiskTerms) -> Holding:
     )
 
 
-def added(holding: Holding, qty: Decimal, price: Decimal) -> Holding:
-    """`qty` (> 0) more on the holding's own side. The mean entry is rounded half-even to 12 decimals."""
-    held = abs(holding.qty)
-    mean = (held * holding.avg_entry + qty * price) / (held + qty)
+def added(holding: Holding, qty: Decimal, price: Decimal, fee: Decimal = ZERO) -> Holding:
+    """`qty` (> 0) more on the holding's own side, for a `fee`. The mean entry is rounded half-even to 12 decimals."""
+    held = holding.qty
+    moved = qty if held > ZERO else -qty
+    mean = (held * holding.avg_entry + moved * price) / (held + moved)
     return Holding(
-        holding.qty + qty * holding.sign,
+        held + moved,
         on_grid(mean),
         holding.base_qty + qty,
         holding.risk_per_unit,
         holding.realized_pnl,
-        holding.fees,
+        holding.fees + fee if fee else holding.fees,
         holding.opened_ms,
         holding.funding,
         holding.other_fees,
@@ -120,16 +121,16 @@ def added(holding: Holding, qty: Decimal, price: Decimal) -> Holding:
     )
 
 
-def reduced(holding: Holding, qty: Decimal, price: Decimal) -> Holding:
-    """`qty` (0 < qty <= held) less, its profit realized."""
-    sign = holding.sign
+def reduced(holding: Holding, qty: Decimal, price: Decimal, fee: Decimal = ZERO) -> Holding:
+    """`qty` (0 < qty <= held) less, its profit realized, for a `fee`."""
+    moved = -qty if holding.qty > ZERO else qty
     return Holding(
-        holding.qty - qty * sign,
+        holding.qty + moved,
         holding.avg_entry,
         holding.base_qty,
         holding.risk_per_unit,
-        holding.realized_pnl + (price - holding.avg_entry) * qty * sign,
-        holding.fees,
+        holding.realized_pnl + (holding.avg_entry - price) * moved,
+        holding.fees + fee if fee else holding.fees,
         holding.opened_ms,
         holding.funding,
         holding.other_fees,
@@ -141,20 +142,9 @@ def charged(holding: Holding, fee: Decimal | None, asset: str | None) -> Holding
     """`holding` after paying `fee` (negative: a rebate) in `asset`, or in quote currency when that is None."""
     if fee is None:
         return holding
-    if asset is not None:
-        return holding._replace(other_fees=_plus(holding.other_fees, asset, fee))
-    return Holding(
-        holding.qty,
-        holding.avg_entry,
-        holding.base_qty,
-        holding.risk_per_unit,
-        holding.realized_pnl,
-        holding.fees + fee,
-        holding.opened_ms,
-        holding.funding,
-        holding.other_fees,
-        holding.origin,
-    )
+    if asset is None:
+        return holding._replace(fees=holding.fees + fee)
+    return holding._replace(other_fees=_plus(holding.other_fees, asset, fee))
 
 
 def funded(holding: Holding, amount: Decimal, asset: str | None) -> Holding:

@@ -8,6 +8,7 @@ What always holds of a ladder:
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from functools import cached_property
 from itertools import pairwise
 
 from kernel.errors import InvalidLadder
@@ -23,14 +24,15 @@ class Basis(StrEnum):
     """The quantity still open and not reserved."""
 
 
-@dataclass(frozen=True, slots=True)
+# Without slots: its name is written once and kept.
+@dataclass(frozen=True)
 class Rung:
     """At R multiple `r`, close `fraction` of the basis quantity."""
 
     r: Decimal
     fraction: Decimal
 
-    @property
+    @cached_property
     def name(self) -> str:
         return plain(self.r)
 

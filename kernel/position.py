@@ -10,7 +10,6 @@ What always holds of a position:
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -156,21 +155,24 @@ def _marked(position: Position, mark: Mark, entry_id: EntryId, arrived_ms: int) 
 def _filled(position: Position, fill: Fill, terms: RiskTerms, entry_id: EntryId, arrived_ms: int) -> Position:
     held = position.holding
     quote = _seen(position.quote, fill.price, fill.time_ms, arrived_ms)
-    qty = fill.qty - excess(position, fill)
+    beyond = excess(position, fill)
+    qty = fill.qty - beyond if beyond else fill.qty
     if not qty:
         return _with(position, holdings.charged(held, fill.fee, fill.fee_asset), quote, position.progress, entry_id)
     if not held.qty:
         return _begun(position, held, fill, qty, terms, quote, entry_id)
     if held.sign == fill.side.sign:
-        left = holdings.added(held, qty, fill.price)
+        left = holdings.added(held, qty, fill.price, fill.quote_fee)
         progress = _informed(position.progress, fill)
     elif qty <= abs(held.qty):
-        left = holdings.reduced(held, qty, fill.price)
+        left = holdings.reduced(held, qty, fill.price, fill.quote_fee)
         progress = _after_reduction(position.progress, held, left, fill)
     else:
         closed = holdings.reduced(held, abs(held.qty), fill.price)
         return _begun(position, closed, fill, qty - abs(held.qty), terms, quote, entry_id)
-    return _with(position, holdings.charged(left, fill.fee, fill.fee_asset), quote, progress, entry_id)
+    if fill.fee_asset is not None:
+        left = holdings.charged(left, fill.fee, fill.fee_asset)
+    return _with(position, left, quote, progress, entry_id)
 
 
 def _with(position: Position, holding: Holding, quote: Quote, progress: Progress, entry_id: EntryId) -> Position:
@@ -237,12 +239,14 @@ def _seen(quote: Quote | None, price: Decimal, time_ms: int, arrived_ms: int) ->
 
 
 def _informed(progress: Progress, fill: Fill) -> Progress:
-    return progress if fill.atr is None else replace(progress, atr=fill.atr)
+    return progress if fill.atr is None else progress._replace(atr=fill.atr)
 
 
 def _after_reduction(progress: Progress, held: Holding, left: Holding, fill: Fill) -> Progress:
     if not left.qty:
         return Progress()
+    if not progress.reservations:
+        return _informed(progress, fill)
     if fill.intent_id is not None:
         pnl = left.realized_pnl - held.realized_pnl
         progress = progress.taken(fill.intent_id, fill.qty, fill.price, pnl)

@@ -18,7 +18,7 @@ BASIS_POINT = Decimal("0.0001")
 
 def per_unit(holding: Holding, mark: Decimal, rules: Rules) -> Decimal:
     """The move from the mean entry to `mark` in the holding's favour, less costs (quote currency)."""
-    move = (mark - holding.avg_entry) * holding.sign
+    move = mark - holding.avg_entry if holding.qty > ZERO else holding.avg_entry - mark
     return move - holding.avg_entry * rules.cost_bps * BASIS_POINT if rules.cost_bps else move
 
 

@@ -10,6 +10,7 @@ What always holds of progress:
 
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import NamedTuple
 
 from kernel.quantities import ZERO
 
@@ -55,8 +56,7 @@ class Reservation:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(NamedTuple):
     """`spent`, `firings` (harvests published), `failures` (attempts that ended unfilled) and `owed` (what a rung that
     is armed again asks for) name rungs; `carry` is quantity that rounding left over for the next harvest.
 
@@ -90,8 +90,7 @@ class Progress:
         """After a harvest of `claims` was published, with a reservation for each part that is to be filled."""
         rungs = tuple(claim.rung for claim in claims)
         number = self.firing(rungs)
-        return replace(
-            self,
+        return self._replace(
             spent=self.spent + rungs,
             firings=tuple(sorted({**dict(self.firings), **dict.fromkeys(rungs, number)}.items())),
             owed=tuple(item for item in self.owed if item[0] not in rungs),
@@ -104,7 +103,7 @@ class Progress:
     def taken(self, intent_id: str, qty: Decimal, price: Decimal, pnl: Decimal) -> "Progress":
         """After a fill of `qty` at `price` that names `intent_id` and realized `pnl`: that much less is reserved."""
         after = (r.after(qty, price, pnl) if r.intent_id == intent_id else r for r in self.reservations)
-        return replace(self, reservations=tuple(r for r in after if r.qty))
+        return self._replace(reservations=tuple(r for r in after if r.qty))
 
     def released(self, intent_id: str) -> tuple["Progress", tuple[str, ...]]:
         """After `intent_id` ended unfilled: its quantity is free, its rungs armed again or, once exhausted, spent.
@@ -121,8 +120,7 @@ class Progress:
         armed = {claim.rung for claim in retried}
         # Another part may have armed it already.
         given_up = tuple(rung for rung, n in failed.items() if n >= MAX_ATTEMPTS > before.get(rung, 0))
-        freed = replace(
-            self,
+        freed = self._replace(
             reservations=tuple(r for r in self.reservations if r is not ended),
             spent=tuple(rung for rung in self.spent if rung not in armed and rung not in given_up) + given_up,
             failures=tuple(sorted(failed.items())),
@@ -141,7 +139,7 @@ class Progress:
             if newest.qty > excess:
                 kept.append(replace(newest, qty=newest.qty - excess))
             excess -= newest.qty
-        return replace(self, reservations=tuple(kept))
+        return self._replace(reservations=tuple(kept))
 
     def late(self, placed_before_ms: int) -> tuple[str, ...]:
         """Ids of the intents that were published by then, are unanswered, and were not called overdue yet."""
@@ -151,15 +149,17 @@ class Progress:
         """With those marked: their quantity stays reserved, for the answer may still come."""
         late = self.late(placed_before_ms)
         marked = (replace(r, overdue=True) if r.intent_id in late else r for r in self.reservations)
-        return replace(self, reservations=tuple(marked))
+        return self._replace(reservations=tuple(marked))
 
     def held_back(self, action: str, reason: str) -> "Progress":
         """With `reason` noted as the last one that held `action` back."""
-        return replace(self, held=tuple(sorted({**dict(self.held), action: reason}.items())))
+        return self._replace(held=tuple(sorted({**dict(self.held), action: reason}.items())))
 
     def let_go(self, action: str) -> "Progress":
         """With nothing noted for `action`."""
-        return replace(self, held=tuple(item for item in self.held if item[0] != action))
+        if not self.held:
+            return self
+        return self._replace(held=tuple(item for item in self.held if item[0] != action))
 
 
 def _owing(

@@ -32,7 +32,7 @@ def exact(function: Callable[P, T]) -> Callable[P, T]:
 
 def on_grid(value: Decimal) -> Decimal:
     """`value` rounded half-even to 12 decimals."""
-    return value.quantize(GRID, context=EXACT)
+    return EXACT.quantize(value, GRID)
 
 
 def floor_to_step(value: Decimal, step: Decimal) -> Decimal:

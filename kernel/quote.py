@@ -23,9 +23,10 @@ class Quote(NamedTuple):
 
     def seen(self, price: Decimal, time_ms: int, arrived_ms: int) -> "Quote":
         """The quote after `price` of `time_ms`, which arrived at `arrived_ms`."""
-        if time_ms < self.time_ms and self.time_ms <= arrived_ms + FUTURE_TOLERANCE_MS:
+        latest_ms = arrived_ms + FUTURE_TOLERANCE_MS
+        if time_ms < self.time_ms <= latest_ms:
             return self
-        if time_ms > arrived_ms + FUTURE_TOLERANCE_MS:
+        if time_ms > latest_ms:
             return Quote(price, time_ms, self.peak, self.trough)
         return Quote(
             price,

@@ -8,7 +8,6 @@ What always holds of a stop:
    that may change it once more.
 """
 
-from dataclasses import replace
 from decimal import Decimal
 
 from kernel.entry import Side
@@ -25,7 +24,7 @@ MIN_RESIZE = Decimal("0.1")
 
 
 def due_stop(position: Position, quote: Quote, rules: Rules) -> Intent | None:
-    """The stop move that is due now."""
+    """The stop move that is due now, of a position that is or was at break-even."""
     if not position.progress.break_even:
         return _break_even(position, quote, rules)
     return _trailing(position, quote, rules) or _resized(position, quote, rules)
@@ -33,7 +32,7 @@ def due_stop(position: Position, quote: Quote, rules: Rules) -> Intent | None:
 
 def with_stop(progress: Progress, stop_price: Decimal, qty: Decimal) -> Progress:
     """After a published stop move: every move implies that break-even is behind."""
-    return replace(progress, stop=stop_price, stop_qty=qty, break_even=True)
+    return progress._replace(stop=stop_price, stop_qty=qty, break_even=True)
 
 
 def at_break_even(position: Position, quote: Quote, rules: Rules) -> bool:
@@ -60,8 +59,6 @@ def is_tighter(position: Position, stop_price: Decimal) -> bool:
 
 
 def _break_even(position: Position, quote: Quote, rules: Rules) -> Intent | None:
-    if not at_break_even(position, quote, rules):
-        return None
     stop_price = break_even_price(position, rules)
     if not is_tighter(position, stop_price) or not _protects(position, quote, stop_price):
         return None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from functools import partial
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import Any, Final, NamedTuple, NoReturn, TypeAlias
 
 from harvest_tasks.door import grammar
 from harvest_tasks.door.event_time import event_time
@@ -26,8 +26,7 @@ class IgnoredReason(StrEnum):
     NO_SYMBOL = "no_symbol"
 
 
-@dataclass(frozen=True, slots=True)
-class Routed:
+class Routed(NamedTuple):
     """`entry` is for `book`, or, when that is None, for every book of `symbol`."""
 
     symbol: str

@@ -51,7 +51,6 @@ Outcome = Committed | Conflict | Revise | Failed
 
 def call(loaded: Loaded, plan: Plan, settings: Settings, token: str, now_ms: int | None) -> script.Call:
     """The invocation of commit.lua that writes `plan`."""
-    delivery = Delivery.of(settings)
     head: list[script.Value] = [
         loaded.book,
         loaded.version,
@@ -73,7 +72,7 @@ def call(loaded: Loaded, plan: Plan, settings: Settings, token: str, now_ms: int
         DEADLETTER_MAXLEN,
         KEPT,
     ]
-    return script.Call(script.load("commit"), _keys(loaded, plan, settings), head + _lists(loaded, plan, delivery))
+    return script.Call(script.load("commit"), _keys(loaded, plan, settings), head + _lists(loaded, plan, settings))
 
 
 def outcome(loaded: Loaded, plan: Plan, reply: Any) -> Outcome:
@@ -121,20 +120,10 @@ def _keys(loaded: Loaded, plan: Plan, settings: Settings) -> list[str]:
     ]
 
 
-def _lists(loaded: Loaded, plan: Plan, delivery: Delivery) -> list[script.Value]:
+def _lists(loaded: Loaded, plan: Plan, settings: Settings) -> list[script.Value]:
     """The six counted lists that end the arguments."""
     fields = changed_fields(loaded.position, plan.position) if loaded.version else to_fields(plan.position)
-    args = _pairs(fields) + _pairs(plan.trades) + [len(plan.intents)]
-    for intent, cause in plan.intents:
-        args += [
-            "live" if delivery.is_live(intent) else "shadow",
-            intent.time_ms,
-            intent.intent_id,
-            intent.symbol,
-            delivery.intent_type(intent),
-            payload(intent, delivery, cause),
-        ]
-    args.append(len(plan.journal))
+    args = _pairs(fields) + _pairs(plan.trades) + _intents(plan, settings) + [len(plan.journal)]
     for record in plan.journal:
         _, *pairs = _pairs(record)
         args += [len(pairs), *pairs]
@@ -144,6 +133,24 @@ def _lists(loaded: Loaded, plan: Plan, delivery: Delivery) -> list[script.Value]
     args.append(len(plan.deadletters))
     for letter in plan.deadletters:
         args += [letter.reason, letter.source_id, letter.sha256, letter.size, letter.head]
+    return args
+
+
+def _intents(plan: Plan, settings: Settings) -> list[script.Value]:
+    """The number of intents, then each."""
+    if not plan.intents:
+        return [0]
+    args: list[script.Value] = [len(plan.intents)]
+    delivery = Delivery.of(settings)
+    for intent, cause in plan.intents:
+        args += (
+            "live" if delivery.is_live(intent) else "shadow",
+            intent.time_ms,
+            intent.intent_id,
+            intent.symbol,
+            delivery.intent_type(intent),
+            payload(intent, delivery, cause),
+        )
     return args
 
 

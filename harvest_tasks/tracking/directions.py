@@ -27,10 +27,9 @@ _KINDS: Final[Mapping[type, str]] = {Fill: "B", Funding: "K", Outcome: "O"}
 def directions(entry: RawEntry) -> Directions:
     """What route.lua is told of `entry` at first."""
     match _admission(entry):
-        case admission.Routed(symbol, None, told):
-            return "S", symbol, wire.pack(told), "", "", "", ""
-        case admission.Routed(_, str(book), told):
-            return _KINDS[type(told)], book, wire.pack(told), "", "", "", ""
+        case admission.Routed(symbol, book, told):
+            kind, target = ("S", symbol) if book is None else (_KINDS[type(told)], book)
+            return kind, target, wire.pack(told), "", "", "", ""
         case admission.Refused(reason, detail, book):
             return "R", book or "", _freeze(entry, reason), *_letter(entry, reason, detail)
         case _:
@@ -79,4 +78,5 @@ def _letter(entry: RawEntry, reason: str, detail: str) -> Letter:
 
 
 def _pairs(flat: Sequence[str]) -> "zip[tuple[str, str]]":
-    return zip(flat[::2], flat[1::2], strict=True)
+    each = iter(flat)
+    return zip(each, each, strict=True)

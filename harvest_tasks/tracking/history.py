@@ -76,7 +76,7 @@ Row = Harvest | Lifecycle
 def written(row: Row) -> str:
     """`row` as JSON text; decimals are plain text in it."""
     values = {name: getattr(row, name) for name in row.__slots__}
-    return json.dumps(values, separators=(",", ":"), default=_plain)
+    return _ENCODE(values)
 
 
 def rows(before: Position, after: Position, entry: Entry) -> Iterator[Row]:
@@ -85,10 +85,12 @@ def rows(before: Position, after: Position, entry: Entry) -> Iterator[Row]:
         return
     ended = after.epoch != before.epoch or not after.is_open
     still_open = () if ended else after.progress.reservations
-    kept = {reservation.intent_id for reservation in still_open}
-    for reservation in before.progress.reservations:
-        if reservation.intent_id not in kept:
-            yield from _executed(before, entry, reservation)
+    # What an entry does not concern is passed on, the very same.
+    if still_open is not before.progress.reservations:
+        kept = {reservation.intent_id for reservation in still_open}
+        for reservation in before.progress.reservations:
+            if reservation.intent_id not in kept:
+                yield from _executed(before, entry, reservation)
     if ended:
         yield _closed(before, _final(before, after, entry), entry.time_ms)
 
@@ -177,3 +179,6 @@ def _plain(value: Any) -> str:
     if isinstance(value, Decimal):
         return plain(value)
     raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+_ENCODE: Final = json.JSONEncoder(separators=(",", ":"), default=_plain).encode

@@ -4,10 +4,10 @@ Names come twice where two generations of executors read them: `side`/`action`, 
 `reduce_only`/`reduceOnly`. Numbers are JSON numbers written from exact decimals.
 """
 
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from json.encoder import encode_basestring_ascii as quoted
 
 from harvest_tasks.settings import Settings
 from kernel.intent import Intent, IntentKind
@@ -39,19 +39,20 @@ class Delivery:
 
 def payload(intent: Intent, delivery: Delivery, trace_id: str) -> str:
     """The intent as JSON text. `trace_id` names the input entry that made it due."""
+    intent_id, side, qty = quoted(intent.intent_id), quoted(intent.side), plain(intent.qty)
     text = {
-        "intent_id": _text(intent.intent_id),
-        "intent_type": _text(delivery.intent_type(intent)),
-        "symbol": _text(intent.symbol),
-        "side": _text(intent.side.value),
-        "action": _text(intent.side.value),
-        "qty": plain(intent.qty),
-        "quantity": plain(intent.qty),
-        "reason": _text(intent.reason),
+        "intent_id": intent_id,
+        "intent_type": quoted(delivery.intent_type(intent)),
+        "symbol": quoted(intent.symbol),
+        "side": side,
+        "action": side,
+        "qty": qty,
+        "quantity": qty,
+        "reason": quoted(intent.reason),
         "r_level": intent.rungs[-1] if intent.rungs else "null",
         "rungs": f"[{','.join(intent.rungs)}]",
-        "position_id": _text(intent.position_id),
-        "position_side": _text(intent.position_side),
+        "position_id": quoted(intent.position_id),
+        "position_side": quoted(intent.position_side),
         "reduce_only": "true",
         "reduceOnly": "true",
         "dry_run": "false" if delivery.is_live(intent) else "true",
@@ -60,24 +61,20 @@ def payload(intent: Intent, delivery: Delivery, trace_id: str) -> str:
         "unrealized_pnl": plain(intent.unrealized_pnl),
         **_stop_price(intent.stop_price),
         "confidence": "1.0",
-        "source": _text(SOURCE),
-        "correlation_id": _text(intent.intent_id),
-        "trace_id": _text(trace_id),
-        "timestamp": _text(_iso(intent.time_ms)),
-        "expires_at": _text(_iso(intent.time_ms + delivery.timeout_ms)),
+        "source": quoted(SOURCE),
+        "correlation_id": intent_id,
+        "trace_id": quoted(trace_id),
+        "timestamp": quoted(_iso(intent.time_ms)),
+        "expires_at": quoted(_iso(intent.time_ms + delivery.timeout_ms)),
     }
-    return "{" + ",".join(f'"{name}":{value}' for name, value in text.items()) + "}"
+    return "{" + ",".join([f'"{name}":{value}' for name, value in text.items()]) + "}"
 
 
 def _stop_price(stop_price: Decimal | None) -> dict[str, str]:
     return {} if stop_price is None else {"stop_price": plain(stop_price)}
 
 
-def _text(value: str) -> str:
-    return json.dumps(value)
-
-
 def _iso(unix_ms: int) -> str:
     """`2026-01-23T14:30:00.123Z`."""
-    moment = datetime.fromtimestamp(unix_ms // 1000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{unix_ms % 1000:03d}Z"
+    moment = datetime.fromtimestamp(unix_ms // 1000, UTC).isoformat()
+    return f"{moment[:19]}.{unix_ms % 1000:03d}Z"

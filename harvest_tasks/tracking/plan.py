@@ -8,6 +8,7 @@ refused.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import NamedTuple
 
 from harvest_tasks.tracking.deadletter import DeadLetter
 from harvest_tasks.tracking.history import Row, rows, suggested
@@ -16,7 +17,7 @@ from kernel.entry import Adopt, Entry, Fill, Freeze, Outcome, Overdue, Release
 from kernel.guards import Guards, Refusal
 from kernel.holding import RiskTerms
 from kernel.intent import Intent, IntentKind
-from kernel.position import Position, applied, excess, parse_id
+from kernel.position import Position, applied, excess
 from kernel.quantities import exact, plain
 from kernel.rules import Rules
 
@@ -30,8 +31,7 @@ class Unreadable:
     raw: str
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
+class Delivered(NamedTuple):
     """An inbox entry: its id there, and what it carries."""
 
     inbox_id: str
@@ -100,7 +100,11 @@ def _take(made: Plan, entry: Entry | Unreadable, terms: RiskTerms, earlier: Mapp
     if isinstance(entry, Unreadable):
         _refuse(made, "unreadable_inbox_entry", "", entry.raw, 0)
         return True
-    if isinstance(entry, Fill) and entry.trade_id is not None and not _is_old(made.position, entry.source_id):
+    after = applied(made.position, entry, terms)
+    if after is made.position:
+        made.duplicate += 1
+        return False
+    if isinstance(entry, Fill) and entry.trade_id is not None:
         content, known = digest(entry), made.trades.get(entry.trade_id, earlier.get(entry.trade_id))
         if known is None:
             made.trades[entry.trade_id] = content
@@ -110,19 +114,11 @@ def _take(made: Plan, entry: Entry | Unreadable, terms: RiskTerms, earlier: Mapp
         else:
             _refuse(made, "trade_id_reused", entry.source_id, repr(entry), entry.time_ms)
             return True
-    after = applied(made.position, entry, terms)
-    if after is made.position:
-        made.duplicate += 1
-        return False
     _note(made, entry)
     made.past += rows(made.position, after, entry)
     made.position = after
     made.applied += 1
     return True
-
-
-def _is_old(position: Position, source_id: str) -> bool:
-    return bool(source_id) and parse_id(source_id) <= position.applied
 
 
 def _refuse(made: Plan, reason: str, source_id: str, raw: str, time_ms: int) -> None:
@@ -144,6 +140,10 @@ def _note(made: Plan, entry: Entry) -> None:
     """Journal what is not a decision but changes what may be decided. `made.position` is the one before."""
     position = made.position
     match entry:
+        case Fill():
+            beyond = excess(position, entry)
+            if beyond:
+                made.journal.append(_record(position, "clamped", reason="exit_over_position", qty=plain(beyond)))
         case Freeze():
             made.journal.append(_record(position, "frozen", reason=entry.reason))
         case Release():
@@ -156,10 +156,6 @@ def _note(made: Plan, entry: Entry) -> None:
                 made.journal.append(_record(position, "unanswered", intent_id=intent_id))
         case Adopt():
             made.journal.append(_adoption_record(position, entry))
-        case Fill():
-            beyond = excess(position, entry)
-            if beyond:
-                made.journal.append(_record(position, "clamped", reason="exit_over_position", qty=plain(beyond)))
 
 
 def _adoption_record(position: Position, adopt: Adopt) -> Record:

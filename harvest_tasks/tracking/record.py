@@ -52,7 +52,7 @@ def changed_fields(before: Position, after: Position) -> dict[str, str]:
     if after.quote is not before.quote and after.quote is not None:
         changed |= _texts(_QUOTE, after.quote, before.quote)
     if after.progress is not before.progress:
-        changed |= _progress_fields(after.progress)
+        changed |= _progress_fields(after.progress, before.progress)
     return changed
 
 
@@ -80,21 +80,11 @@ def _id_text(entry_id: EntryId) -> str:
     return f"{entry_id[0]}-{entry_id[1]}"
 
 
-def _progress_fields(progress: Progress) -> dict[str, str]:
-    return {
-        "stop": _optional(progress.stop),
-        "stop_qty": _optional(progress.stop_qty),
-        "break_even": "1" if progress.break_even else "0",
-        "atr": _optional(progress.atr),
-        "spent": ",".join(progress.spent),
-        "firings": ",".join(f"{rung}:{n}" for rung, n in progress.firings),
-        "failures": ",".join(f"{rung}:{n}" for rung, n in progress.failures),
-        "owed": _amounts_text(progress.owed),
-        "carry": plain(progress.carry),
-        "reservations": _reservations_text(progress.reservations),
-        "unanswered_ms": _unanswered_text(progress.reservations),
-        "held": ",".join(f"{action}={reason}" for action, reason in progress.held),
-    }
+def _progress_fields(after: Progress, before: Progress | None = None) -> dict[str, str]:
+    fields = _texts(_PROGRESS, after, before)
+    if "reservations" in fields:
+        fields["unanswered_ms"] = _unanswered_text(after.reservations)
+    return fields
 
 
 def from_fields(book: str, fields: Mapping[str, str]) -> Position:
@@ -153,8 +143,8 @@ def _quote(fields: Mapping[str, str]) -> Quote | None:
 def _progress(fields: Mapping[str, str]) -> Progress:
     return Progress(
         spent=_names(fields["spent"]),
-        firings=tuple((rung, int(n)) for rung, n in _pairs(fields["firings"], ":")),
-        failures=tuple((rung, int(n)) for rung, n in _pairs(fields["failures"], ":")),
+        firings=_counts(fields["firings"]),
+        failures=_counts(fields["failures"]),
         owed=_amounts(fields["owed"]),
         carry=Decimal(fields["carry"]),
         reservations=reservations(fields["reservations"]),
@@ -206,12 +196,24 @@ def _unanswered_text(reservations: tuple[Reservation, ...]) -> str:
     return str(min((r.placed_ms for r in reservations if not r.overdue), default=""))
 
 
+def _counts_text(counts: Sequence[tuple[str, int]]) -> str:
+    return ",".join(f"{rung}:{n}" for rung, n in counts)
+
+
+def _held_text(held: Sequence[tuple[str, str]]) -> str:
+    return ",".join(f"{action}={reason}" for action, reason in held)
+
+
 def _amounts_text(amounts: Amounts) -> str:
     return ",".join(f"{asset}:{plain(amount)}" for asset, amount in amounts)
 
 
+def _counts(text: str) -> tuple[tuple[str, int], ...]:
+    return tuple((rung, int(n)) for rung, n in _pairs(text, ":")) if text else ()
+
+
 def _amounts(text: str) -> Amounts:
-    return tuple((asset, Decimal(amount)) for asset, amount in _pairs(text, ":"))
+    return tuple((asset, Decimal(amount)) for asset, amount in _pairs(text, ":")) if text else ()
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -220,7 +222,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _pairs(text: str, separator: str) -> tuple[tuple[str, str], ...]:
     pairs = (item.rpartition(separator) for item in _names(text))
-    return tuple((left, right) for left, _, right in pairs)
+    return tuple((left, right) for left, _, right in pairs) if text else ()
 
 
 def _optional(value: Decimal | None) -> str:
@@ -244,4 +246,17 @@ _HOLDING: Final[Mapping[str, Writer]] = {
     "origin": str,
 }
 _QUOTE: Final[Mapping[str, Writer]] = {"mark": plain, "mark_ms": str, "peak": plain, "trough": plain}
-"""How each value of a holding and of a quote is written, in the order in which they have them."""
+_PROGRESS: Final[Mapping[str, Writer]] = {
+    "spent": ",".join,
+    "firings": _counts_text,
+    "failures": _counts_text,
+    "owed": _amounts_text,
+    "carry": plain,
+    "reservations": _reservations_text,
+    "stop": _optional,
+    "stop_qty": _optional,
+    "break_even": lambda is_set: "1" if is_set else "0",
+    "atr": _optional,
+    "held": _held_text,
+}
+"""How each value of a holding, of a quote and of progress is written, in the order in which they have them."""

@@ -66,7 +66,7 @@ class Reference:
         """The same, about what is not remembered."""
         wanted = list(dict.fromkeys(symbols))
         now = self._clock()
-        missing = [symbol for symbol in wanted if not self._remembers(symbol, now)]
+        missing = [symbol for symbol in wanted if not _is_fresh(self._kept.get(symbol), now)]
         commands: list[Command] = []
         for symbol in missing:
             commands += (
@@ -81,17 +81,13 @@ class Reference:
 
         return Question(commands, answer)
 
-    def _remembers(self, symbol: str, now: float) -> bool:
-        kept = self._kept.get(symbol)
-        return kept is not None and now - kept.asked < CACHE_SEC
-
     def _remember(self, symbols: Sequence[str], replies: Sequence[Any], now: float) -> None:
         self._kept |= {
             symbol: _Kept(self._rules(symbol, *replies[i * 2 : i * 2 + 2]), now) for i, symbol in enumerate(symbols)
         }
         # Symbols no longer asked for leave nothing behind.
         if now - self._tidied >= CACHE_SEC:
-            self._kept = {symbol: kept for symbol, kept in self._kept.items() if now - kept.asked < CACHE_SEC}
+            self._kept = {symbol: kept for symbol, kept in self._kept.items() if _is_fresh(kept, now)}
             self._tidied = now
 
     def _rules(self, symbol: str, atr: Any, fields: Any) -> Rules:
@@ -102,6 +98,10 @@ class Reference:
         if fields is None:
             return not_a_hash(rules, keys.overrides(symbol))
         return overridden(rules, settings.harvest_min_r, self._ladder, mapping(fields)) if fields else rules
+
+
+def _is_fresh(kept: _Kept | None, now: float) -> bool:
+    return kept is not None and now - kept.asked < CACHE_SEC
 
 
 def _checked(reply: Any) -> Any:

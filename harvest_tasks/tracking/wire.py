@@ -7,6 +7,7 @@ back was parsed at the door, so it is trusted.
 import json
 from collections.abc import Callable
 from decimal import Decimal
+from json.encoder import encode_basestring_ascii as quoted
 from typing import Final
 
 from kernel.entry import (
@@ -35,7 +36,7 @@ class BadWire(ValueError):
 
 def pack(entry: Entry) -> str:
     """`entry` as text; `unpack` gives it back."""
-    return _ENCODE(_values(entry))
+    return f"[{','.join(_texts(entry))}]"
 
 
 def unpack(text: str) -> Entry:
@@ -47,43 +48,45 @@ def unpack(text: str) -> Entry:
         raise BadWire(text) from None
 
 
-_ENCODE: Final = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _DECODE: Final = json.JSONDecoder().decode
 
 
-def _values(entry: Entry) -> tuple[str | int | None, ...]:
+def _texts(entry: Entry) -> tuple[str, ...]:
+    """Each value as JSON."""
     match entry:
         case Fill():
             return (
-                "F",
-                entry.source_id,
-                entry.time_ms,
-                entry.side,
-                plain(entry.qty),
-                plain(entry.price),
-                entry.trade_id,
-                entry.intent_id,
-                _text(entry.stop_loss),
-                _text(entry.atr),
-                _text(entry.fee),
-                entry.fee_asset,
+                '"F"',
+                quoted(entry.source_id),
+                str(entry.time_ms),
+                quoted(entry.side),
+                _number(entry.qty),
+                _number(entry.price),
+                _word(entry.trade_id),
+                _word(entry.intent_id),
+                _number(entry.stop_loss),
+                _number(entry.atr),
+                _number(entry.fee),
+                _word(entry.fee_asset),
             )
         case Mark():
-            seen = () if entry.seen_ms is None else (entry.seen_ms,)
-            return "M", entry.source_id, entry.time_ms, plain(entry.price), *seen
+            seen = () if entry.seen_ms is None else (str(entry.seen_ms),)
+            return '"M"', quoted(entry.source_id), str(entry.time_ms), _number(entry.price), *seen
         case Outcome():
-            return "O", entry.source_id, entry.time_ms, entry.status, entry.intent_id
+            said = quoted(entry.status), quoted(entry.intent_id)
+            return '"O"', quoted(entry.source_id), str(entry.time_ms), *said
         case Funding():
-            return "U", entry.source_id, entry.time_ms, plain(entry.amount), entry.asset
+            received = _number(entry.amount), _word(entry.asset)
+            return '"U"', quoted(entry.source_id), str(entry.time_ms), *received
         case Adopt():
-            quantities = plain(entry.seen_qty), plain(entry.qty)
-            return "A", entry.source_id, entry.time_ms, *quantities, plain(entry.entry), _text(entry.stop)
+            numbers = map(_number, (entry.seen_qty, entry.qty, entry.entry, entry.stop))
+            return '"A"', quoted(entry.source_id), str(entry.time_ms), *numbers
         case Overdue():
-            return "L", entry.source_id, entry.time_ms, entry.placed_before_ms
+            return '"L"', quoted(entry.source_id), str(entry.time_ms), str(entry.placed_before_ms)
         case Freeze():
-            return "Z", entry.source_id, entry.time_ms, entry.reason
+            return '"Z"', quoted(entry.source_id), str(entry.time_ms), quoted(entry.reason)
         case Release():
-            return "R", entry.source_id, entry.time_ms
+            return '"R"', quoted(entry.source_id), str(entry.time_ms)
 
 
 def _fill(
@@ -132,8 +135,12 @@ def _adopt(source_id: str, time_ms: int, seen_qty: str, qty: str, entry: str, st
     )
 
 
-def _text(value: Decimal | None) -> str | None:
-    return None if value is None else plain(value)
+def _number(value: Decimal | None) -> str:
+    return "null" if value is None else f'"{plain(value)}"'
+
+
+def _word(text: str | None) -> str:
+    return "null" if text is None else quoted(text)
 
 
 _SIDES: Final = {side.value: side for side in Side}

@@ -1,7 +1,7 @@
 """The fault classes of the server, each at a small scale; `make faults` runs all of them. And that each would fail."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -103,12 +103,12 @@ def test_lost_input_freezes_and_there_is_a_way_back(judged: Callable[[Result], N
 def test_a_worker_that_drops_what_it_could_not_commit_is_seen_to_lose(monkeypatch: pytest.MonkeyPatch) -> None:
     commit = Ledger.commit
 
-    def dropping(self: Ledger, planned: Sequence[tuple[Loaded, Plan]]) -> list[Outcome]:
-        outcomes = commit(self, planned)
-        for (loaded, _), outcome in zip(planned, outcomes, strict=True):
+    def dropping(self: Ledger, planned: Iterable[tuple[Loaded, Plan]]) -> list[tuple[Loaded, Plan, Outcome]]:
+        settled = commit(self, planned)
+        for loaded, _, outcome in settled:
             if isinstance(outcome, Failed):
                 self._client.xtrim(keys.inbox(loaded.book), maxlen=0, approximate=False)
-        return outcomes
+        return settled
 
     monkeypatch.setattr(Ledger, "commit", dropping)
     monkeypatch.setattr(memory, "FULL_DISK", 1)

@@ -8,7 +8,7 @@ the run, with nothing half done, and fresh workers must be able to go on from it
 import json
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import sha256
@@ -124,7 +124,7 @@ def _record(arena: Arena, settings: Settings) -> tuple[Path, dict[str, Moment], 
     """Play the run; a copy of its log, its moments by their print, and how many intents it published."""
     server = arena.server(options=PLAIN_LOG)
     run_ = _Run(arena, arena.client(server), settings)
-    with stretched(), patch.object(script, "run_all", run_.watched(script.run_all)):
+    with stretched(), patch.object(script, "run_as_made", run_.watched(script.run_as_made)):
         for number in range(STEPS):
             run_.step(number)
     seen, ended = invariants.read(run_.client, settings), _ended(run_.client.xrange(settings.stream_execution_result))
@@ -177,13 +177,14 @@ class _Run:
                 self._producer.send({**named, "status": "REJECTED"})
                 return
 
-    def watched(self, run_all: Any) -> Any:
-        """`run_all`, and a note of each commit."""
+    def watched(self, commit: Any) -> Any:
+        """What sends commits, and a note of each."""
 
-        def noting(client: Client, calls: Sequence[script.Call]) -> list[Any]:
-            replies: list[Any] = run_all(client, calls)
+        def noting(client: Client, batches: Iterable[Sequence[script.Call]]) -> list[Any]:
+            calls: list[script.Call] = []
+            replies: list[Any] = commit(client, _noted(batches, calls))
             for call, reply in zip(calls, replies, strict=True):
-                if (call.script.name == "commit" and reply[0] == b"committed") or reply[0] == "committed":
+                if reply[0] == "committed":
                     self._commits[call.keys[0].removeprefix(keys.position(""))] += 1
                     self._note()
             return replies
@@ -193,6 +194,12 @@ class _Run:
     def _note(self) -> None:
         seen = invariants.read(self.client, self._settings)
         self.moments[_print(seen)] = Moment(len(self.moments), dict(self._commits))
+
+
+def _noted(batches: Iterable[Sequence[script.Call]], calls: list[script.Call]) -> Iterator[Sequence[script.Call]]:
+    for batch in batches:
+        calls.extend(batch)
+        yield batch
 
 
 def _missing(seen: Seen, ended: set[str]) -> Iterator[str]:

@@ -396,7 +396,7 @@ def test_both_ends_of_a_range_are_in_it():
 def test_a_stop_that_is_behind_break_even_needs_no_move_and_may_trail():
     above = long_100(stop_loss=Decimal(90), atr=Decimal(1))
     position, _ = run([above, mark("104")], STOPS)
-    protected = position._replace(progress=replace(position.progress, stop=Decimal("100.5")))
+    protected = position._replace(progress=position.progress._replace(stop=Decimal("100.5")))
     quiet, _, _ = decide(protected, STOPS, guards())
     assert not quiet.progress.break_even
     moved, made = run([mark("105")], STOPS, position=protected)

@@ -1,5 +1,6 @@
 """Entries survive their way through an inbox."""
 
+import json
 from decimal import Decimal
 
 import pytest
@@ -45,6 +46,12 @@ def test_what_is_packed_is_unpacked_exactly(entry: Entry) -> None:
     assert type(unpacked) is type(entry)
     assert pack(unpacked) == text
     assert text.isascii()
+
+
+@given(entries)
+def test_what_is_packed_is_the_json_that_an_encoder_writes(entry: Entry) -> None:
+    text = pack(entry)
+    assert text == json.dumps(json.loads(text), separators=(",", ":"))
 
 
 @pytest.mark.parametrize(
