@@ -112,7 +112,7 @@ def test_a_worker_that_drops_what_it_could_not_commit_is_seen_to_lose(monkeypatc
 
     monkeypatch.setattr(Ledger, "commit", dropping)
     monkeypatch.setattr(memory, "FULL_DISK", 1)
-    assert played(memory, 0.25).lost > 0
+    assert played(memory, 1.0).lost > 0
 
 
 def test_a_loss_that_is_not_told_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
