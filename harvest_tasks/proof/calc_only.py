@@ -42,7 +42,7 @@ def rights(client: Client, settings: Settings) -> Exhibit:
     try:
         allowed = [f"{name} {key}" for name, key, *rest in _forbidden(settings) if _may(client, name, key, *rest)]
     except NoPermissionError:
-        return not_run("this user may not ask ACL DRYRUN: the server's owner may")
+        return not_run("this user may not ask ACL DRYRUN: the operator may")
     except ResponseError as error:
         return not_run(f"{error}: see docs/security.md")
     if allowed:

@@ -175,6 +175,8 @@ PROBES: dict[str, frozenset[str]] = {
     "PUBLISH another x": NOBODY,
     # looking
     "PING": EVERYBODY,
+    "ACL DRYRUN harvest-proposal PING": only("operator"),
+    "ACL LIST": NOBODY,
     "INFO memory": READERS,
     "SCAN 0": READERS | only("harvest-brain"),
     "XINFO STREAM quantum:stream:trade.intent": READERS | only("harvest-brain"),

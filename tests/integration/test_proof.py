@@ -248,7 +248,7 @@ def test_a_proposal_worker_that_may_write_intents_fails(desk: Desk, proof: Proof
     assert "SET quantum:kill" not in failed["seen"]
 
 
-def test_with_the_users_of_the_acl_file_the_owner_sees_their_rights_and_the_operator_all_else(
+def test_with_the_users_of_the_acl_file_the_operator_sees_their_rights_and_the_owner_rehearses(
     server: EmbeddedServer, proof: Proof
 ) -> None:
     with guarded(server.executable) as (own, users):
@@ -258,9 +258,10 @@ def test_with_the_users_of_the_acl_file_the_owner_sees_their_rights_and_the_oper
         as_operator = proof("--json", "--active", REDIS_URL=users.url(own, "operator"))
         password = users.password("operator")
     assert "calc-only rights" in verdicts(as_owner, "ok")
+    assert "calc-only rights" in verdicts(as_operator, "ok")
     # Where no cycle ran there is no proposal; no right is missing.
     assert verdicts(as_owner, "failed") == verdicts(as_operator, "failed") == ["proposals"]
-    assert {"calc-only rights", "rehearsal"} <= {*verdicts(as_operator, "not run")}
+    assert "rehearsal" in verdicts(as_operator, "not run")
     assert password not in as_operator.output
 
 
