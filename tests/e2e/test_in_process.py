@@ -4,6 +4,7 @@ pytest-celery takes the fixture names `celery_worker` and `celery_setup` for its
 here by the function under Celery's older fixture of that name. It does what two users do apart, so it is the owner.
 """
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -48,7 +49,10 @@ def celery_app(own_settings: settings.Settings) -> Iterator[Celery]:
     app = celery.app
     wanted = configuration(own_settings)
     before = {name: app.conf[name] for name in wanted}
-    with setup_default_app(app):
+    with setup_default_app(app), pytest.MonkeyPatch.context() as patch:
+        # Whoever used the app before in this process left it a result backend by the settings of then.
+        patch.setattr(app, "_local", threading.local())
+        patch.setattr(app, "_backend_cache", None)
         app.conf.update(wanted)
         yield app
         app.pool.force_close_all()
@@ -119,7 +123,17 @@ def test_one_bell_leads_from_the_input_to_the_suggestions(desk: Desk) -> None:
     wait_until(lambda: len(desk.suggestions()) == 2, 5.0, "the watcher rang for what it moved")
 
 
-def test_the_sweep_rings_for_a_book_whose_bell_was_lost(desk: Desk) -> None:
+@pytest.fixture
+def unwatched(desk: Desk) -> Desk:
+    """No watcher is at work: the worker does one thing at a time, and starts none that cannot get the lease."""
+    desk.client.set(keys.LEASE, "another's", px=60_000)
+    proposals.compute_proposal.delay("BTCUSDT").get(timeout=10.0)
+    desk.client.delete(keys.LEASE)
+    return desk
+
+
+def test_the_sweep_rings_for_a_book_whose_bell_was_lost(unwatched: Desk) -> None:
+    desk = unwatched
     desk.feed(BUY, price("105.2"))
     desk.route()
     assert desk.client.smembers(keys.WAITING) == {"BTCUSDT"}
