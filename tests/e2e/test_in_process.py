@@ -124,10 +124,11 @@ def test_one_bell_leads_from_the_input_to_the_suggestions(desk: Desk) -> None:
 
 
 @pytest.fixture
-def unwatched(desk: Desk) -> Desk:
-    """No watcher is at work: the worker does one thing at a time, and starts none that cannot get the lease."""
+def unwatched(desk: Desk, server: EmbeddedServer) -> Desk:
+    """No watcher is at work, or about to be: none follows on one that cannot get the lease."""
     desk.client.set(keys.LEASE, "another's", px=60_000)
-    proposals.compute_proposal.delay("BTCUSDT").get(timeout=10.0)
+    with connect(server.url(DATA_DB + 1)) as broker:
+        wait_until(lambda: not broker.exists("watch", "unacked"), 10.0, "the last watcher has ended")
     desk.client.delete(keys.LEASE)
     return desk
 
