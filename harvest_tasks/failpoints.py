@@ -60,6 +60,7 @@ CALLS: Final[tuple[tuple[Any, str], ...]] = (
     (sweep, "ring"),
     (sweep, "deliver"),
     (script, "run_all"),
+    (script, "run_as_made"),
     (Lease, "acquire"),
     (Lease, "renew"),
     (Lease, "release"),

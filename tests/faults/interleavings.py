@@ -32,6 +32,7 @@ WORKERS: Final = (WORKER, WORKER)
 BOTH: Final = (WATCHER, WORKER)
 WATCHERS: Final = (WATCHER, WATCHER)
 ANSWERING: Final = (ANSWERER, WORKER)
+ANSWERERS: Final = (ANSWERER, ANSWERER)
 THREES: Final = ((WATCHER, WORKER, WORKER), (WATCHER, WATCHER, WORKER), (ANSWERER, WATCHER, WORKER))
 SWITCHES: Final = {"on": Switch(("SET", "quantum:kill", "1"), True), "off": Switch(("DEL", "quantum:kill"), False)}
 
@@ -47,7 +48,7 @@ EVERYWHERE: Final = (
     (WATCHERS, Budget(crashes=1)),
 )
 """Small trees."""
-IN_ALL: Final = (*EVERYWHERE, (BOTH, Budget(crashes=1)))
+IN_ALL: Final = (*EVERYWHERE, *((each, Budget(crashes=1)) for each in (ANSWERERS, ANSWERING, BOTH)))
 MORE: Final = (
     (0, BOTH, Budget(expiries=1)),
     (1, BOTH, Budget(turns=("on",))),
@@ -58,7 +59,8 @@ MORE: Final = (
     (4, BOTH, Budget(expiries=1)),
     (5, BOTH, Budget(expiries=1)),
     (1, WATCHERS, Budget(expiries=1)),
-    *((number, ANSWERING, Budget()) for number in (0, 1, 2)),
+    *((number, ANSWERING, Budget(expiries=1)) for number in range(len(ALL))),
+    *((number, ANSWERERS, Budget(expiries=1)) for number in (0, 6)),
 )
 """Trees of some thousands of schedules, by the scenario's number; the last in the order of their size."""
 

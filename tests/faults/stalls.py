@@ -22,7 +22,7 @@ FILLS: Final = (
     "load.after",
     "plan.after",
     "unlock.after",
-    "run_all.before",
+    "run_as_made.before",
     "commit.after",
 )
 WATCH: Final = ("claim.after", "read.before", "move.before", "run_all.before", "move.after", "renew.before")

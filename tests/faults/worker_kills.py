@@ -22,6 +22,7 @@ STEPS: Final = (
     "fills.plan.before",
     "fills.plan.after",
     "fills.commit.before",
+    "fills.run_as_made.before",
     "fills.commit.after",
     "fills.unlock.before",
     "fills.ring.before",
