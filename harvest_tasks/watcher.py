@@ -175,10 +175,11 @@ class Watcher:
     def _read(self, deadline: float) -> None:
         self.route.ensure_group(self.first_start, self._destroyed)
         self._take_over()
-        after_id, left = NOWHERE, deadline - monotonic()
+        after_id, wait_ms = NOWHERE, 1
         while True:
-            entries, standing = self.route.read(after_id, max(1, min(BLOCK_MS, int(left * 1000))))
+            entries, standing = self.route.read(after_id, wait_ms)
             left = deadline - monotonic()
+            wait_ms = max(1, min(BLOCK_MS, int(left * 1000)))
             if standing.is_miscounted:
                 self._report(standing, entries)
             if entries:

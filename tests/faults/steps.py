@@ -210,12 +210,13 @@ def tick(commands: Sequence[Command]) -> None:
 
 @contextmanager
 def stretched() -> Iterator[None]:
-    """While it lasts, a watcher reads one entry at a time, its slice is as many reads as it has seconds, its lease runs
-    out by no clock, and nothing is logged: leases are lost thousands of times.
+    """While it lasts, a watcher reads one entry at a time and waits for none, its slice is as many reads as it has
+    seconds, its lease runs out by no clock, and nothing is logged: leases are lost thousands of times.
     """
     with (
         _quiet(logging.getLogger("harvest_tasks")),
         patch.object(watcher, "monotonic", _reads),
+        patch.object(watcher, "BLOCK_MS", 1),
         patch.object(watcher, "LEASE_MS", LONG_MS),
         patch.object(routing, "READ_BATCH", 1),
         patch.object(lease, "LEASE_MS", LONG_MS),
