@@ -1,7 +1,8 @@
 """Harvest's tasks on a worker in a thread of this process: `celery.contrib.testing`, with a real broker.
 
 pytest-celery takes the fixture names `celery_worker` and `celery_setup` for its containers, so the worker is started
-here by the function under Celery's older fixture of that name. It does what two users do apart, so it is the owner.
+here by the function under Celery's older fixture of that name. It does what several users do apart, so it is the user
+who may do what all of them may.
 """
 
 import threading
@@ -16,6 +17,7 @@ from celery.contrib.testing.worker import start_worker
 from celery.signals import setup_logging
 from desk import Desk
 from e2e.tape import BUY, price
+from users import DATABASES, TOGETHER, GuardedServer, for_up
 from waiting import wait_until
 
 from harvest_tasks import brain, celery, keys, proposals, settings, sweep, watcher
@@ -27,16 +29,22 @@ from harvest_tasks.symbols import InvalidSymbol
 # Celery writes results with a command that redis-py would rather not see; not ours to change.
 pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")
 
-DATA_DB = 4
+
+@pytest.fixture(scope="module")
+def guarded_server(server: EmbeddedServer) -> Iterator[GuardedServer]:
+    with for_up(GuardedServer(server.executable)) as running, connect(running.url()) as owner:
+        # No deployment has a worker of all queues. It waits for them in one command, which one rule must allow.
+        owner.acl_setuser(TOGETHER, enabled=True, selectors=[("+brpop", " ".join(f"~{queue}*" for queue in QUEUES))])
+        yield running
 
 
 @pytest.fixture(scope="module")
-def own_settings(server: EmbeddedServer) -> Iterator[settings.Settings]:
+def own_settings(guarded_server: GuardedServer) -> Iterator[settings.Settings]:
     """What the tasks find when they look for their settings here."""
     with pytest.MonkeyPatch.context() as patch:
         for name in settings.Settings.model_fields:
             patch.delenv(name.upper(), raising=False)
-        patch.setenv("REDIS_URL", server.url(DATA_DB))
+        patch.setenv("REDIS_URL", guarded_server.users.url(guarded_server, TOGETHER))
         patch.setenv("WATCH_SLICE_SEC", "0.5")
         settings.current.cache_clear()
         yield settings.current()
@@ -72,9 +80,9 @@ def worker(celery_app: Celery) -> Iterator[Any]:
 
 
 @pytest.fixture
-def client(worker: Any, server: EmbeddedServer) -> Iterator[Client]:
+def client(worker: Any, guarded_server: GuardedServer) -> Iterator[Client]:
     """Of the emptied data; the broker's database keeps what its worker stands on."""
-    connected = connect(server.url(DATA_DB))
+    connected = connect(guarded_server.url())
     connected.flushdb()
     yield connected
     connected.close()
@@ -124,10 +132,10 @@ def test_one_bell_leads_from_the_input_to_the_suggestions(desk: Desk) -> None:
 
 
 @pytest.fixture
-def unwatched(desk: Desk, server: EmbeddedServer) -> Desk:
+def unwatched(desk: Desk, guarded_server: GuardedServer) -> Desk:
     """No watcher is at work, or about to be: none follows on one that cannot get the lease."""
     desk.client.set(keys.LEASE, "another's", px=60_000)
-    with connect(server.url(DATA_DB + 1)) as broker:
+    with connect(guarded_server.url(DATABASES["BROKER_URL"])) as broker:
         wait_until(lambda: not broker.exists("watch", "unacked"), 10.0, "the last watcher has ended")
     desk.client.delete(keys.LEASE)
     return desk

@@ -41,6 +41,8 @@ NOWHERE: Final = ("127.0.0.1", 1)
 OLD, NEW = "what it was", "what it is now"
 """Passwords."""
 LOADED_ENTRIES: Final = 600
+OTHER_LOG: Final = 10_000
+"""Commands of others in the log: a server that loads answers after each 1,024, and a login takes several answers."""
 SLOW_LOADING: Final = ("--key-load-delay", "1", "--aof-use-rdb-preamble", "no")
 QUIET_WITHIN_SEC: Final = 30.0
 BUSY_MS: Final = 5
@@ -260,6 +262,7 @@ def _loading(arena: Arena, result: Result, number: int) -> None:
     with Hands(server, settings) as hands:
         producer.feed(LOADED_ENTRIES)
         wait_until(lambda: account.check().is_quiet, QUIET_WITHIN_SEC, "all is applied")
+        _lengthen_log(client)
         server.kill()
         server.start(QUIET_WITHIN_SEC)
         client.connection_pool.disconnect()
@@ -272,3 +275,10 @@ def _loading(arena: Arena, result: Result, number: int) -> None:
     blame(arena, result, wrong, f"{LOADING} {number}")
     result.fills, result.intents = producer.fills, account.intents
     note(result, "answers", LOADING=met)
+
+
+def _lengthen_log(client: Client) -> None:
+    with client.pipeline(transaction=False) as pipe:
+        for _ in range(OTHER_LOG):
+            pipe.incr("others")
+        pipe.execute()
