@@ -8,8 +8,9 @@ from time import monotonic
 from typing import Final
 
 from bench import fills, flower, fold, growth, latency, memory, proposals
+from bench.cost import Ticks
 from bench.processes import NotStarted
-from bench.report import HEADER, LATEST, SPREAD, Result, lines, write
+from bench.report import HEADER, LATEST, LEGEND, Result, lines, write
 from bench.setup import Setup
 from harvest_tasks.processes.embedded import EmbeddedError
 
@@ -49,12 +50,14 @@ def _chosen(only: str) -> dict[str, Measurement]:
 
 
 def _results(name: str, measure: Measurement, setup: Setup) -> Iterator[Result]:
-    """What `measure` finds, each with the seconds since the one before; or one line that says why it cannot."""
-    began = monotonic()
+    """What `measure` finds, each with what passed and was stolen since the one before; or one line that says why
+    it cannot.
+    """
+    began, ticks = monotonic(), Ticks.now()
     try:
         for result in measure(setup):
-            yield replace(result, seconds=monotonic() - began)
-            began = monotonic()
+            yield replace(result, seconds=monotonic() - began, stolen=Ticks.now().stolen_since(ticks))
+            began, ticks = monotonic(), Ticks.now()
     except (NotStarted, EmbeddedError) as error:
         yield Result(name, "", skipped=str(error), seconds=monotonic() - began)
 
@@ -78,7 +81,7 @@ def main() -> int:
     # Some must not take the place of all.
     path = LATEST.with_name("only.json") if only else LATEST
     write(path, results, quick=setup.quick)
-    print(f"{SPREAD}\nin {monotonic() - started:.0f} s, into {path}")
+    print(f"{LEGEND}\nin {monotonic() - started:.0f} s, into {path}")
     return 0
 
 

@@ -4,6 +4,8 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 from harvest_tasks.connection import Client
 
@@ -26,6 +28,28 @@ class Cost:
         """Microseconds for each unit."""
         wall, client, server = (1e6 * part / self.units for part in (self.wall, self.client, self.server))
         return f"{wall:.1f} us each (processor: client {client:.1f}, server {server:.1f})"
+
+
+class Ticks(NamedTuple):
+    """Of all processors since the machine started: `worked`, and wanted but `stolen` by other guests of its host."""
+
+    worked: int
+    stolen: int
+
+    @classmethod
+    def now(cls) -> "Ticks":
+        """By /proc/stat, see proc_stat(5); none where there is no such file."""
+        try:
+            first = Path("/proc/stat").read_text(encoding="ascii").partition("\n")[0]
+        except FileNotFoundError:
+            return cls(0, 0)
+        user, nice, system, _, _, irq, softirq, stolen = map(int, first.split()[1:9])
+        return cls(user + nice + system + irq + softirq, stolen)
+
+    def stolen_since(self, before: "Ticks") -> float:
+        """The share of what was wanted since `before`."""
+        worked, stolen = self.worked - before.worked, self.stolen - before.stolen
+        return stolen / (worked + stolen) if worked + stolen else 0.0
 
 
 def server_seconds(client: Client) -> float:

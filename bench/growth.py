@@ -29,7 +29,7 @@ from harvest_tasks.settings import Settings
 DATA: Final = Path(".bench")
 LINEAR: Final = Goal("ours", at_most=1.05)
 BOOKS: Final = 500
-ENTRIES_PER_BOOK: Final = 3
+ENTRIES_PER_BOOK: Final = 2
 SMALL: Final = 12_000
 """Backlogs up to this are measured three times."""
 SAMPLES: Final = 20

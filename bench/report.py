@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any, Final
 
 LATEST: Final = Path(".bench/latest.json")
-SPREAD: Final = "spread is (largest - smallest) / median of the ratio over the repetitions"
+LEGEND: Final = (
+    "spread is (largest - smallest) / median of the ratio over the repetitions; stolen is the share of the processor "
+    "time wanted meanwhile that the host gave to other machines"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,7 @@ class Result:
     """One measurement. `ratio` is ours / peer, whatever the unit; `note` says what else was seen.
 
     `spread` is that of the ratio, or of `ours` where there is no peer. `skipped` is why there is no figure, `seconds`
-    what it took to measure.
+    what it took to measure, and `stolen` what share of the processors others had meanwhile.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Result:
     note: str = ""
     skipped: str = ""
     seconds: float | None = None
+    stolen: float | None = None
 
     @property
     def is_met(self) -> bool | None:
@@ -76,13 +80,14 @@ def lines(result: Result) -> list[str]:
         return [f"{result.name:<38} skipped: {result.skipped}"]
     met = {None: "", True: "met", False: "MISSED"}[result.is_met]
     goal = "" if result.goal is None else f"{result.goal} {met}"
-    spread = "-" if result.spread is None else f"{result.spread:.0%}"
+    spread, stolen = ("-" if share is None else f"{share:.0%}" for share in (result.spread, result.stolen))
     cells = f"{figure(result.ours):>11} {figure(result.peer):>11} {figure(result.ratio):>8} {spread:>7}"
-    row = f"{result.name:<38} {cells} {figure(result.seconds):>6}  {result.unit:<14} {goal}".rstrip()
+    row = f"{result.name:<38} {cells} {figure(result.seconds):>6} {stolen:>6}  {result.unit:<14} {goal}".rstrip()
     return [row, *([f"    {result.note}"] if result.note else [])]
 
 
-HEADER: Final = f"{'name':<38} {'ours':>11} {'peer':>11} {'ratio':>8} {'spread':>7} {'s':>6}  {'unit':<14} goal"
+_FIGURES: Final = f"{'ours':>11} {'peer':>11} {'ratio':>8} {'spread':>7} {'s':>6} {'stolen':>6}"
+HEADER: Final = f"{'name':<38} {_FIGURES}  {'unit':<14} goal"
 
 
 def machine() -> dict[str, Any]:
@@ -105,7 +110,7 @@ def _processor() -> str:
 def document(results: Sequence[Result], *, quick: bool, about: Mapping[str, Any]) -> dict[str, Any]:
     """All of it as `.bench/latest.json` has it."""
     rows = [result.as_dict() for result in results]
-    return {"machine": dict(about), "quick": quick, "spread": SPREAD, "results": rows}
+    return {"machine": dict(about), "quick": quick, "legend": LEGEND, "results": rows}
 
 
 def write(path: Path, results: Sequence[Result], *, quick: bool) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from bench import __main__ as program
 from bench import report
+from bench.cost import Ticks
 from bench.processes import NotStarted
 from bench.report import Goal, Result
 from bench.setup import Setup
@@ -80,3 +81,14 @@ def test_every_result_says_its_own_seconds_and_not_those_of_the_one_before(monke
     results = list(program._results("x", measure, Setup(quick=True)))
     assert [result.as_dict()["seconds"] for result in results] == [7.0, 2.0, 4.0]
     assert " 7 " in report.lines(results[0])[0]
+
+
+def test_time_is_stolen_only_from_what_was_wanted() -> None:
+    assert Ticks(worked=130, stolen=25).stolen_since(Ticks(worked=100, stolen=15)) == 0.25
+    assert Ticks(worked=100, stolen=15).stolen_since(Ticks(worked=100, stolen=15)) == 0.0
+
+
+def test_the_row_says_how_much_was_stolen_meanwhile() -> None:
+    heading = report.HEADER.index("stolen")
+    row = report.lines(some(ours=1.0, stolen=0.34))[0]
+    assert row[heading : heading + len("stolen")].strip() == "34%"
