@@ -46,7 +46,7 @@ end
 
 
 def against_sequential(setup: Setup) -> Iterator[Result]:
-    count = setup.pick(3_000, 1_000)
+    count = setup.pick(2_000, 1_000)
     with desk.server() as url:
         client, settings = connect(url), desk.settings(url)
         publish_markets(client, settings, count)
