@@ -71,7 +71,7 @@ def run(arena: Arena) -> Result:
             result.failures.append(arena.failure(f"of the kernel's mutants too few are noticed: {kernel}"))
     result.notes["mutmut"] = told
     if kernel is None:
-        result.notes["kernel"] = "not known of this kernel: make mutants"
+        result.notes["kernel"] = "not tried on this kernel yet; `make mutants` does, in some minutes"
     result.seconds = monotonic() - began
     return result
 
