@@ -105,7 +105,7 @@ class Brain:
         for _ in range(MAX_REVISIONS):
             idle: list[str] = []
             settled = self.ledger.commit(self._plans(work, rules, guards, earlier, tally, idle))
-            self.ledger.unlock(idle)
+            again += self.ledger.unlock(idle)
             open_questions: dict[str, Loaded] = {}
             for loaded, made, outcome in settled:
                 match outcome:

@@ -99,10 +99,19 @@ class Ledger:
             for (loaded, plan), reply in zip(made, replies, strict=True)
         ]
 
-    def unlock(self, books: Sequence[str]) -> None:
-        """Give up locks that no commit gave up. A lock only saves double work, so its holder is not asked."""
-        if books:
-            self._client.delete(*(keys.lock(book) for book in books))
+    def unlock(self, books: Sequence[str]) -> list[str]:
+        """Give up locks that no commit gave up. A lock only saves double work, so its holder is not asked.
+
+        Returns the books with something in their inbox: who moved it there found them locked, and left it to us.
+        """
+        if not books:
+            return []
+        locks = [keys.lock(book) for book in books]
+        replies = exchange(self._client, [("DEL", *locks), *[("XLEN", keys.inbox(book)) for book in books]])
+        if isinstance(replies[0], Exception):
+            raise replies[0]
+        # An inbox of another type is told of by the next load.
+        return [book for book, waiting in zip(books, replies[1:], strict=True) if waiting != 0]
 
 
 def _growing(calls: Iterator[script.Call]) -> Iterator[list[script.Call]]:

@@ -124,6 +124,36 @@ def test_entries_that_arrive_while_a_worker_commits_are_reported_by_its_commit(d
     assert desk.client.smembers(keys.WAITING) == {"BTCUSDT"}
 
 
+def test_entries_that_arrive_while_a_worker_looks_in_vain_are_applied_by_it(desk, monkeypatch):
+    desk.run(BUY)
+    load, looks = Ledger.load, []
+
+    def disturbed(ledger, books):
+        work = load(ledger, books)
+        looks.append(work)
+        if len(looks) == 1:
+            desk.feed(MARK)
+            desk.route()
+            # Whoever moved it finds the book busy, and leaves it to the worker that has it.
+            assert load(Ledger(desk.client, desk.settings), books).books == [Busy("BTCUSDT")]
+        return work
+
+    monkeypatch.setattr(Ledger, "load", disturbed)
+    assert desk.process("BTCUSDT")["applied"] == 1
+    assert len(looks) == 2
+    assert desk.suggestions()
+    assert_all_accounted_for(desk)
+
+
+def test_a_book_that_waits_with_an_empty_inbox_is_looked_at_once(desk, monkeypatch):
+    desk.run(BUY)
+    desk.client.sadd(keys.WAITING, "BTCUSDT")
+    load, looks = Ledger.load, []
+    monkeypatch.setattr(Ledger, "load", lambda ledger, books: looks.append(books) or load(ledger, books))
+    desk.process("BTCUSDT")
+    assert len(looks) == 1
+
+
 def test_a_kill_switch_set_between_plan_and_commit_stops_the_intents(desk):
     desk.feed(BUY, MARK)
     desk.route()
