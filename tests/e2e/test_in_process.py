@@ -26,9 +26,6 @@ from harvest_tasks.connection import Client, connect
 from harvest_tasks.processes.embedded import EmbeddedServer
 from harvest_tasks.symbols import InvalidSymbol
 
-# Celery writes results with a command that redis-py would rather not see; not ours to change.
-pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")
-
 
 @pytest.fixture(scope="module")
 def guarded_server(server: EmbeddedServer) -> Iterator[GuardedServer]:
