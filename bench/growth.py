@@ -7,13 +7,14 @@ log(size): 1 is as much for each as before, 2 would be a cost that grows with it
 import csv
 import multiprocessing as mp
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from bench import desk, fold, ours, traffic
 from bench.cost import Cost, measured
@@ -36,12 +37,20 @@ SAMPLES: Final = 20
 """Looks at the memory of a process during its run."""
 
 
+class Look(NamedTuple):
+    """At the memory of a process: what is resident, and how many blocks Python holds in it that are not free."""
+
+    applied: int
+    resident_mb: float
+    blocks: int
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One process's work on a backlog. `memory` is pairs of (entries applied, MB)."""
+    """One process's work on a backlog."""
 
     cost: Cost
-    memory: Sequence[tuple[int, float]]
+    memory: Sequence[Look]
 
 
 def sizes(smallest: int, largest: int) -> list[int]:
@@ -62,13 +71,13 @@ def with_backlog(setup: Setup) -> Iterator[Result]:
     *shorter, last = sizes(1_000, longest(setup))
     runs = [*(_typical(entries, BOOKS) for entries in shorter), long_run(setup)]
     yield _result("growth_fills", "entries", [*shorter, last], [run.cost for run in runs])
-    rows = [(entries, f"{size:.2f}") for entries, size in runs[-1].memory]
-    write("rss_per_worker", ("entries applied", "resident MB"), rows)
+    rows = [(look.applied, f"{look.resident_mb:.2f}", look.blocks) for look in runs[-1].memory]
+    write("rss_per_worker", ("entries applied", "resident MB", "blocks in use"), rows)
 
 
 @lru_cache(maxsize=1)
 def long_run(setup: Setup) -> Run:
-    """The longest backlog, once: `growth_fills` and `rss_per_worker_mb` both look at it."""
+    """The longest backlog, once: `growth_fills` and what is said of a worker's memory look at it."""
     (run,) = _runs(longest(setup), BOOKS, 1)
     return run
 
@@ -147,11 +156,11 @@ def _work(url: str, entries: int, count: int, told: Connection) -> None:
 
 
 def _run(client: Client, settings: Settings, entries: int) -> Run:
-    memory: list[tuple[int, float]] = []
+    memory: list[Look] = []
 
     def look(applied: int) -> None:
         if applied >= (len(memory) + 1) * entries // SAMPLES:
-            memory.append((applied, resident_mb(os.getpid())))
+            memory.append(Look(applied, resident_mb(os.getpid()), sys.getallocatedblocks()))
 
     cost = measured(client, entries, lambda: _void(ours.in_one_process(settings, entries, look)))
     return Run(cost, memory)

@@ -33,7 +33,7 @@ class Picture:
 COSTS: Final = ((2, "wall time"), (3, "processor, client"), (4, "processor, server"))
 PICTURES: Final = (
     Picture("growth_fills", "Cost of an entry by backlog (500 books)", "entries in the backlog", "us each", COSTS),
-    Picture("growth_books", "Cost of an entry by books (3 entries each)", "books", "us each", COSTS),
+    Picture("growth_books", "Cost of an entry by books (2 entries each)", "books", "us each", COSTS),
     Picture(
         "growth_backlog", "Cost of a fill in the kernel, by position", "fills of one position", "us each", COSTS[:1]
     ),
