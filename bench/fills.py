@@ -117,7 +117,7 @@ def against_the_bare_loop(setup: Setup) -> Iterator[Result]:
             alone = _alone(bench) if books == BOOKS[0] else ()
             # An even number of turns ends with ours.
             # The most books have so many entries that two turns will do.
-            turns = 2 if books == max(BOOKS) else setup.repetitions
+            turns = setup.pick(2, 1) if books == max(BOOKS) else setup.repetitions
             pairs = in_turns(bench.two_processes, bench.bare_loop, turns)
             shares = bench.shares()
         yield result(name, "bare loop", pairs, OF_THE_BARE_LOOP, bench.note(*alone, shares), books)
@@ -168,7 +168,7 @@ def against_a_task_each(setup: Setup) -> Iterator[Result]:
     with desk.server() as url, desk.server() as other:
         bench = Bench(url, setup.pick(20_000, 5_000), 500)
         with TaskEach(other, bench.traffic[:few]).running() as peer:
-            pairs = in_turns(bench.two_processes, peer.run, setup.pick(3, 2))
+            pairs = in_turns(bench.two_processes, peer.run, setup.pick(3, 1))
         bench.costs["a task each"] = peer.costs
     yield result("fills_vs_task_per_fill", "one Celery task per fill", pairs, OF_A_TASK_EACH, bench.note(), 500)
 

@@ -20,7 +20,7 @@ FROM: Final = 0.1
 
 def overhead(setup: Setup) -> Iterator[Result]:
     """`harvest up` on a server with a backlog."""
-    entries = setup.pick(15_000, 8_000)
+    entries = setup.pick(15_000, 4_000)
     with desk.server() as url:
         feed = Feed(url, desk.settings(url).stream_execution_result).fill(traffic.main(entries, BOOKS))
         pairs = in_turns(lambda: _rate(feed, url), lambda: _rate(feed, url, "--no-flower"), setup.pick(2, 1))

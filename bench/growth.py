@@ -63,7 +63,7 @@ def sizes(smallest: int, largest: int) -> list[int]:
 
 def longest(setup: Setup) -> int:
     """Entries of the longest backlog."""
-    return setup.pick(1_000_000, 50_000)
+    return setup.pick(1_000_000, 20_000)
 
 
 def with_backlog(setup: Setup) -> Iterator[Result]:

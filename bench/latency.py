@@ -99,7 +99,7 @@ def closed_loop(setup: Setup) -> Iterator[Result]:
 
 
 def under_load(setup: Setup) -> Iterator[Result]:
-    seconds = setup.pick(10, 4)
+    seconds = setup.pick(10, 2)
     with harvest_up(**ENVIRON) as up:
         mine = probe(ready(up), seconds)
     with bare_loop() as url:
