@@ -68,7 +68,7 @@ def of_a_worker(setup: Setup) -> Iterator[Result]:
     sizes = [look.resident_mb for look in looks]
     note = f"{entries:,} entries in one process; from {min(sizes):.1f} to {max(sizes):.1f} MB at {len(looks)} looks"
     resident = _beside_its_past(entries, [(look.applied, look.resident_mb) for look in looks])
-    yield Result("rss_per_worker_mb", "MB", *resident, note=note)
+    yield Result("rss_per_worker_mb", "MB", *resident, goal=Goal("ratio", at_most=1.05), note=note)
     in_use = _beside_its_past(entries, [(look.applied, look.blocks) for look in looks])
     goal, note = Goal("ratio", at_most=1.01), "of Python's allocator, in use at the same looks"
     yield Result("blocks_per_worker", "blocks", *in_use, goal=goal, note=note)
