@@ -157,7 +157,7 @@ def against_faststream(setup: Setup) -> Iterator[Result]:
         return
     with desk.server() as url:
         bench = Bench(url, setup.pick(20_000, 5_000), 500)
-        pairs = in_turns(bench.two_processes, bench.faststream, setup.pick(3, 2))
+        pairs = in_turns(bench.two_processes, bench.faststream, 2)
     peer = f"FastStream {version}"
     yield result("fills_vs_faststream", peer, pairs, None, bench.note(), 500)
 
@@ -168,7 +168,7 @@ def against_a_task_each(setup: Setup) -> Iterator[Result]:
     with desk.server() as url, desk.server() as other:
         bench = Bench(url, setup.pick(20_000, 5_000), 500)
         with TaskEach(other, bench.traffic[:few]).running() as peer:
-            pairs = in_turns(bench.two_processes, peer.run, setup.pick(3, 1))
+            pairs = in_turns(bench.two_processes, peer.run, setup.pick(2, 1))
         bench.costs["a task each"] = peer.costs
     yield result("fills_vs_task_per_fill", "one Celery task per fill", pairs, OF_A_TASK_EACH, bench.note(), 500)
 

@@ -76,7 +76,7 @@ def crossing(symbol: str) -> dict[str, str]:
 
 def closed_loop(setup: Setup) -> Iterator[Result]:
     """Ours and the bare loop in turns, a hundred samples at a time."""
-    rounds, size = setup.pick(5, 2), setup.pick(100, 40)
+    rounds, size = setup.pick(4, 2), setup.pick(100, 40)
     with harvest_up(**ENVIRON) as up, bare_loop() as other:
         ours, peer = Line(ready(up), rounds * size), Line(other, rounds * size)
         pairs = []
@@ -99,7 +99,7 @@ def closed_loop(setup: Setup) -> Iterator[Result]:
 
 
 def under_load(setup: Setup) -> Iterator[Result]:
-    seconds = setup.pick(10, 2)
+    seconds = setup.pick(8, 2)
     with harvest_up(**ENVIRON) as up:
         mine = probe(ready(up), seconds)
     with bare_loop() as url:

@@ -18,7 +18,7 @@ SHARED: Final = 100
 
 def per_book(setup: Setup) -> Iterator[Result]:
     """What the server needs for a book with an open position, after a few fills; the input is not part of it."""
-    books = setup.pick(5_000, 1_000)
+    books = setup.pick(2_000, 1_000)
     with desk.server() as url:
         settings = desk.settings(url)
         client = connect(url)

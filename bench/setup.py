@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """`quick` is for a first look: smaller data and fewer repetitions, the same measurements."""
+    """`quick` is for a first look: smaller data and fewer repetitions, nearly the same measurements."""
 
     quick: bool
 
