@@ -6,6 +6,7 @@ A bell (`process_fills`) only says where to look. Losing, doubling or reordering
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import lru_cache
 from time import monotonic
@@ -41,9 +42,9 @@ def process_fills(books: list[str]) -> None:
     _tell_and_ring(*this_brain().process(books, monotonic() + PATIENCE_SEC))
 
 
-def answer(work: Work) -> None:
-    """The same for whoever just moved entries to books, loaded them for `this_brain`, and has other things to do."""
-    _tell_and_ring(*this_brain().carry_out(work, monotonic() + AT_ONCE_SEC))
+def answer(brain: "Brain", work: Work) -> None:
+    """The same for whoever just moved entries to books, loaded them for `brain`, and has other things to do."""
+    _tell_and_ring(*brain.carry_out(work, monotonic() + AT_ONCE_SEC))
 
 
 def _tell_and_ring(tally: Counter[str], unfinished: Sequence[str]) -> None:
@@ -73,6 +74,12 @@ class Brain:
         self.ledger = Ledger(client, settings, now_ms)
         self._failing: dict[str, str] = {}
         """What is wrong with each book that failed last time, so that it is said once."""
+
+    def over(self, client: Client) -> "Brain":
+        """The same, with what it remembers, for another client."""
+        other = copy(self)
+        other.ledger = self.ledger.over(client)
+        return other
 
     def process(self, books: Sequence[str], deadline: float) -> tuple[Counter[str], list[str]]:
         """Apply all that waits for `books`. Returns what was done, and the books unfinished at `deadline`."""

@@ -63,8 +63,9 @@ def exchange_as_made(client: Client, batches: Iterable[Sequence[Command]]) -> li
     """`exchange` of all the commands in `batches`, each sent as soon as it is made, for the server to work on it while
     the next one is made. Waits for the server once, at the end.
     """
-    pool = client.connection_pool
-    connection, sent = pool.get_connection(), 0
+    # Whoever exchanges something while a batch is made must not meet a client's own connection half way.
+    pool, own, client.connection = client.connection_pool, client.connection, None
+    connection, sent = own or pool.get_connection(), 0
     replies: list[Any] = []
     try:
         for commands in batches:
@@ -77,7 +78,10 @@ def exchange_as_made(client: Client, batches: Iterable[Sequence[Command]]) -> li
         if len(replies) < sent:
             # Whoever came next would take what is still to come for replies of his own.
             connection.disconnect()
-        pool.release(connection)
+        if own:
+            client.connection = own
+        else:
+            pool.release(connection)
 
 
 def _reply(connection: Any) -> Any:

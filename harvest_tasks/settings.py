@@ -104,7 +104,7 @@ class Settings(BaseModel):
     stream_trade_intent: Key = "quantum:stream:trade.intent"
     stream_harvest_suggestions: Key = "quantum:stream:harvest.suggestions"
     watch_slice_sec: Annotated[float, readers.number("0.5", "30")] = 5.0
-    watch_answers_up_to: Annotated[int, readers.whole(0, 500)] = 32
+    watch_answers_up_to: Annotated[int, readers.whole(0, 500)] = 128
     """Entries of one read that the watcher processes itself, at once; for more it rings the workers. 0: never."""
     harvest_kill_switch_key: Key = "quantum:kill"
     harvest_ladder: Annotated[tuple[Rung, ...], BeforeValidator(readers.rungs)] = Field(

@@ -2,8 +2,9 @@
 
 A watcher is a bounded task. Beat starts one each second; all but the holder of the lease return at once, unless the
 lease was not renewed in time: its holder is dead or slow, and they wait for the end of it. The holder first takes over
-what an earlier one left pending, then reads until its slice is over and starts its successor. When the server is
-started again, it goes on: the lease outlives that, so nobody else could begin before it ends.
+what an earlier one left pending, then reads until its slice is over. Shortly before that it starts its successor, which
+waits for the lease. When the server is started again, it goes on: the lease outlives that, so nobody else could begin
+before it ends.
 
 Where little is moved at once, it also processes the books itself: a bell would take longer than the work. Whoever
 processes a book does it with the same code, and a watcher that is killed at it has only moved the entries.
@@ -39,6 +40,11 @@ BLOCK_MS: Final = 500
 PATIENCE_SEC: Final = 3.0
 """How long a server is looked for that is away."""
 LOOK_AGAIN_SEC: Final = 0.05
+HANDOVER_SEC: Final = 0.1
+"""How long before its end a slice starts the next one: as a message of Celery takes on a busy machine."""
+SUCCESSION_SEC: Final = 0.3
+"""How long a successor waits for the lease."""
+LOOK_FOR_LEASE_SEC: Final = 0.002
 OVERDUE_MS: Final = LEASE_MS - BLOCK_MS - 100
 """What is left of a lease whose holder is late: it renews at least every `BLOCK_MS`."""
 
@@ -50,14 +56,17 @@ class LeaseLost(Exception):
 
 
 @app.task(name="harvest_tasks.watcher.watch_fills", ignore_result=True)
-def watch_fills() -> None:
-    """Watch for one slice, if no other watcher does, and start the next one."""
+def watch_fills(succeeds: bool = False) -> None:
+    """Watch for one slice, if no other watcher does, and start the next one. `succeeds`: one that is about to end."""
     settings = current()
-    client = shared(settings.redis_url)
-    answerer = Answerer(brain.this_brain().ledger, brain.answer)
-    if watch(client, settings, settings.watch_slice_sec, brain.ring, PATIENCE_SEC, answerer):
-        watch_fills.apply_async(expires=settings.watch_slice_sec)
-        heartbeat.note(client, heartbeat.WATCHED_MS, server_ms(client))
+    begin_next = partial(watch_fills.apply_async, kwargs={"succeeds": True}, expires=settings.watch_slice_sec)
+    # A connection of its own: taking one out of the pool and putting it back costs more than a fold.
+    with shared(settings.redis_url).client() as client:
+        own = brain.this_brain().over(client)
+        answerer = Answerer(own.ledger, partial(brain.answer, own))
+        succession = Succession(succeeds, begin_next)
+        if watch(client, settings, settings.watch_slice_sec, brain.ring, PATIENCE_SEC, answerer, succession):
+            heartbeat.note(client, heartbeat.WATCHED_MS, server_ms(client))
 
 
 def watch(
@@ -67,31 +76,51 @@ def watch(
     ring: Bell,
     patience: float = 0.0,
     answerer: "Answerer | None" = None,
+    succession: "Succession | None" = None,
 ) -> bool:
     """Watch for `seconds`, calling `ring` with the books whose inboxes received something, unless that was at most
     `settings.watch_answers_up_to` entries, and there is an `answerer`.
 
     False if another watcher holds the lease, or took it. Raises redis-py's ConnectionError or TimeoutError when the
-    server goes and stays away for `patience` seconds. Without patience it raises at once, and waits for no lease.
+    server goes and stays away for `patience` seconds. Without patience it raises at once, and waits for no lease that
+    is overdue.
     """
     lease = Lease(client)
-    if not lease.acquire() and not (patience and _outlives_holder(client, lease)):
+    waits = succession is not None and succession.waits
+    if not (lease.acquire() or (waits and _succeeds_holder(lease)) or (patience and _outlives_holder(client, lease))):
         return False
     try:
         first_start = partial(adoption.begin, client, settings)
         bells = Bells(ring, answerer, settings.watch_answers_up_to)
-        Watcher(client, Route(client, settings), lease, bells, first_start).run(monotonic() + seconds, patience)
+        watcher = Watcher(client, Route(client, settings), lease, bells, first_start)
+        end = monotonic() + seconds
+        if succession:
+            watcher.run(end - HANDOVER_SEC, patience)
+            succession.begin_next()
+        watcher.run(end, patience)
     except LeaseLost:
         log.warning("watch lease lost")
         return False
     except InputGone as gone:
         log.warning("%s: beginning again", gone)
+        if succession:
+            succession.begin_next()
     except InputUnusable as unusable:
         _freeze_once(client, str(unusable), ring)
         return False
     finally:
         lease.release()
     return True
+
+
+def _succeeds_holder(lease: Lease) -> bool:
+    """Whether the holder gives the lease up soon, and it is ours then."""
+    until = monotonic() + SUCCESSION_SEC
+    while monotonic() < until:
+        sleep(LOOK_FOR_LEASE_SEC)
+        if lease.acquire():
+            return True
+    return False
 
 
 def _outlives_holder(client: Client, lease: Lease) -> bool:
@@ -117,6 +146,14 @@ class Answerer:
 
     ledger: Ledger
     answer: Callable[[Work], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Succession:
+    """`waits` for the lease of one that is about to end; has the next one begin when its own end is near."""
+
+    waits: bool
+    begin_next: Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The tracked positions in Redis: loaded with their inboxes in one round trip, committed in one atomic step each."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from itertools import islice
 from typing import Any, Final, NamedTuple
 from uuid import uuid4
@@ -40,6 +41,12 @@ class Ledger:
         self._token = uuid4().hex
         self._lock_ms = settings.harvest_lock_ttl_sec * 1000
         self._reference = Reference(client, settings)
+
+    def over(self, client: Client) -> "Ledger":
+        """The same, with what it remembers, for another client."""
+        other = copy(self)
+        other._client = client
+        return other
 
     def load(self, books: Sequence[str]) -> Work:
         """`books`, in order, in one round trip. Those that are not busy or failed are locked."""

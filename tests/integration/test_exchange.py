@@ -77,3 +77,30 @@ def test_names_of_two_words_bytes_and_text_that_is_no_utf8_arrive_as_they_are(re
 def test_a_flat_reply_becomes_names_and_values(redis: Client) -> None:
     redis.hset("h", mapping={"a": "1", "b": "2"})
     assert mapping(exchange(redis, [("HGETALL", "h")])[0]) == {"a": "1", "b": "2"}
+
+
+def test_a_client_with_a_connection_of_its_own_takes_another_for_an_exchange_within_one(redis: Client, url: str) -> None:
+    client = connect(url).client()
+    number, within = client.client_id(), []
+
+    def made() -> Iterator[list[Command]]:
+        yield [("CLIENT", "ID"), ("SET", "a", "outer")]
+        within.extend(exchange(client, [("CLIENT", "ID"), ("GET", "a")]))
+        yield [("GET", "a")]
+
+    assert exchange_as_made(client, made()) == [number, "OK", "outer"]
+    assert within[0] != number
+    assert within[1] in (None, "outer")
+    assert client.client_id() == number
+    client.close()
+
+
+def test_a_connection_of_its_own_that_broke_is_made_anew(redis: Client, url: str) -> None:
+    client = connect(url).client()
+    number = client.client_id()
+    with pytest.raises(Disconnected):
+        exchange(client, [("CLIENT", "KILL", "ID", number, "SKIPME", "no"), ("GET", "a")])
+    redis.set("a", "1")
+    assert exchange(client, [("GET", "a"), ("CLIENT", "ID")]) == ["1", client.client_id()]
+    assert client.client_id() != number
+    client.close()

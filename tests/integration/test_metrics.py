@@ -233,11 +233,11 @@ def test_a_sign_that_cannot_be_left_costs_no_work(desk: Desk, worker: None, monk
     desk.client.set(keys.HEARTBEAT, "text")
     desk.feed(price("101"))
     started: list[object] = []
-    monkeypatch.setattr(watcher.watch_fills, "apply_async", lambda **_: started.append(1))
+    monkeypatch.setattr(watcher.watch_fills, "apply_async", lambda **how: started.append(how["kwargs"]))
     for work in (watcher.watch_fills, sweep.evaluate_positions):
         with pytest.raises(ResponseError, match="WRONGTYPE"):
             work()
-    assert (started, desk.position().quote.mark) == ([1], 101)
+    assert (started, desk.position().quote.mark) == ([{"succeeds": True}], 101)
     health._started(SimpleNamespace(hostname="fills@desk"))
 
 

@@ -17,7 +17,7 @@ from harvest_tasks import keys, transport, watcher
 from harvest_tasks.connection import Client, connect
 from harvest_tasks.processes.embedded import EmbeddedServer
 from harvest_tasks.tracking.lease import LEASE_MS
-from harvest_tasks.watcher import watch
+from harvest_tasks.watcher import Succession, watch
 
 BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 SLICE_SEC = 60.0
@@ -231,3 +231,62 @@ def test_a_watcher_leaves_a_lease_that_was_renewed_while_it_waited(desk: Desk, m
     desk.client.set(keys.LEASE, "a slow one", px=300)
     assert watched_once(desk) is False
     assert desk.client.get(keys.LEASE) == "a slow one"
+
+
+def test_the_next_watcher_begins_before_the_last_one_ends_and_takes_over_at_its_end(
+    desk: Desk, own_server: EmbeddedServer, threads: ThreadPoolExecutor
+) -> None:
+    successors: list[Future[bool]] = []
+
+    def begin_next() -> None:
+        assert desk.client.get(keys.LEASE), "the last one still reads"
+        alone = connect(own_server.url())
+        after = Succession(waits=True, begin_next=lambda: None)
+        successors.append(threads.submit(watch, alone, desk.settings, 0.5, lambda _: None, 0.0, None, after))
+        successors[-1].add_done_callback(lambda _: alone.close())
+        # It waits: what comes now is moved by the last one.
+        desk.feed(BUY)
+
+    assert watch(desk.client, desk.settings, 0.5, lambda _: None, 0.0, None, Succession(False, begin_next)) is True
+    assert desk.counts().get("in") == 1
+    desk.feed(BUY)
+    assert [successor.result(LONG_SEC) for successor in successors] == [True]
+    assert desk.counts().get("in") == 2
+
+
+def test_a_successor_waits_for_a_lease_that_is_given_up(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[float] = []
+
+    def given_up_at_the_third_look(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 3:
+            desk.client.delete(keys.LEASE)
+
+    monkeypatch.setattr(watcher, "sleep", given_up_at_the_third_look)
+    desk.client.set(keys.LEASE, "another", px=60_000)
+    desk.feed(BUY)
+    succession = Succession(waits=True, begin_next=lambda: None)
+    assert watch(desk.client, desk.settings, 0.2, lambda _: None, succession=succession) is True
+    assert (len(looks), desk.counts().get("in")) == (3, 1)
+
+
+def test_a_successor_does_not_wait_for_ever(desk: Desk) -> None:
+    desk.client.set(keys.LEASE, "another", px=60_000)
+    succession = Succession(waits=True, begin_next=lambda: pytest.fail("it never watched"))
+    assert watch(desk.client, desk.settings, 0.2, lambda _: None, succession=succession) is False
+    assert desk.client.get(keys.LEASE) == "another"
+
+
+def test_a_watcher_whose_input_is_destroyed_has_the_next_one_begin(
+    desk: Desk, own_server: EmbeddedServer, threads: ThreadPoolExecutor
+) -> None:
+    begun: list[int] = []
+    alone = connect(own_server.url())
+    succession = Succession(False, lambda: begun.append(1))
+    watching = threads.submit(watch, alone, desk.settings, SLICE_SEC, lambda _: None, succession=succession)
+    desk.feed(BUY)
+    wait_until(lambda: desk.counts().get("in") == 1, LONG_SEC, "the first fill is moved")
+    desk.client.delete(desk.settings.stream_execution_result)
+    assert watching.result(LONG_SEC) is True
+    assert begun == [1]
+    alone.close()

@@ -37,7 +37,7 @@ DEFAULTS = {
     "STREAM_TRADE_INTENT": "quantum:stream:trade.intent",
     "STREAM_HARVEST_SUGGESTIONS": "quantum:stream:harvest.suggestions",
     "WATCH_SLICE_SEC": "5",
-    "WATCH_ANSWERS_UP_TO": "32",
+    "WATCH_ANSWERS_UP_TO": "128",
     "HARVEST_KILL_SWITCH_KEY": "quantum:kill",
     "HARVEST_LADDER": "0.5:0.25,1:0.25,1.5:0.25",
     "HARVEST_LADDER_BASIS": "original",
