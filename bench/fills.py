@@ -134,7 +134,7 @@ def _alone(bench: Bench) -> tuple[str]:
 def _always(setup: Setup) -> Result:
     with desk.server("always") as url:
         bench = Bench(url, setup.pick(10_000, 3_000), 500)
-        pairs = in_turns(bench.two_processes, bench.bare_loop, 1)
+        pairs = in_turns(bench.two_processes, bench.bare_loop, setup.pick(2, 1))
     return result("fills_vs_bare_loop_always", "bare loop, appendfsync always", pairs, None, bench.note(), 500)
 
 

@@ -15,19 +15,16 @@ from harvest_tasks import keys
 
 UNIT: Final = "entries/s"
 BOOKS: Final = 500
-ENTRIES: Final = 15_000
 FROM: Final = 0.1
 """The share of the backlog that is through before the clock starts: workers are slow at first."""
 
 
 def overhead(setup: Setup) -> Iterator[Result]:
     """`harvest up` on a server with a backlog."""
-    if setup.quick:
-        yield Result("flower_overhead", UNIT, skipped="not in a quick run: workers take longer to start than to work")
-        return
     with desk.server() as url:
-        feed = Feed(url, desk.settings(url).stream_execution_result).fill(traffic.main(ENTRIES, BOOKS))
-        pairs = in_turns(lambda: _rate(feed, url), lambda: _rate(feed, url, "--no-flower"), 2)
+        stream = desk.settings(url).stream_execution_result
+        feed = Feed(url, stream).fill(traffic.main(setup.pick(15_000, 4_000), BOOKS))
+        pairs = in_turns(lambda: _rate(feed, url), lambda: _rate(feed, url, "--no-flower"), setup.pick(2, 1))
     yield Result(
         "flower_overhead",
         UNIT,

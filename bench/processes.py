@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 READY_WITHIN_SEC: Final = 60.0
+SIGNALS_APART_SEC: Final = 0.3
 
 
 class NotStarted(Exception):
@@ -77,6 +78,9 @@ def harvest_up(*options: str, url: str = "", **more: str) -> Iterator["subproces
         del env["REDIS_URL"]
     with running(["harvest_tasks", "up", *options], env) as process:
         yield process
+        # Asked twice, by `running` again, it does not wait for the watcher's slice to end.
+        process.terminate()
+        time.sleep(SIGNALS_APART_SEC)
 
 
 def ready(up: "subprocess.Popen[bytes]") -> str:

@@ -7,7 +7,9 @@ the next bell, beat or sweep does.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Generic, TypeAlias, TypeVar
+from math import ceil
+from time import sleep
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 import hiredis
 import redis
@@ -18,6 +20,10 @@ from redis.retry import Retry
 Client: TypeAlias = "redis.Redis"
 Command: TypeAlias = Sequence[str | int]
 Answer = TypeVar("Answer")
+
+PIECE: Final = 100
+PAUSE_SEC: Final = 0.002
+MOST_PAUSES: Final = 50
 
 SOCKET_TIMEOUT_SEC = 10.0
 """Above the longest XREADGROUP block by more than 5 s."""
@@ -57,6 +63,19 @@ def exchange(client: Client, commands: Sequence[Command]) -> list[Any]:
     spent. Raises redis-py's ConnectionError or TimeoutError.
     """
     return exchange_as_made(client, [commands]) if commands else []
+
+
+def exchange_gently(client: Client, commands: Sequence[Command]) -> list[Any]:
+    """`exchange` of many commands in pieces, with pauses: for who is in no hurry, so that fills need not wait for the
+    server and the processor meanwhile. It pauses for a tenth of a second at most.
+    """
+    size = max(PIECE, ceil(len(commands) / (MOST_PAUSES + 1)))
+    replies: list[Any] = []
+    for start in range(0, len(commands), size):
+        if start:
+            sleep(PAUSE_SEC)
+        replies += exchange(client, commands[start : start + size])
+    return replies
 
 
 def exchange_as_made(client: Client, batches: Iterable[Sequence[Command]]) -> list[Any]:

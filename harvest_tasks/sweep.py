@@ -14,7 +14,7 @@ from harvest_tasks import heartbeat, keys
 from harvest_tasks.brain import ring, this_brain
 from harvest_tasks.celery import app
 from harvest_tasks.clock import server_ms
-from harvest_tasks.connection import Client, exchange, shared
+from harvest_tasks.connection import Client, exchange_gently, shared
 from harvest_tasks.logs import Line
 from harvest_tasks.reconciling import adoption, suspicion
 from harvest_tasks.settings import Settings, current
@@ -153,7 +153,7 @@ def held_books(client: Client) -> set[str]:
 def read_open(client: Client) -> list[OpenBook]:
     """Every open book, in order, in one round trip."""
     books = open_books(client)
-    replies = exchange(client, [("HMGET", keys.position(book), "mark_ms", "unanswered_ms") for book in books])
+    replies = exchange_gently(client, [("HMGET", keys.position(book), "mark_ms", "unanswered_ms") for book in books])
     return [_open_book(book, reply) for book, reply in zip(books, replies, strict=True)]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from harvest_tasks import keys
-from harvest_tasks.connection import Client, Command, exchange
+from harvest_tasks.connection import Client, Command, exchange_gently
 from harvest_tasks.door.event_time import unix_ms
 from harvest_tasks.door.numbers import positive
 from harvest_tasks.door.refusal import Unusable
@@ -25,7 +25,7 @@ def read_marks(client: Client, symbols: Sequence[str], now_ms: int) -> dict[str,
             ("HMGET", keys.ticker(symbol), "markPrice", *TIME_NAMES),
             ("HMGET", keys.market(symbol), "price", *TIME_NAMES),
         )
-    replies = exchange(client, commands)
+    replies = exchange_gently(client, commands)
     return {symbol: _newest(replies[i * 2 : i * 2 + 2], now_ms) for i, symbol in enumerate(symbols)}
 
 

@@ -7,7 +7,16 @@ from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import ResponseError
 from waiting import wait_until
 
-from harvest_tasks.connection import Client, Command, connect, exchange, exchange_as_made, mapping
+from harvest_tasks import connection
+from harvest_tasks.connection import (
+    Client,
+    Command,
+    connect,
+    exchange,
+    exchange_as_made,
+    exchange_gently,
+    mapping,
+)
 
 
 def commands_sent(client: Client) -> int:
@@ -79,7 +88,9 @@ def test_a_flat_reply_becomes_names_and_values(redis: Client) -> None:
     assert mapping(exchange(redis, [("HGETALL", "h")])[0]) == {"a": "1", "b": "2"}
 
 
-def test_a_client_with_a_connection_of_its_own_takes_another_for_an_exchange_within_one(redis: Client, url: str) -> None:
+def test_an_exchange_within_one_on_a_connection_of_its_own_takes_another(
+    redis: Client, url: str
+) -> None:
     client = connect(url).client()
     number, within = client.client_id(), []
 
@@ -104,3 +115,15 @@ def test_a_connection_of_its_own_that_broke_is_made_anew(redis: Client, url: str
     assert exchange(client, [("GET", "a"), ("CLIENT", "ID")]) == ["1", client.client_id()]
     assert client.client_id() != number
     client.close()
+
+
+@pytest.mark.parametrize(("commands", "pauses"), [(0, 0), (1, 0), (100, 0), (101, 1), (1_000, 9), (20_000, 50)])
+def test_what_is_in_no_hurry_is_sent_in_pieces_and_answered_in_order(
+    redis: Client, monkeypatch: pytest.MonkeyPatch, commands: int, pauses: int
+) -> None:
+    paused: list[float] = []
+    monkeypatch.setattr(connection, "sleep", paused.append)
+    said = [f"n{n}" for n in range(commands)]
+    assert exchange_gently(redis, [("ECHO", word) for word in said]) == said
+    assert len(paused) == pauses
+    assert sum(paused) <= 0.1 + 1e-9

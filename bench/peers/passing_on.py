@@ -1,0 +1,27 @@
+"""What a price takes through a process that does nothing with it: read in a group, passed on as it is, acknowledged.
+
+No consumer of this machine, this server and redis-py can be faster; where what is measured of one is a few
+tenths of a millisecond, most of it is processes that are woken up.
+"""
+
+from typing import Final
+
+from harvest_tasks.connection import connect
+from harvest_tasks.settings import Settings
+
+GROUP: Final = "passing_on"
+COUNT: Final = 500
+
+
+def run(settings: Settings) -> None:
+    """Until it is killed."""
+    client = connect(settings.redis_url)
+    source, out = settings.stream_execution_result, settings.stream_harvest_suggestions
+    client.xgroup_create(source, GROUP, id="0", mkstream=True)
+    while True:
+        for _, entries in client.xreadgroup(GROUP, GROUP, {source: ">"}, count=COUNT, block=1_000):
+            with client.pipeline(transaction=False) as pipe:
+                for entry_id, fields in entries:
+                    pipe.xadd(out, fields)
+                    pipe.xack(source, GROUP, entry_id)
+                pipe.execute()
