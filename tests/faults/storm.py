@@ -28,7 +28,7 @@ def run(arena: Arena) -> Result:
     killed: Counter[str] = Counter()
     seconds = SECONDS * arena.scale
     trial = partial(_trial, seconds=seconds, entries=arena.count(ENTRIES), killed=killed)
-    beside(arena, result, [(trial, {**LIVE, "WATCH_ANSWERS_UP_TO": "32"})])
+    beside(arena, result, [(trial, {**LIVE, "WATCH_ANSWERS_UP_TO": "128"})])
     result.cases = killed.total()
     result.notes["killed"] = dict(killed)
     result.notes["stormed for s"] = seconds

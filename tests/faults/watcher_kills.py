@@ -53,7 +53,7 @@ def run(arena: Arena) -> Result:
     chosen = _drawn(arena, cases)
     took: list[float] = []
     trials = [
-        (partial(_trial, cases=share, took=took), {**environ, "WATCH_SLICE_SEC": "0.5", "WATCH_ANSWERS_UP_TO": "32"})
+        (partial(_trial, cases=share, took=took), {**environ, "WATCH_SLICE_SEC": "0.5", "WATCH_ANSWERS_UP_TO": "128"})
         for share, environ in zip(dealt(chosen, len(LANES), WORTH), LANES, strict=False)
     ]
     beside(arena, result, trials)

@@ -88,9 +88,7 @@ def test_a_flat_reply_becomes_names_and_values(redis: Client) -> None:
     assert mapping(exchange(redis, [("HGETALL", "h")])[0]) == {"a": "1", "b": "2"}
 
 
-def test_an_exchange_within_one_on_a_connection_of_its_own_takes_another(
-    redis: Client, url: str
-) -> None:
+def test_an_exchange_within_one_on_a_connection_of_its_own_takes_another(redis: Client, url: str) -> None:
     client = connect(url).client()
     number, within = client.client_id(), []
 
