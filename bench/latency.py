@@ -34,8 +34,10 @@ LOAD_PER_SEC: Final = 1_000
 LOAD_BOOKS: Final = 500
 TICK_SEC: Final = 0.005
 """The load comes in bursts of a few entries, as producers send them."""
-PROBE_EVERY: Final = 5
+PROBE_EVERY: Final = 3
 """Ticks."""
+WARM_UP_SEC: Final = 6
+"""Load before the first probe: the first slice of a watcher in each process imports, connects and compiles."""
 ENVIRON: Final = {"HARVEST_MAX_ACTIONS_PER_MIN": "10000", "HARVEST_SET_BE_AT_R": "90"}
 P50: Final = Goal("ours", at_most=1.5)
 P99: Final = Goal("ours", at_most=5.0)
@@ -130,11 +132,11 @@ def _closed(
 
 
 def under_load(setup: Setup) -> Iterator[Result]:
-    seconds = setup.pick(8, 2)
+    warm_up, seconds = setup.pick(WARM_UP_SEC, 1), setup.pick(8, 2)
     with harvest_up(**ENVIRON) as up:
-        mine = probe(ready(up), seconds)
+        mine = probe(ready(up), warm_up, seconds)
     with looping(_bare_loop) as url:
-        theirs = probe(url, seconds)
+        theirs = probe(url, warm_up, seconds)
     ours, peer = p99([each.took for each in mine]), p99([each.took for each in theirs])
     met = "met" if median(each.took for each in mine) <= 1.5 else "MISSED"
     note = f"at {LOAD_PER_SEC:,} entries/s, with Flower; ours {told(mine)}; bare loop {told(theirs)}"
@@ -142,15 +144,15 @@ def under_load(setup: Setup) -> Iterator[Result]:
     yield Result("fill_to_intent_p99_ms", "ms", ours, peer, "bare loop", ours / peer, None, goal=P99, note=note)
 
 
-def probe(url: str, seconds: int) -> list[Probe]:
-    """Each from when it was to go until its intent was read."""
-    ticks = int(seconds / TICK_SEC)
-    probes = ticks // PROBE_EVERY
+def probe(url: str, warm_up: int, seconds: int) -> list[Probe]:
+    """Each from when it was to go until its intent was read; the first one after `warm_up` seconds."""
+    before, ticks = int(warm_up / TICK_SEC), int(seconds / TICK_SEC)
+    probes = -(-ticks // PROBE_EVERY)
     line = Line(url, probes)
     stream = line.settings.stream_harvest_suggestions
     context = mp.get_context("fork")
     due, give = context.Pipe(duplex=False)
-    sender = context.Process(target=_send, args=(url, ticks, give))
+    sender = context.Process(target=_send, args=(url, before, ticks, give))
     reader = connect(url)
     last = "0-0"
     seen: dict[str, float] = {}
@@ -206,17 +208,17 @@ class Host:
         return self.looks[first][1] != self.looks[last][1]
 
 
-def _send(url: str, ticks: int, give: Connection) -> None:
-    """The load and the probes; then says when each probe was to go."""
+def _send(url: str, before: int, ticks: int, give: Connection) -> None:
+    """The load and, `before` ticks later, the probes; then says when each probe was to go."""
     client, source = connect(url), Settings.from_env({"REDIS_URL": url}).stream_execution_result
     per_tick = int(LOAD_PER_SEC * TICK_SEC)
-    load = traffic.main(ticks * per_tick, LOAD_BOOKS)
+    load = traffic.main((before + ticks) * per_tick, LOAD_BOOKS)
     went, began = [], time.perf_counter() + 0.1
-    for tick in range(ticks):
-        planned = began + tick * TICK_SEC
+    for tick in range(-before, ticks):
+        planned = began + (before + tick) * TICK_SEC
         time.sleep(max(0.0, planned - time.perf_counter()))
         with client.pipeline(transaction=False) as pipe:
-            if tick % PROBE_EVERY == 0:
+            if tick >= 0 and tick % PROBE_EVERY == 0:
                 symbol = f"L{tick // PROBE_EVERY}USDT"
                 went.append((symbol, planned))
                 pipe.xadd(source, crossing(symbol))
