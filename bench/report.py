@@ -81,7 +81,7 @@ def lines(result: Result) -> list[str]:
     met = {None: "", True: "met", False: "MISSED"}[result.is_met]
     goal = "" if result.goal is None else f"{result.goal} {met}"
     spread, stolen = ("-" if share is None else f"{share:.0%}" for share in (result.spread, result.stolen))
-    seconds = "-" if result.seconds is None else f"{result.seconds:.1f}"
+    seconds = "-" if result.seconds is None else f"{result.seconds:.0f}"
     cells = f"{figure(result.ours):>11} {figure(result.peer):>11} {figure(result.ratio):>8} {spread:>7}"
     row = f"{result.name:<38} {cells} {seconds:>6} {stolen:>6}  {result.unit:<14} {goal}".rstrip()
     return [row, *([f"    {result.note}"] if result.note else [])]
