@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
+from math import inf
 from multiprocessing.connection import Connection
 from statistics import median, quantiles
 from typing import Final, NamedTuple
@@ -203,7 +204,7 @@ class Host:
 
     def took_between(self, began: float, ended: float) -> bool:
         """Whether anything was stolen in a time that is inside of what was watched."""
-        first = max(0, bisect_right(self.looks, (began, -1)) - 1)
+        first = max(0, bisect_right(self.looks, (began, inf)) - 1)
         last = min(len(self.looks) - 1, bisect_left(self.looks, (ended, -1)))
         return self.looks[first][1] != self.looks[last][1]
 
