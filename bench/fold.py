@@ -14,9 +14,9 @@ from bench import nautilus
 from bench.pairs import spread
 from bench.report import Goal, Result
 from bench.setup import Setup
-from kernel.entry import Fill, Side
-from kernel.holding import RiskTerms
-from kernel.position import Position, fold
+from kernel.positions.entry import Fill, Side
+from kernel.positions.holding import RiskTerms
+from kernel.positions.position import Position, fold
 
 UNIT: Final = "fills/s"
 TERMS: Final = RiskTerms(None, Decimal("0.02"))

@@ -19,9 +19,9 @@ from harvest_tasks.clock import server_now
 from harvest_tasks.connection import Client, connect
 from harvest_tasks.proposals import run_cycle
 from harvest_tasks.settings import Settings
-from kernel.market import MarketState, P1Proposal
-from kernel.proposal import compute_harvest_proposal
-from kernel.snapshot import PositionSide, PositionSnapshot
+from kernel.proposals.market import MarketState, P1Proposal
+from kernel.proposals.proposal import compute_harvest_proposal
+from kernel.proposals.snapshot import PositionSide, PositionSnapshot
 from schedules.beat import MOST_ENTRIES, SMALLEST_CHUNK
 
 UNIT: Final = "symbols/s"

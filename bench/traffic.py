@@ -17,7 +17,7 @@ from itertools import islice
 from typing import Final
 
 from harvest_tasks.demo.tape import carried
-from kernel.entry import Side
+from kernel.positions.entry import Side
 
 Entry = dict[str, str]
 

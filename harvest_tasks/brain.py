@@ -21,9 +21,9 @@ from harvest_tasks.tracking.commitment import Committed, Conflict, Revise
 from harvest_tasks.tracking.ledger import Ledger, Work
 from harvest_tasks.tracking.loading import Busy, Failed, Loaded
 from harvest_tasks.tracking.plan import Plan, plan
-from kernel.guards import Guards
-from kernel.quantities import plain
-from kernel.rules import Rules
+from kernel.positions.guards import Guards
+from kernel.positions.quantities import plain
+from kernel.positions.rules import Rules
 
 log = logging.getLogger(__name__)
 

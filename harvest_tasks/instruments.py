@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final, NoReturn, TypeAlias
 
 from harvest_tasks.symbols import is_symbol
-from kernel.instrument import Instrument
-from kernel.quantities import exact, floor_to_step, on_grid, plain
+from kernel.positions.instrument import Instrument
+from kernel.positions.quantities import exact, floor_to_step, on_grid, plain
 
 MAX_BYTES: Final = 64 * 1024 * 1024
 """The exchange serves about one megabyte."""

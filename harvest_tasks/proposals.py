@@ -23,8 +23,8 @@ from harvest_tasks.publishing.reading import SkipReason, Unusable
 from harvest_tasks.publishing.sources import Held, Sighting, Source, sightings
 from harvest_tasks.settings import Settings, current
 from harvest_tasks.symbols import InvalidSymbol, of_book, valid
-from kernel.proposal import compute_harvest_proposal
-from kernel.theta import HarvestTheta
+from kernel.proposals.proposal import compute_harvest_proposal
+from kernel.proposals.theta import HarvestTheta
 
 ALL = "*"
 

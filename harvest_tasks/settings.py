@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 from harvest_tasks.environ import contradictions, credentials, readers, redis_url, variables
 from harvest_tasks.instruments import InstrumentsError, Listings, read
 from harvest_tasks.logs import LogFormat
-from kernel.ladder import Basis, Ladder, Rung
+from kernel.positions.ladder import Basis, Ladder, Rung
 
 SERVER_PARTS: Final = ("redis_host", "redis_port", "redis_db")
 """Spelled out, they are another way to write `redis_url`; None where they are not given."""

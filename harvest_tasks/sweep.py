@@ -22,8 +22,8 @@ from harvest_tasks.symbols import of_book
 from harvest_tasks.tracking.controls import deliver, open_books
 from harvest_tasks.tracking.lease import LEASE_MS
 from harvest_tasks.tracking.marks import read_marks
-from kernel.entry import Freeze, Mark, Overdue
-from kernel.quote import FUTURE_TOLERANCE_MS
+from kernel.positions.entry import Freeze, Mark, Overdue
+from kernel.positions.mark import FUTURE_TOLERANCE_MS
 
 log = logging.getLogger(__name__)
 

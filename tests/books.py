@@ -5,15 +5,15 @@ from decimal import Decimal
 from itertools import count
 from typing import Any
 
-from kernel.decision import Decision, decide
-from kernel.entry import Entry, Fill, Mark, Outcome, OutcomeStatus, Side
-from kernel.guards import Guards
-from kernel.holding import RiskTerms
-from kernel.intent import Intent
-from kernel.ladder import Basis, Ladder, Rung
-from kernel.position import Position, apply
-from kernel.quantities import exact
-from kernel.rules import Rules
+from kernel.positions.decision import Decision, decide
+from kernel.positions.entry import Entry, Fill, Mark, Outcome, OutcomeStatus, Side
+from kernel.positions.guards import Guards
+from kernel.positions.holding import RiskTerms
+from kernel.positions.intent import Intent
+from kernel.positions.ladder import Basis, Ladder, Rung
+from kernel.positions.position import Position, apply
+from kernel.positions.quantities import exact
+from kernel.positions.rules import Rules
 
 START_MS = 1_700_000_000_000
 NOW_MS = START_MS + 1_000_000_000

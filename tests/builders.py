@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from kernel.entry import Fill, Mark, Outcome, OutcomeStatus, Side
+from kernel.positions.entry import Fill, Mark, Outcome, OutcomeStatus, Side
 
 ENTRY_ID = "1700000000123-0"
 TIME_MS = 1_700_000_000_123

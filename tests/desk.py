@@ -12,7 +12,7 @@ from harvest_tasks.settings import Settings
 from harvest_tasks.tracking.record import from_fields
 from harvest_tasks.tracking.routing import Route
 from harvest_tasks.watcher import watch
-from kernel.position import Position
+from kernel.positions.position import Position
 
 Fields = Mapping[str, str]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from model import DECIMALS, Book, Deed, Held, Name, Published, text
 
-from kernel.position import Position
-from kernel.progress import Reservation
+from kernel.positions.ladder_state import Reservation
+from kernel.positions.position import Position
 
 Line = tuple[str, ...]
 Names = Mapping[str, Name]

@@ -12,15 +12,15 @@ from moves import START_MS, SYMBOL, Act, Done, Fed, Player, Setup, Told
 
 from harvest_tasks.door.admission import Routed, admit
 from harvest_tasks.tracking.plan import Delivered, plan
-from kernel.entry import Adopt, Entry, Freeze, Overdue, Release
-from kernel.guards import Guards
-from kernel.holding import RiskTerms
-from kernel.instrument import Instrument
-from kernel.intent import intent_id
-from kernel.ladder import Basis, Ladder, Rung
-from kernel.position import Position
-from kernel.quantities import plain
-from kernel.rules import Rules
+from kernel.positions.entry import Adopt, Entry, Freeze, Overdue, Release
+from kernel.positions.guards import Guards
+from kernel.positions.holding import RiskTerms
+from kernel.positions.instrument import Instrument
+from kernel.positions.intent import intent_id
+from kernel.positions.ladder import Basis, Ladder, Rung
+from kernel.positions.position import Position
+from kernel.positions.quantities import plain
+from kernel.positions.rules import Rules
 
 KINDS = {"partial": "HARVEST", "sl_be": "MOVE_SL_BE", "trail": "TRAIL_UPDATE", "resize": "TRAIL_UPDATE"}
 

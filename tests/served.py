@@ -13,7 +13,7 @@ from harvest_tasks import keys
 from harvest_tasks.connection import Client
 from harvest_tasks.settings import Settings
 from harvest_tasks.tracking.record import from_fields
-from kernel.quantities import plain
+from kernel.positions.quantities import plain
 
 
 class Outs:

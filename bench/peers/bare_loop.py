@@ -21,12 +21,12 @@ from harvest_tasks.tracking.intent_message import Delivery, payload
 from harvest_tasks.tracking.loading import SWITCH_OFF
 from harvest_tasks.tracking.record import changed_fields, to_fields
 from harvest_tasks.tracking.reference import base_rules
-from kernel.decision import decide
-from kernel.guards import Guards
-from kernel.holding import RiskTerms
-from kernel.intent import Intent
-from kernel.position import Position, applied
-from kernel.quantities import EXACT
+from kernel.positions.decision import decide
+from kernel.positions.guards import Guards
+from kernel.positions.holding import RiskTerms
+from kernel.positions.intent import Intent
+from kernel.positions.position import Position, applied
+from kernel.positions.quantities import EXACT
 
 COUNT: Final = 500
 GROUP: Final = "bare_loop"

@@ -28,10 +28,10 @@ from harvest_tasks.settings import Settings
 from harvest_tasks.tracking.intent_message import Delivery, payload
 from harvest_tasks.tracking.record import from_fields, to_fields
 from harvest_tasks.tracking.reference import base_rules
-from kernel.decision import decide
-from kernel.holding import RiskTerms
-from kernel.position import Position, applied
-from kernel.quantities import EXACT
+from kernel.positions.decision import decide
+from kernel.positions.holding import RiskTerms
+from kernel.positions.position import Position, applied
+from kernel.positions.quantities import EXACT
 
 GROUP: Final = "task_per_fill"
 COUNT: Final = 500

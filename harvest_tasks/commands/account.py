@@ -8,10 +8,10 @@ from harvest_tasks.operations.explanation import Explanation, Upcoming
 from harvest_tasks.operations.journal import JournalRecord
 from harvest_tasks.operations.views import PositionRow
 from harvest_tasks.settings import Settings
-from kernel.decision import Decision
-from kernel.guards import Guards, Refusal
-from kernel.position import Position
-from kernel.rules import Rules
+from kernel.positions.decision import Decision
+from kernel.positions.guards import Guards, Refusal
+from kernel.positions.position import Position
+from kernel.positions.rules import Rules
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from harvest_tasks.commands.tables import Cell, Column, show
 from harvest_tasks.commands.wording import figure, how_old, percent, recent
 from harvest_tasks.operations.explanation import RungState, RungView
 from harvest_tasks.operations.journal import JournalRecord
-from kernel.guards import Refusal
-from kernel.instrument import Instrument
-from kernel.progress import MAX_ATTEMPTS
+from kernel.positions.guards import Refusal
+from kernel.positions.instrument import Instrument
+from kernel.positions.ladder_state import MAX_ATTEMPTS
 
 RUNGS: Final = (
     Column("Rung"),

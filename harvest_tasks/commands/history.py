@@ -14,7 +14,7 @@ from harvest_tasks.operations.past import Past
 from harvest_tasks.symbols import of_book
 from harvest_tasks.tracking.controls import known_books
 from harvest_tasks.tracking.history import Harvest, HarvestKind, Lifecycle
-from kernel.holding import Origin
+from kernel.positions.holding import Origin
 
 HARVESTS = (
     Column("Time (UTC)"),

@@ -14,7 +14,7 @@ from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_
 from harvest_tasks.commands.wording import printable
 from harvest_tasks.instruments import instrument_of
 from harvest_tasks.settings import Settings
-from kernel.quantities import plain
+from kernel.positions.quantities import plain
 
 COLUMNS = (
     Column("Symbol"),

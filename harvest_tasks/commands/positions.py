@@ -13,8 +13,8 @@ from harvest_tasks.operations.views import Book, PositionRow, Unreadable, positi
 from harvest_tasks.settings import Settings
 from harvest_tasks.tracking.controls import known_books, open_books
 from harvest_tasks.tracking.reference import Reference
-from kernel.holding import Origin
-from kernel.quantities import plain
+from kernel.positions.holding import Origin
+from kernel.positions.quantities import plain
 
 COLUMNS = (
     Column("Book"),

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harvest_tasks.commands.wording import printable
-from kernel.quantities import plain
+from kernel.positions.quantities import plain
 
 GAP: Final = 2
 """Between columns: one character of padding, and one that the box draws."""

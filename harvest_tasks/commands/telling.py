@@ -12,13 +12,13 @@ from harvest_tasks.commands.tables import width
 from harvest_tasks.commands.wording import cost, duration, figure, how_old, moment, money, percent, printable, r_text
 from harvest_tasks.operations.explanation import Explanation, RiskSource, Upcoming
 from harvest_tasks.operations.views import PositionRow
-from kernel.decision import Decision
-from kernel.holding import Origin
-from kernel.intent import Intent, IntentKind
-from kernel.progress import Reservation
-from kernel.quantities import ZERO, exact, plain
-from kernel.rules import Rules
-from kernel.stops import break_even_price, trailing_distance
+from kernel.positions.decision import Decision
+from kernel.positions.holding import Origin
+from kernel.positions.intent import Intent, IntentKind
+from kernel.positions.ladder_state import Reservation
+from kernel.positions.quantities import ZERO, exact, plain
+from kernel.positions.rules import Rules
+from kernel.positions.stops import break_even_price, trailing_distance
 
 LABEL: Final = 9
 

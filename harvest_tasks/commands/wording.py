@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
-from kernel.quantities import EXACT, plain
+from kernel.positions.quantities import EXACT, plain
 
 PRICE_DIGITS: Final = 10
 MONEY_DIGITS: Final = 4

@@ -11,8 +11,8 @@ from harvest_tasks.connection import Client
 from harvest_tasks.demo.evidence import read
 from harvest_tasks.demo.session import Session
 from harvest_tasks.settings import Settings
-from kernel.position import Position
-from kernel.quantities import ZERO
+from kernel.positions.position import Position
+from kernel.positions.quantities import ZERO
 
 KEPT: Final = 40
 """Newest intents that a large terminal may show."""

@@ -8,7 +8,7 @@ from harvest_tasks import keys
 from harvest_tasks.connection import Client
 from harvest_tasks.settings import Settings
 from harvest_tasks.tracking.record import from_fields
-from kernel.position import Position
+from kernel.positions.position import Position
 
 POLL_SEC: Final = 0.002
 PATIENCE_SEC: Final = 20.0

@@ -10,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from harvest_tasks.demo.board import Board, Fields, Sent
-from kernel.position import Position
-from kernel.profit import r_multiple
-from kernel.quantities import plain
-from kernel.rules import Rules
+from kernel.positions.position import Position
+from kernel.positions.quantities import plain
+from kernel.positions.r_multiple import r_multiple
+from kernel.positions.rules import Rules
 
 TAKEN_UP: Final = 15
 """Lines of the screen besides the newest intents."""

@@ -12,7 +12,7 @@ from harvest_tasks.demo.summary import Result, Summary
 from harvest_tasks.demo.tape import Tape
 from harvest_tasks.demo.weather import RULE
 from harvest_tasks.paper.execution import Terms
-from kernel.quantities import plain
+from kernel.positions.quantities import plain
 
 
 def introduction(tape: Tape, strategy: Strategy, terms: Terms) -> Iterator[RenderableType]:

@@ -12,9 +12,9 @@ from harvest_tasks.demo.strategy import Opening, Strategy, stopped_at
 from harvest_tasks.demo.tape import Tape
 from harvest_tasks.paper.execution import Terms
 from harvest_tasks.settings import Settings
-from kernel.entry import Side
-from kernel.position import Position
-from kernel.quantities import plain
+from kernel.positions.entry import Side
+from kernel.positions.position import Position
+from kernel.positions.quantities import plain
 
 TICKS: Final = range(4)
 

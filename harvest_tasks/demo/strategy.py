@@ -12,8 +12,8 @@ from typing import Final
 
 from harvest_tasks.demo.tape import Candle
 from harvest_tasks.paper.execution import Terms
-from kernel.entry import Side
-from kernel.quantities import exact, floor_to_step, plain
+from kernel.positions.entry import Side
+from kernel.positions.quantities import exact, floor_to_step, plain
 
 STEP: Final = Decimal("0.001")
 TICK: Final = Decimal("0.01")

@@ -13,7 +13,7 @@ from harvest_tasks.demo.strategy import Strategy
 from harvest_tasks.demo.tape import Tape
 from harvest_tasks.paper.execution import Terms
 from harvest_tasks.settings import Settings
-from kernel.quantities import EXACT, ZERO
+from kernel.positions.quantities import EXACT, ZERO
 
 CENT: Final = Decimal("0.01")
 ENTRY_COUNTS: Final = ("in", "applied", "duplicate", "deadlettered", "ignored")

@@ -6,7 +6,7 @@ from decimal import Decimal
 from harvest_tasks.demo.strategy import Opening, Strategy, stopped_at
 from harvest_tasks.demo.tape import Candle, Tape
 from harvest_tasks.paper.execution import Terms
-from kernel.quantities import exact
+from kernel.positions.quantities import exact
 
 
 def outcomes(openings: Iterable[Opening], tape: Tape, strategy: Strategy, terms: Terms) -> list[Decimal]:

@@ -18,13 +18,13 @@ from harvest_tasks.symbols import books as books_of
 from harvest_tasks.tracking.intent_message import Delivery, payload
 from harvest_tasks.tracking.record import to_fields
 from harvest_tasks.tracking.reference import base_rules
-from kernel.decision import decide
-from kernel.entry import Entry, Fill
-from kernel.guards import Guards
-from kernel.holding import RiskTerms
-from kernel.position import Position, applied
-from kernel.quantities import ZERO, exact, plain
-from kernel.rules import Rules
+from kernel.positions.decision import decide
+from kernel.positions.entry import Entry, Fill
+from kernel.positions.guards import Guards
+from kernel.positions.holding import RiskTerms
+from kernel.positions.position import Position, applied
+from kernel.positions.quantities import ZERO, exact, plain
+from kernel.positions.rules import Rules
 
 ROUNDING: Final = Decimal("0.000001")
 """Mean entries are rounded to 12 decimals, so cash and profit may differ by less than this."""

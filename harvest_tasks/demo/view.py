@@ -9,7 +9,7 @@ from rich.live import Live
 
 from harvest_tasks.demo.board import Board
 from harvest_tasks.demo.panels import screen, signed
-from kernel.rules import Rules
+from kernel.positions.rules import Rules
 
 SCREEN_EVERY_SEC: Final = 0.2
 LINE_EVERY_SEC: Final = 3.0

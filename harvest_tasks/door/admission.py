@@ -15,7 +15,7 @@ from harvest_tasks.door.event_time import event_time
 from harvest_tasks.door.numbers import quotient
 from harvest_tasks.door.payload import Layers, glimpse, is_absent, open_layers
 from harvest_tasks.door.refusal import RefusalReason, Unusable
-from kernel.entry import Fill, Funding, Mark, Outcome, OutcomeStatus
+from kernel.positions.entry import Fill, Funding, Mark, Outcome, OutcomeStatus
 
 
 class IgnoredReason(StrEnum):

@@ -7,7 +7,7 @@ from decimal import Decimal
 from harvest_tasks.door.numbers import well_formed
 from harvest_tasks.door.payload import Layers, is_absent
 from harvest_tasks.door.refusal import RefusalReason, Unusable, shown
-from kernel.quantities import exact
+from kernel.positions.quantities import exact
 
 _is_integer = re.compile(r"[1-9][0-9]{0,14}").fullmatch
 _is_iso = re.compile(

@@ -11,7 +11,7 @@ from harvest_tasks import symbols
 from harvest_tasks.door.numbers import positive, signed
 from harvest_tasks.door.payload import Layers, Numeral, is_absent
 from harvest_tasks.door.refusal import RefusalReason, Unusable, shown
-from kernel.entry import Side
+from kernel.positions.entry import Side
 
 Reader: TypeAlias = Callable[[str, object], Any]
 Grammar: TypeAlias = Mapping[str, tuple[str, Reader]]

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import NoReturn
 
 from harvest_tasks.door.refusal import RefusalReason, Unusable, shown
-from kernel.quantities import exact, on_grid
+from kernel.positions.quantities import exact, on_grid
 
 LIMIT = Decimal("1e15")
 """Every number is below this."""

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 
 from harvest_tasks.symbols import InvalidSymbol, valid
-from kernel.ladder import Ladder, Rung
+from kernel.positions.ladder import Ladder, Rung
 
 OPEN_POSITIONS: Final = "*"
 """SYMBOLS that names none."""

@@ -6,8 +6,8 @@ from difflib import get_close_matches
 from typing import Final
 
 from harvest_tasks.environ.redis_url import RedisUrl, redacted
-from kernel.ladder import Rung
-from kernel.quantities import plain
+from kernel.positions.ladder import Rung
+from kernel.positions.quantities import plain
 
 PREFIX: Final = "HARVEST_"
 """Every name with this prefix is ours, so an unknown one is a mistake."""

@@ -12,8 +12,8 @@ from harvest_tasks.metrics.families import gauge, gauges, word
 from harvest_tasks.metrics.replies import Command, Replies
 from harvest_tasks.settings import Settings
 from harvest_tasks.tracking.record import reservations
-from kernel.guards import Refusal
-from kernel.progress import Reservation
+from kernel.positions.guards import Refusal
+from kernel.positions.ladder_state import Reservation
 
 MOST: Final = 500
 """Books with series of their own, those furthest from their entry first."""
@@ -91,7 +91,7 @@ def _figures(book: str, fields: Sequence[str | None] | None, settings: Settings)
 
 
 def _r(qty: float, entry: float, risk: float, mark: float, settings: Settings) -> float:
-    """As `kernel.profit` has it, in floats."""
+    """As `kernel.positions.r_multiple` has it, in floats."""
     cost = entry * float(settings.harvest_cost_bps) * BASIS_POINT
     return ((mark - entry) * (1 if qty > 0 else -1) - cost) / risk
 

@@ -20,8 +20,8 @@ from harvest_tasks.metrics.replies import Command, Replies
 from harvest_tasks.metrics.tail import StreamEntry, Tail
 from harvest_tasks.settings import Settings
 from harvest_tasks.tracking.intent_message import SOURCE
-from kernel.guards import Refusal
-from kernel.intent import IntentKind
+from kernel.positions.guards import Refusal
+from kernel.positions.intent import IntentKind
 
 HARVEST_TYPES: Final = ("HARVEST_PARTIAL", "REDUCE_ONLY")
 DECISIONS: Final = ("published", "held", "unanswered", "exhausted", "frozen", "released", "clamped")

@@ -14,7 +14,7 @@ from harvest_tasks.publishing.publication import LIFETIMES
 from harvest_tasks.publishing.sources import Source
 from harvest_tasks.settings import Settings
 from harvest_tasks.symbols import books, of_book
-from kernel.partial_exit import HarvestAction
+from kernel.proposals.partial_exit import HarvestAction
 
 MOST: Final = 500
 """Books, or symbols, with series of their own: those with the highest kill score, or the oldest market state."""

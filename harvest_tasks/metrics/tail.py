@@ -6,7 +6,7 @@ from typing import Any, Final
 from harvest_tasks.connection import Client
 from harvest_tasks.metrics.replies import Command, Replies
 from harvest_tasks.tracking.standing import NOWHERE
-from kernel.position import parse_id
+from kernel.positions.position import parse_id
 
 PAGE: Final = 1_000
 PAGES: Final = 20

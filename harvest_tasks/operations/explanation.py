@@ -6,17 +6,17 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
-from kernel.decision import Decision, decide
-from kernel.guards import Guards, Refusal
-from kernel.harvest import due_harvest, due_rungs
-from kernel.holding import RiskTerms
-from kernel.intent import Intent
-from kernel.ladder import Rung
-from kernel.position import Position
-from kernel.profit import price_at
-from kernel.quantities import ZERO, exact
-from kernel.quote import Quote
-from kernel.rules import Rules
+from kernel.positions.decision import Decision, decide
+from kernel.positions.guards import Guards, Refusal
+from kernel.positions.harvest import due_harvest, due_rungs
+from kernel.positions.holding import RiskTerms
+from kernel.positions.intent import Intent
+from kernel.positions.ladder import Rung
+from kernel.positions.mark import Quote
+from kernel.positions.position import Position
+from kernel.positions.quantities import ZERO, exact
+from kernel.positions.r_multiple import price_at
+from kernel.positions.rules import Rules
 
 MILLIONTH: Final = Decimal("0.000001")
 

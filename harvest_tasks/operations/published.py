@@ -11,7 +11,7 @@ from harvest_tasks.connection import Client
 from harvest_tasks.operations.streams import StreamEntry, newest_first, time_ms
 from harvest_tasks.settings import Settings
 from harvest_tasks.tracking.intent_message import SOURCE
-from kernel.position import parse_id
+from kernel.positions.position import parse_id
 
 
 @dataclass(frozen=True, slots=True)

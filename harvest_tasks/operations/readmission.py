@@ -18,7 +18,7 @@ from harvest_tasks.door.payload import is_absent
 from harvest_tasks.operations.letters import Letter, newest
 from harvest_tasks.operations.streams import time_ms
 from harvest_tasks.tracking.deadletter import DeadLetter, raw
-from kernel.position import EntryId, parse_id
+from kernel.positions.position import EntryId, parse_id
 
 ATTEMPTS: Final = 10
 RETRY_OF: Final = "retry_of"

@@ -18,7 +18,7 @@ from harvest_tasks.reconciling.comparison import Agreement, Difference, Kind, Un
 from harvest_tasks.reconciling.exchange_record import Record, Unreadable, Untold
 from harvest_tasks.settings import Settings
 from harvest_tasks.symbols import of_book
-from kernel.entry import Entry, Release
+from kernel.positions.entry import Entry, Release
 
 PATIENCE_SEC: Final = 3.0
 """How long to wait for workers that are just taking in what was written last."""

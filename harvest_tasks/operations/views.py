@@ -10,12 +10,12 @@ from harvest_tasks.connection import Client
 from harvest_tasks.settings import Settings
 from harvest_tasks.tracking.loading import stop_distance
 from harvest_tasks.tracking.record import BadRecord, from_fields
-from kernel.holding import RiskTerms
-from kernel.intent import Intent
-from kernel.position import Position
-from kernel.profit import r_multiple
-from kernel.quantities import EXACT, ZERO, exact
-from kernel.rules import Rules
+from kernel.positions.holding import RiskTerms
+from kernel.positions.intent import Intent
+from kernel.positions.position import Position
+from kernel.positions.quantities import EXACT, ZERO, exact
+from kernel.positions.r_multiple import r_multiple
+from kernel.positions.rules import Rules
 
 SHOWN_R: Final = Decimal("0.000001")
 

@@ -7,9 +7,9 @@ from hashlib import sha256
 from typing import Final
 
 from harvest_tasks.paper.order import Order
-from kernel.entry import Side
-from kernel.position import Position
-from kernel.quantities import exact, on_grid, plain
+from kernel.positions.entry import Side
+from kernel.positions.position import Position
+from kernel.positions.quantities import exact, on_grid, plain
 
 BASIS_POINTS: Final = 10_000
 SOURCE: Final = "harvest_paper"

@@ -20,7 +20,7 @@ from harvest_tasks.paper.execution import Answer, Execution, Terms, execute
 from harvest_tasks.paper.order import BadOrder, Order, parse
 from harvest_tasks.settings import Settings
 from harvest_tasks.tracking.record import BadRecord, from_fields
-from kernel.position import Position
+from kernel.positions.position import Position
 
 log = logging.getLogger(__name__)
 

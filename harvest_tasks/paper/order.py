@@ -11,7 +11,7 @@ from harvest_tasks.door.event_time import unix_ms
 from harvest_tasks.door.numbers import positive
 from harvest_tasks.door.payload import open_layers
 from harvest_tasks.door.refusal import Unusable, shown
-from kernel.entry import Side
+from kernel.positions.entry import Side
 
 LONGEST_ID: Final = 36
 """Characters that exchanges allow a client order id."""

@@ -18,7 +18,7 @@ PROPOSALS: Final = ("harvest_tasks.proposals",)
 WRITERS: Final = (
     *("harvest_tasks.tracking", "harvest_tasks.brain", "harvest_tasks.watcher", "harvest_tasks.sweep"),
     *("harvest_tasks.reconciliation", "harvest_tasks.reconciling", "harvest_tasks.paper", "harvest_tasks.operations"),
-    *("kernel.decision", "kernel.harvest", "kernel.stops", "kernel.intent"),
+    *("kernel.positions.decision", "kernel.positions.harvest", "kernel.positions.stops", "kernel.positions.intent"),
 )
 """What makes intents or writes positions."""
 OURS: Final = frozenset({"harvest_tasks", "kernel", "schedules"})

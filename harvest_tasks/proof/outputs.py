@@ -18,8 +18,8 @@ from harvest_tasks.proof.exhibit import Exhibit, fails, holds, judged, listed, n
 from harvest_tasks.settings import Settings
 from harvest_tasks.tracking.loading import WINDOW_MS
 from harvest_tasks.tracking.record import BadRecord, from_fields
-from kernel.position import Position
-from kernel.progress import HARVEST_ACTION
+from kernel.positions.ladder_state import HARVEST_ACTION
+from kernel.positions.position import Position
 
 LOOKED_AT: Final = 1_000
 """Of the newest intents, and of the newest records of the journal."""

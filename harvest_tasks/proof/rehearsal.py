@@ -22,7 +22,7 @@ from harvest_tasks.publishing.cycle import Result
 from harvest_tasks.settings import Settings
 from harvest_tasks.tracking.routing import Route
 from harvest_tasks.watcher import watch
-from kernel.ladder import Rung
+from kernel.positions.ladder import Rung
 
 SUBJECT: Final = "rehearsal"
 HIGHEST: Final = 15

@@ -14,7 +14,7 @@ from harvest_tasks.publishing.reading import (
     number,
     optional_number,
 )
-from kernel.market import MarketState, P1Proposal
+from kernel.proposals.market import MarketState, P1Proposal
 
 
 class MarketSource(StrEnum):

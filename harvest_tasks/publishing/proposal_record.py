@@ -7,8 +7,8 @@ from typing import Final
 
 from harvest_tasks.publishing.markets import Market
 from harvest_tasks.publishing.sources import Held, Source
-from kernel.proposal import HarvestProposal
-from kernel.quantities import plain
+from kernel.positions.quantities import plain
+from kernel.proposals.proposal import HarvestProposal
 
 SCHEMA: Final = "1"
 SYNTHETIC_POSITION: Final = "synthetic_position"

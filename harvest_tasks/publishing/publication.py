@@ -10,7 +10,7 @@ from harvest_tasks import script, symbols
 from harvest_tasks.connection import Client
 from harvest_tasks.publishing.proposal_record import utc
 from harvest_tasks.settings import Settings
-from kernel.quantities import plain
+from kernel.positions.quantities import plain
 
 STREAM_MAXLEN: Final = 10_000
 LIFETIMES: Final = 3

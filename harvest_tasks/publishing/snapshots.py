@@ -1,7 +1,7 @@
 """Position snapshots from the hashes that describe positions. None is a position that is closed."""
 
 from harvest_tasks.publishing.reading import Fields, SkipReason, Unusable, in_range, number, optional_number
-from kernel.snapshot import PositionSide, PositionSnapshot
+from kernel.proposals.snapshot import PositionSide, PositionSnapshot
 
 LONGEST_AGE_SEC = 10 * 365 * 86400.0
 """An older position has no true opening time: 1.7 billion seconds is the age since a time of 0."""

@@ -13,7 +13,7 @@ from harvest_tasks.publishing import snapshots
 from harvest_tasks.publishing.inputs import Inputs
 from harvest_tasks.publishing.reading import Reply, SkipReason, Unusable, fields
 from harvest_tasks.settings import PositionSource, Settings
-from kernel.snapshot import PositionSnapshot
+from kernel.proposals.snapshot import PositionSnapshot
 
 
 class Source(StrEnum):

@@ -26,8 +26,8 @@ from harvest_tasks.reconciling.tracked import in_other_mode
 from harvest_tasks.settings import Settings
 from harvest_tasks.tracking.controls import queue
 from harvest_tasks.tracking.routing import ADOPTING
-from kernel.entry import Adopt, Freeze, Release
-from kernel.quantities import ZERO, plain
+from kernel.positions.entry import Adopt, Freeze, Release
+from kernel.positions.quantities import ZERO, plain
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from decimal import Decimal
 from enum import StrEnum
 
 from harvest_tasks.reconciling.exchange_record import Flat, Reading, Record, Unreadable
-from kernel.position import Position
-from kernel.quantities import ZERO, exact
+from kernel.positions.position import Position
+from kernel.positions.quantities import ZERO, exact
 
 
 class Kind(StrEnum):

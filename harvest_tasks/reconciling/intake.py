@@ -8,7 +8,7 @@ from redis.exceptions import ResponseError
 from harvest_tasks import keys
 from harvest_tasks.connection import Client
 from harvest_tasks.settings import Settings
-from kernel.position import parse_id
+from kernel.positions.position import parse_id
 
 BEGINNING: Final = "0-0"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from harvest_tasks.reconciling.audit import Audit
-from kernel.position import parse_id
+from kernel.positions.position import parse_id
 
 SECOND_LOOK_MS: Final = 5_000
 

@@ -17,8 +17,8 @@ from harvest_tasks.reconciling.exchange_record import Flat, Record, Unreadable, 
 from harvest_tasks.reconciling.sighting import sighted
 from harvest_tasks.reconciling.tracked import Failed, Tracked, in_other_mode
 from harvest_tasks.settings import Settings
-from kernel.entry import Freeze
-from kernel.quantities import plain
+from kernel.positions.entry import Freeze
+from kernel.positions.quantities import plain
 
 log = logging.getLogger(__name__)
 

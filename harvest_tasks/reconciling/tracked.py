@@ -15,8 +15,8 @@ from harvest_tasks.connection import Client
 from harvest_tasks.symbols import books, of_book
 from harvest_tasks.tracking.controls import queue
 from harvest_tasks.tracking.record import from_fields
-from kernel.entry import Entry
-from kernel.position import Position
+from kernel.positions.entry import Entry
+from kernel.positions.position import Position
 
 
 @dataclass(frozen=True, slots=True)

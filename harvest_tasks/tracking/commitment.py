@@ -13,8 +13,8 @@ from harvest_tasks.tracking.intent_message import Delivery, payload
 from harvest_tasks.tracking.loading import Failed, Loaded
 from harvest_tasks.tracking.plan import Plan
 from harvest_tasks.tracking.record import changed_fields, to_fields
-from kernel.guards import Guards, Refusal
-from kernel.quote import FUTURE_TOLERANCE_MS
+from kernel.positions.guards import Guards, Refusal
+from kernel.positions.mark import FUTURE_TOLERANCE_MS
 
 TRADES_PER_GENERATION: Final = 10_000
 """A repeated trade id is recognised for at least this many newer trades of its book."""

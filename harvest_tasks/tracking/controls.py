@@ -12,7 +12,7 @@ from harvest_tasks import keys
 from harvest_tasks.connection import Client
 from harvest_tasks.tracking import wire
 from harvest_tasks.tracking.routing import LOST_INPUT
-from kernel.entry import Entry, Freeze, Release
+from kernel.positions.entry import Entry, Freeze, Release
 
 
 def deliver(client: Client, entries: Mapping[str, Entry]) -> None:

@@ -8,7 +8,7 @@ from harvest_tasks.door.refusal import RefusalReason
 from harvest_tasks.symbols import of_book
 from harvest_tasks.tracking import wire
 from harvest_tasks.tracking.deadletter import DeadLetter, raw
-from kernel.entry import Fill, Freeze, Funding, Outcome
+from kernel.positions.entry import Fill, Freeze, Funding, Outcome
 
 POSITION_MODE: Final = "position_mode"
 WRONG_TYPE: Final = "inbox_wrong_type"

@@ -11,13 +11,13 @@ from decimal import ROUND_DOWN, Decimal
 from enum import StrEnum
 from typing import Any, Final
 
-from kernel import holding as holdings
-from kernel.entry import Entry, Fill
-from kernel.holding import Holding
-from kernel.intent import Intent
-from kernel.position import Position
-from kernel.progress import Reservation
-from kernel.quantities import EXACT, on_grid, plain
+from kernel.positions import holding as holdings
+from kernel.positions.entry import Entry, Fill
+from kernel.positions.holding import Holding
+from kernel.positions.intent import Intent
+from kernel.positions.ladder_state import Reservation
+from kernel.positions.position import Position
+from kernel.positions.quantities import EXACT, on_grid, plain
 
 KEPT: Final = 100
 """Rows of a kind and symbol."""

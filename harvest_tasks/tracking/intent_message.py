@@ -10,8 +10,8 @@ from decimal import Decimal
 from json.encoder import encode_basestring_ascii as quoted
 
 from harvest_tasks.settings import Settings
-from kernel.intent import Intent, IntentKind
-from kernel.quantities import plain
+from kernel.positions.intent import Intent, IntentKind
+from kernel.positions.quantities import plain
 
 SOURCE = "harvest_brain"
 

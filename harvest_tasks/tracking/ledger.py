@@ -15,8 +15,8 @@ from harvest_tasks.tracking.commitment import Outcome
 from harvest_tasks.tracking.loading import Busy, Failed, Loaded
 from harvest_tasks.tracking.plan import Plan
 from harvest_tasks.tracking.reference import Reference
-from kernel.guards import Guards
-from kernel.rules import Rules
+from kernel.positions.guards import Guards
+from kernel.positions.rules import Rules
 
 BATCH: Final = 500
 """Entries of one book in one commit: Lua can pass some thousands of arguments to one command."""

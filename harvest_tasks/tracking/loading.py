@@ -12,10 +12,10 @@ from harvest_tasks.settings import Settings
 from harvest_tasks.tracking import wire
 from harvest_tasks.tracking.plan import Delivered, Unreadable
 from harvest_tasks.tracking.record import BadRecord, from_fields
-from kernel.entry import Entry
-from kernel.guards import Guards
-from kernel.holding import RiskTerms
-from kernel.position import Position
+from kernel.positions.entry import Entry
+from kernel.positions.guards import Guards
+from kernel.positions.holding import RiskTerms
+from kernel.positions.position import Position
 
 WINDOW_MS: Final = 60_000
 """The rate limit counts intents in a sliding minute."""

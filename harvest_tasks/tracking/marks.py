@@ -8,8 +8,8 @@ from harvest_tasks.connection import Client, Command, exchange_gently
 from harvest_tasks.door.event_time import unix_ms
 from harvest_tasks.door.numbers import positive
 from harvest_tasks.door.refusal import Unusable
-from kernel.entry import Mark
-from kernel.quote import FUTURE_TOLERANCE_MS
+from kernel.positions.entry import Mark
+from kernel.positions.mark import FUTURE_TOLERANCE_MS
 
 TIME_NAMES: Final = ("ts", "timestamp", "time")
 

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from harvest_tasks.environ import readers, variables
 from harvest_tasks.settings import Settings
-from kernel.ladder import Ladder
-from kernel.rules import Rules
+from kernel.positions.ladder import Ladder
+from kernel.positions.rules import Rules
 
 SETTING_OF: Final = {
     "ladder": "harvest_ladder",

@@ -12,14 +12,14 @@ from typing import NamedTuple
 
 from harvest_tasks.tracking.deadletter import DeadLetter
 from harvest_tasks.tracking.history import Row, rows, suggested
-from kernel.decision import Decision, decide
-from kernel.entry import Adopt, Entry, Fill, Freeze, Outcome, Overdue, Release
-from kernel.guards import Guards, Refusal
-from kernel.holding import RiskTerms
-from kernel.intent import Intent, IntentKind
-from kernel.position import Position, applied, excess
-from kernel.quantities import exact, plain
-from kernel.rules import Rules
+from kernel.positions.decision import Decision, decide
+from kernel.positions.entry import Adopt, Entry, Fill, Freeze, Outcome, Overdue, Release
+from kernel.positions.guards import Guards, Refusal
+from kernel.positions.holding import RiskTerms
+from kernel.positions.intent import Intent, IntentKind
+from kernel.positions.position import Position, applied, excess
+from kernel.positions.quantities import exact, plain
+from kernel.positions.rules import Rules
 
 Record = dict[str, str]
 

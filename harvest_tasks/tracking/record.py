@@ -10,11 +10,11 @@ from decimal import Decimal, InvalidOperation
 from itertools import repeat
 from typing import Any, Final
 
-from kernel.holding import Amounts, Holding, Origin
-from kernel.position import EntryId, Position, parse_id
-from kernel.progress import Claim, Progress, Reservation
-from kernel.quantities import plain
-from kernel.quote import Quote
+from kernel.positions.holding import Amounts, Holding, Origin
+from kernel.positions.ladder_state import Claim, Progress, Reservation
+from kernel.positions.mark import Quote
+from kernel.positions.position import EntryId, Position, parse_id
+from kernel.positions.quantities import plain
 
 Writer = Callable[[Any], str]
 

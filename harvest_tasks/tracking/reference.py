@@ -13,9 +13,9 @@ from harvest_tasks.door.refusal import Unusable
 from harvest_tasks.instruments import instrument_of
 from harvest_tasks.settings import Settings
 from harvest_tasks.tracking.overrides import not_a_hash, overridden
-from kernel.instrument import Instrument
-from kernel.ladder import Ladder
-from kernel.rules import Rules
+from kernel.positions.instrument import Instrument
+from kernel.positions.ladder import Ladder
+from kernel.positions.rules import Rules
 
 CACHE_SEC: Final = 5.0
 """How long a change of a symbol's rules may go unnoticed."""

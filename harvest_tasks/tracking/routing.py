@@ -23,7 +23,7 @@ from harvest_tasks.tracking.directions import (
 )
 from harvest_tasks.tracking.ledger import Ledger, Work
 from harvest_tasks.tracking.standing import NOWHERE, Cursor, Standing, is_continuation
-from kernel.entry import Freeze
+from kernel.positions.entry import Freeze
 
 log = logging.getLogger(__name__)
 

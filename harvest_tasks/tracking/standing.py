@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kernel.position import parse_id
+from kernel.positions.position import parse_id
 
 NOWHERE: Final = "0-0"
 

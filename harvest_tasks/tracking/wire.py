@@ -10,7 +10,7 @@ from decimal import Decimal
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Final
 
-from kernel.entry import (
+from kernel.positions.entry import (
     Adopt,
     Entry,
     Fill,
@@ -23,7 +23,7 @@ from kernel.entry import (
     Release,
     Side,
 )
-from kernel.quantities import plain
+from kernel.positions.quantities import plain
 
 
 class BadWire(ValueError):

@@ -13,8 +13,8 @@ from waiting import wait_until
 from harvest_tasks import keys
 from harvest_tasks.connection import connect
 from harvest_tasks.door.admission import Routed, admit
-from kernel.holding import RiskTerms
-from kernel.position import Position, fold
+from kernel.positions.holding import RiskTerms
+from kernel.positions.position import Position, fold
 
 BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 TIMES = ("timestamp", "expires_at", "trace_id")

@@ -16,7 +16,7 @@ from faults.invariants import Seen, Violation
 from harvest_tasks import keys
 from harvest_tasks.connection import Client
 from harvest_tasks.settings import Settings
-from kernel.intent import intent_id
+from kernel.positions.intent import intent_id
 
 OUTCOMES: Final = ("REJECTED", "CANCELED", "EXPIRED")
 PARTS: Final = ("applied", "duplicate", "deadlettered", "ignored")

@@ -34,7 +34,7 @@ from harvest_tasks.tracking.loading import Loaded
 from harvest_tasks.tracking.plan import plan
 from harvest_tasks.tracking.reference import base_rules
 from harvest_tasks.tracking.routing import Behind, Deposed, Moved, Route
-from kernel.quote import FUTURE_TOLERANCE_MS
+from kernel.positions.mark import FUTURE_TOLERANCE_MS
 
 ID: Final = "F9"
 TITLE: Final = "clocks set"

@@ -21,8 +21,8 @@ from harvest_tasks.tracking.history import Harvest, written
 from harvest_tasks.tracking.loading import Loaded
 from harvest_tasks.tracking.plan import Plan
 from harvest_tasks.tracking.record import to_fields
-from kernel.entry import Freeze
-from kernel.guards import Guards
+from kernel.positions.entry import Freeze
+from kernel.positions.guards import Guards
 
 FRESH_MS: Final = 30_000
 DEDUP_TTL_SEC: Final = 900

@@ -33,7 +33,7 @@ from harvest_tasks.connection import SOCKET_TIMEOUT_SEC, Client, connect
 from harvest_tasks.proposals import run_cycle
 from harvest_tasks.settings import Settings
 from harvest_tasks.sweep import sweep, waiting_books
-from kernel.intent import intent_id
+from kernel.positions.intent import intent_id
 
 ID: Final = "F8"
 TITLE: Final = "cut lines"

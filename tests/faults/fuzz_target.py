@@ -8,9 +8,9 @@ from harvest_tasks.tracking import wire
 from harvest_tasks.tracking.directions import directions
 from harvest_tasks.tracking.plan import Delivered, plan
 from harvest_tasks.tracking.reference import base_rules
-from kernel.guards import Guards
-from kernel.holding import RiskTerms
-from kernel.position import Position
+from kernel.positions.guards import Guards
+from kernel.positions.holding import RiskTerms
+from kernel.positions.position import Position
 
 RULES: Final = base_rules(Settings.from_env({}))
 GUARDS: Final = Guards(now_ms=1_700_000_001_000, fresh_ms=30_000, killed=False, budget=30)

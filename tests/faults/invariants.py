@@ -22,7 +22,7 @@ from harvest_tasks import keys
 from harvest_tasks.connection import Client
 from harvest_tasks.settings import Settings
 from harvest_tasks.tracking.record import from_fields
-from kernel.position import parse_id
+from kernel.positions.position import parse_id
 
 PARTS: Final = ("applied", "duplicate", "deadlettered", "ignored", "pending")
 HOLDING: Final = frozenset(

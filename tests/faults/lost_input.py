@@ -30,7 +30,7 @@ from harvest_tasks.operations import reconciliation
 from harvest_tasks.operations.readmission import Retried, retry
 from harvest_tasks.settings import Settings
 from harvest_tasks.tracking import controls
-from kernel.position import parse_id
+from kernel.positions.position import parse_id
 
 ID: Final = "F11"
 TITLE: Final = "input lost, keys of other types"

@@ -43,7 +43,7 @@ from harvest_tasks.tracking.controls import deliver
 from harvest_tasks.tracking.ledger import Ledger
 from harvest_tasks.tracking.loading import Loaded
 from harvest_tasks.tracking.plan import plan
-from kernel.position import parse_id
+from kernel.positions.position import parse_id
 
 ID: Final = "SM"
 TITLE: Final = "stateful machine"

@@ -28,8 +28,8 @@ KEPT: Final = Path(".faults/mutmut.json")
 ENOUGH: Final = 0.95
 """Of the kernel's, so many must be noticed; of the guards', all."""
 GUARDS: Final[Wanted] = {
-    "kernel/guards.py": (),
-    "kernel/decision.py": ("decide",),
+    "kernel/positions/guards.py": (),
+    "kernel/positions/decision.py": ("decide",),
     "harvest_tasks/tracking/plan.py": ("plan", "_decide", "_held_record", "_published_record"),
 }
 GUARD_TESTS: Final = ("test_guards", "test_plan", "test_kernel_corners")

@@ -27,7 +27,7 @@ from harvest_tasks.connection import Client
 from harvest_tasks.settings import Settings
 from harvest_tasks.sweep import held_books, waiting_books
 from harvest_tasks.watcher import watch
-from kernel.intent import intent_id
+from kernel.positions.intent import intent_id
 
 BOOKS: Final = ("BTCUSDT", "ETHUSDT")
 ENTRIES: Final = 6

@@ -24,7 +24,7 @@ from harvest_tasks.connection import Client
 from harvest_tasks.settings import Settings
 from harvest_tasks.tracking import ledger, routing
 from harvest_tasks.watcher import watch
-from kernel.intent import harvest_action, intent_id
+from kernel.positions.intent import harvest_action, intent_id
 
 START_MS: Final = 1_700_000_000_000
 BOOKS: Final = tuple(f"C{n}USDT" for n in range(8))

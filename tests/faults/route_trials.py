@@ -14,7 +14,7 @@ from harvest_tasks.connection import Client
 from harvest_tasks.tracking import routing, wire
 from harvest_tasks.tracking.directions import WRONG_TYPE, Directions
 from harvest_tasks.tracking.routing import ADOPTING, LOST_INPUT, Behind, Deposed, Moved, Route
-from kernel.entry import Freeze
+from kernel.positions.entry import Freeze
 
 NO_LETTER: Final = ("", "", "", "")
 LETTER: Final = ("why", "its digest", 7, "its head")

@@ -10,7 +10,7 @@ from model import FILLS, Book, Lot, Published, Rules, Symbol, World
 
 from faults.invariants import Fields
 from harvest_tasks.settings import Settings
-from kernel.intent import harvest_action, intent_id
+from kernel.positions.intent import harvest_action, intent_id
 
 BOOK: Final = "BTCUSDT"
 FAR: Final = 10**9

@@ -9,7 +9,7 @@ from typing import Final
 
 from harvest_tasks.connection import Client
 from harvest_tasks.settings import Settings
-from kernel.quantities import GRID, on_grid
+from kernel.positions.quantities import GRID, on_grid
 
 Fields = Mapping[str, str]
 

@@ -13,7 +13,7 @@ from harvest_tasks.reconciling.sighting import SECOND_LOOK_MS
 from harvest_tasks.reconciling.suspicion import confirm, reconcile
 from harvest_tasks.tracking import controls
 from harvest_tasks.tracking.routing import ADOPTING
-from kernel.holding import Origin
+from kernel.positions.holding import Origin
 
 BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 SELL = BUY | {"side": "SELL", "stop_loss": "110"}

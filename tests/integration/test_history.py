@@ -12,7 +12,7 @@ from harvest_tasks import keys
 from harvest_tasks.cli import main
 from harvest_tasks.operations import past
 from harvest_tasks.tracking import controls
-from kernel.entry import Adopt
+from kernel.positions.entry import Adopt
 
 BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 SELL = BUY | {"side": "SELL", "price": "110", "stop_loss": "120"}

@@ -13,7 +13,7 @@ from harvest_tasks.proposals import run_cycle
 from harvest_tasks.reconciling import adoption, suspicion
 from harvest_tasks.sweep import sweep
 from harvest_tasks.tracking.controls import deliver
-from kernel.entry import Release
+from kernel.positions.entry import Release
 
 BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 MARK = {"symbol": "BTCUSDT", "status": "PRICE_UPDATE", "price": "106"}

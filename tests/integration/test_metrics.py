@@ -21,7 +21,7 @@ from harvest_tasks.metrics import books, exporter, scores, tail
 from harvest_tasks.metrics.exporter import Exporter
 from harvest_tasks.processes.embedded import EmbeddedServer, free_port
 from harvest_tasks.reconciling import suspicion
-from kernel.guards import Refusal
+from kernel.positions.guards import Refusal
 
 BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 SELL = {**BUY, "side": "SELL", "stop_loss": "110"}

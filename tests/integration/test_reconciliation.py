@@ -11,7 +11,7 @@ from harvest_tasks.reconciliation import reconcile_positions
 from harvest_tasks.reconciling import tracked
 from harvest_tasks.reconciling.sighting import SECOND_LOOK_MS
 from harvest_tasks.reconciling.suspicion import confirm, reconcile
-from kernel.entry import Freeze, Release
+from kernel.positions.entry import Freeze, Release
 
 BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 LONG = BUY | {"position_side": "LONG"}

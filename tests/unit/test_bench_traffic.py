@@ -6,7 +6,7 @@ from itertools import islice
 
 from bench import traffic
 from harvest_tasks.door.admission import Routed, admit
-from kernel.entry import Fill, Mark
+from kernel.positions.entry import Fill, Mark
 
 ENTRIES = 4_000
 BOOKS = 20

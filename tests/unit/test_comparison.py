@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from harvest_tasks.reconciling.comparison import Agreement, Difference, Finding, Kind, Unknown, compare
 from harvest_tasks.reconciling.exchange_record import Flat, Reading, Record, Unreadable, Untold
-from kernel.holding import Holding
-from kernel.position import Position
+from kernel.positions.holding import Holding
+from kernel.positions.position import Position
 
 BOOK = "BTCUSDT"
 TOLERANCE = Decimal("0.001")

@@ -9,7 +9,7 @@ from harvest_tasks.demo import unharvested, weather
 from harvest_tasks.demo.strategy import Opening, Strategy, stopped_at
 from harvest_tasks.demo.tape import SYMBOLS, Candle, Tape, carried
 from harvest_tasks.paper.execution import Terms
-from kernel.entry import Side
+from kernel.positions.entry import Side
 
 FREE = Terms()
 QUICK = Strategy(breakout_minutes=3, atr_minutes=2, stop_atrs=Decimal(2), longest_minutes=5, risk=Decimal(100))

@@ -13,7 +13,7 @@ from harvest_tasks.demo.panels import screen
 from harvest_tasks.demo.view import Lines, Screen, view
 from harvest_tasks.settings import Settings
 from harvest_tasks.tracking.reference import base_rules
-from kernel.position import Position
+from kernel.positions.position import Position
 
 RULES = base_rules(Settings.from_env({}))
 HELD, _ = run([fill("BUY", "0.5", "60000", stop_loss=Decimal(59000)), mark("60640.5")])

@@ -12,8 +12,8 @@ import pytest
 from harvest_tasks.cli import COMMANDS, main
 from harvest_tasks.door.admission import Ignored, admit
 from harvest_tasks.settings import Settings
-from kernel.intent import IntentKind
-from kernel.partial_exit import HarvestAction
+from kernel.positions.intent import IntentKind
+from kernel.proposals.partial_exit import HarvestAction
 
 ROOT = Path(__file__).parents[2]
 POSITIONS = ROOT / "docs" / "positions.md"

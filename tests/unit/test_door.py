@@ -8,7 +8,7 @@ from builders import ENTRY_ID, TIME_MS, fill, fill_fields, mark, mark_fields, ou
 
 from harvest_tasks.door.admission import Admission, Ignored, IgnoredReason, Refused, Routed, admit
 from harvest_tasks.door.refusal import RefusalReason
-from kernel.entry import Fill, OutcomeStatus, Side
+from kernel.positions.entry import Fill, OutcomeStatus, Side
 
 NUMBERS = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": 0.5, "price": 60000}
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from harvest_tasks.door.admission import Refused, Routed, admit
 from harvest_tasks.door.refusal import RefusalReason as Reason
-from kernel.entry import Fill, Funding
+from kernel.positions.entry import Fill, Funding
 
 FUNDING = {"symbol": "BTCUSDT", "status": "FUNDING", "amount": "-0.25"}
 NUMBERS = {"symbol": "BTCUSDT", "status": "FUNDING", "amount": -0.25}

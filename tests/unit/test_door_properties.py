@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from harvest_tasks.door import grammar
 from harvest_tasks.door.admission import Ignored, Refused, Routed, admit
 from harvest_tasks.symbols import of_book
-from kernel.entry import Fill, Side
-from kernel.quantities import plain
+from kernel.positions.entry import Fill, Side
+from kernel.positions.quantities import plain
 
 WIDE = Context(prec=200, rounding=ROUND_HALF_EVEN)
 GRID = Decimal("1e-12")

@@ -9,8 +9,8 @@ from books import fill, long_100, mark, run, short_100
 from harvest_tasks.door.admission import Routed, admit
 from harvest_tasks.paper.execution import Answer, Terms, execute
 from harvest_tasks.paper.order import IntentType, Order
-from kernel.entry import Entry, Fill, Outcome, Side
-from kernel.position import Position
+from kernel.positions.entry import Entry, Fill, Outcome, Side
+from kernel.positions.position import Position
 
 NOW_MS = 1_769_178_600_000
 

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvest_tasks.operations.explanation import Explanation, RiskSource, RungState, explain, wanted
-from kernel.guards import Guards, Refusal
-from kernel.harvest import due_rungs
-from kernel.holding import RiskTerms
-from kernel.ladder import Rung
-from kernel.position import Position, apply
-from kernel.quantities import GRID
-from kernel.rules import Rules
+from kernel.positions.guards import Guards, Refusal
+from kernel.positions.harvest import due_rungs
+from kernel.positions.holding import RiskTerms
+from kernel.positions.ladder import Rung
+from kernel.positions.position import Position, apply
+from kernel.positions.quantities import GRID
+from kernel.positions.rules import Rules
 
 RULES = rules()
 PRICES = st.decimals("0.01", "100000", places=4)

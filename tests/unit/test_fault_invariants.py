@@ -13,9 +13,9 @@ from faults.invariants import Seen, Sent, Violation
 
 from harvest_tasks.tracking import wire
 from harvest_tasks.tracking.record import to_fields
-from kernel.entry import Entry
-from kernel.intent import Intent, IntentKind, intent_id
-from kernel.position import Position
+from kernel.positions.entry import Entry
+from kernel.positions.intent import Intent, IntentKind, intent_id
+from kernel.positions.position import Position
 
 BOOK = "BTCUSDT"
 LIVE = books.rules(live=True)

@@ -5,8 +5,8 @@ from decimal import Decimal
 import pytest
 from books import START_MS, guards, intents, long_100, mark, refusals, rules, run
 
-from kernel.entry import Freeze, Release
-from kernel.guards import Guards
+from kernel.positions.entry import Freeze, Release
+from kernel.positions.guards import Guards
 
 FRESH = {"fresh_ms": 30_000}
 

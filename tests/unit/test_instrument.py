@@ -7,8 +7,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from kernel.errors import InvalidNumber
-from kernel.instrument import Instrument
-from kernel.quantities import GRID, exact
+from kernel.positions.instrument import Instrument
+from kernel.positions.quantities import GRID, exact
 
 BTC = Instrument(Decimal("0.001"), Decimal("0.001"), Decimal(100), Decimal(120), Decimal("0.1"))
 COARSE = Context(prec=3)

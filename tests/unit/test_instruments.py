@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvest_tasks.instruments import MAX_BYTES, InstrumentsError, Listing, instrument_of, read
-from kernel.instrument import Instrument
+from kernel.positions.instrument import Instrument
 
 SERVED = Path(__file__).parents[1] / "data" / "exchange_info.json"
 

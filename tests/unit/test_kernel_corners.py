@@ -8,27 +8,27 @@ import books
 import pytest
 from books import START_MS, fill, guards, ladder, long_100, look, mark, outcome, rules, run, short_100
 
-from kernel import bounds
-from kernel.decision import Decision, decide
-from kernel.entry import Adopt, Mark, Side
 from kernel.errors import InvalidLadder, InvalidNumber, InvalidTheta
-from kernel.guards import Refusal
-from kernel.harvest import due_harvest
-from kernel.holding import Holding, Origin, RiskTerms, added, adopted, charged, reduced
-from kernel.instrument import Instrument
-from kernel.intent import Intent, IntentKind, intent_id, reason_text
-from kernel.kill_score import kill_components
-from kernel.ladder import Basis, Ladder, Rung
-from kernel.market import MarketState
-from kernel.position import Position, apply
-from kernel.profit import price_at, r_multiple
-from kernel.profit_lock import locked_stop
-from kernel.progress import Claim, Progress, Reservation
-from kernel.proposal import ReasonCode, _kill_reasons
-from kernel.quantities import EXACT, exact, plain
-from kernel.quote import Quote
-from kernel.snapshot import PositionSnapshot
-from kernel.theta import HarvestTheta, LockMode
+from kernel.positions.decision import Decision, decide
+from kernel.positions.entry import Adopt, Mark, Side
+from kernel.positions.guards import Refusal
+from kernel.positions.harvest import due_harvest
+from kernel.positions.holding import Holding, Origin, RiskTerms, added, adopted, charged, reduced
+from kernel.positions.instrument import Instrument
+from kernel.positions.intent import Intent, IntentKind, intent_id, reason_text
+from kernel.positions.ladder import Basis, Ladder, Rung
+from kernel.positions.ladder_state import Claim, Progress, Reservation
+from kernel.positions.mark import Quote
+from kernel.positions.position import Position, apply
+from kernel.positions.quantities import EXACT, exact, plain
+from kernel.positions.r_multiple import price_at, r_multiple
+from kernel.proposals import bounds
+from kernel.proposals.kill_score import kill_components
+from kernel.proposals.market import MarketState
+from kernel.proposals.profit_lock import locked_stop
+from kernel.proposals.proposal import ReasonCode, _kill_reasons
+from kernel.proposals.snapshot import PositionSnapshot
+from kernel.proposals.theta import HarvestTheta, LockMode
 
 BOOK = "BTCUSDT"
 FLAT = Position(BOOK)

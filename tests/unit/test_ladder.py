@@ -6,8 +6,8 @@ import pytest
 from books import fill, intents, ladder, long_100, mark, outcome, refusals, rules, run, short_100
 
 from kernel.errors import InvalidLadder
-from kernel.instrument import Instrument
-from kernel.ladder import Basis
+from kernel.positions.instrument import Instrument
+from kernel.positions.ladder import Basis
 
 LIVE = rules(live=True)
 

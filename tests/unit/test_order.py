@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from harvest_tasks.paper.order import BadOrder, IntentType, parse
-from kernel.entry import Side
+from kernel.positions.entry import Side
 
 PAYLOAD: dict[str, Any] = {
     "intent_id": "hv-1",

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from harvest_tasks.settings import Settings, SettingsError
 from harvest_tasks.tracking.overrides import LONGEST_LINE, LONGEST_TEXT, SETTING_OF, not_a_hash, overridden
-from kernel.ladder import Basis
-from kernel.rules import Rules
+from kernel.positions.ladder import Basis
+from kernel.positions.rules import Rules
 
 FULL = ladder("0.2:0.1,0.5:0.25,1:0.25,1.5:0.25")
 MIN_R = Decimal("0.5")

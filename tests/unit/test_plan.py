@@ -7,12 +7,12 @@ import pytest
 from books import START_MS, fill, guards, long_100, mark, outcome, rules
 
 from harvest_tasks.tracking.plan import Delivered, Plan, Unreadable, digest, plan
-from kernel.entry import Freeze
-from kernel.guards import Guards, Refusal
-from kernel.holding import RiskTerms
-from kernel.intent import IntentKind
-from kernel.position import Position, apply
-from kernel.rules import Rules
+from kernel.positions.entry import Freeze
+from kernel.positions.guards import Guards, Refusal
+from kernel.positions.holding import RiskTerms
+from kernel.positions.intent import IntentKind
+from kernel.positions.position import Position, apply
+from kernel.positions.rules import Rules
 
 STOPS = rules(set_be_at_r=Decimal("0.5"))
 LIVE = rules(live=True)

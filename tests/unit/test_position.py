@@ -5,9 +5,9 @@ from decimal import Decimal
 import pytest
 from books import TERMS, fill, long_100, mark, run
 
-from kernel.entry import Freeze, Mark, Release
-from kernel.holding import RiskTerms
-from kernel.position import Position, apply, fold
+from kernel.positions.entry import Freeze, Mark, Release
+from kernel.positions.holding import RiskTerms
+from kernel.positions.position import Position, apply, fold
 
 FLAT = Position("BTCUSDT")
 

@@ -8,11 +8,11 @@ from books import START_MS, TERMS, guards, intents, ladder, look, rules
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel.entry import Entry, Fill, Mark, Outcome, OutcomeStatus, Side
-from kernel.instrument import Instrument
-from kernel.ladder import Basis
-from kernel.position import Position, apply, fold
-from kernel.quantities import exact
+from kernel.positions.entry import Entry, Fill, Mark, Outcome, OutcomeStatus, Side
+from kernel.positions.instrument import Instrument
+from kernel.positions.ladder import Basis
+from kernel.positions.position import Position, apply, fold
+from kernel.positions.quantities import exact
 
 quantities = st.decimals("0.001", "50", places=3)
 prices = st.decimals("50", "200", places=2)

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from kernel.errors import InvalidNumber, InvalidSide, InvalidTheta, KernelError
-from kernel.market import MarketState, P1Proposal
-from kernel.partial_exit import HarvestAction, partial_action
-from kernel.profit_lock import locked_stop
-from kernel.proposal import compute_harvest_proposal
-from kernel.r_multiple import risk_unit
-from kernel.snapshot import PositionSide, PositionSnapshot
-from kernel.theta import HarvestTheta, LockMode
+from kernel.proposals.market import MarketState, P1Proposal
+from kernel.proposals.partial_exit import HarvestAction, partial_action
+from kernel.proposals.profit_lock import locked_stop
+from kernel.proposals.proposal import compute_harvest_proposal
+from kernel.proposals.r_net import risk_unit
+from kernel.proposals.snapshot import PositionSide, PositionSnapshot
+from kernel.proposals.theta import HarvestTheta, LockMode
 
 THETA = HarvestTheta()
 CALM = MarketState(sigma=0.01, ts=0.35, p_trend=0.6, p_mr=0.2, p_chop=0.2)

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from kernel.market import MarketState, P1Proposal
-from kernel.partial_exit import HarvestAction
-from kernel.proposal import compute_harvest_proposal
-from kernel.snapshot import PositionSnapshot
-from kernel.theta import HarvestTheta
+from kernel.proposals.market import MarketState, P1Proposal
+from kernel.proposals.partial_exit import HarvestAction
+from kernel.proposals.proposal import compute_harvest_proposal
+from kernel.proposals.snapshot import PositionSnapshot
+from kernel.proposals.theta import HarvestTheta
 
 TOLERANCE = 1e-12
 CASES: list[dict[str, Any]] = json.loads(

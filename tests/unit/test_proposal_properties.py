@@ -6,14 +6,14 @@ from math import isclose, isfinite
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from kernel.kill_score import KillComponents, kill_score
-from kernel.market import MarketState, P1Proposal
-from kernel.partial_exit import HarvestAction, partial_action, tranche_weights
-from kernel.profit_lock import locked_stop
-from kernel.proposal import ReasonCode, compute_harvest_proposal
-from kernel.r_multiple import cost_estimate, r_net, risk_unit
-from kernel.snapshot import PositionSide, PositionSnapshot
-from kernel.theta import HarvestTheta, LockMode
+from kernel.proposals.kill_score import KillComponents, kill_score
+from kernel.proposals.market import MarketState, P1Proposal
+from kernel.proposals.partial_exit import HarvestAction, partial_action, tranche_weights
+from kernel.proposals.profit_lock import locked_stop
+from kernel.proposals.proposal import ReasonCode, compute_harvest_proposal
+from kernel.proposals.r_net import cost_estimate, r_net, risk_unit
+from kernel.proposals.snapshot import PositionSide, PositionSnapshot
+from kernel.proposals.theta import HarvestTheta, LockMode
 
 prices = st.floats(1e-6, 1e6)
 unit = st.floats(0, 1)

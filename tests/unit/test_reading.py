@@ -10,9 +10,9 @@ from redis.exceptions import ResponseError
 from harvest_tasks import symbols
 from harvest_tasks.publishing import markets, snapshots
 from harvest_tasks.publishing.reading import SkipReason, Unusable, fields, number, optional_number
-from kernel.kill_score import kill_components
-from kernel.snapshot import PositionSide
-from kernel.theta import HarvestTheta
+from kernel.proposals.kill_score import kill_components
+from kernel.proposals.snapshot import PositionSide
+from kernel.proposals.theta import HarvestTheta
 
 
 def reason_of(refused: pytest.ExceptionInfo[Unusable]) -> SkipReason:

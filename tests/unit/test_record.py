@@ -6,10 +6,10 @@ from decimal import Decimal
 from books import fill, guards, long_100, look, mark, next_id, outcome, rules
 
 from harvest_tasks.tracking.record import changed_fields, from_fields, to_fields
-from kernel.entry import Entry, Freeze, Funding, Overdue
-from kernel.holding import RiskTerms
-from kernel.intent import intent_id
-from kernel.position import Position, apply
+from kernel.positions.entry import Entry, Freeze, Funding, Overdue
+from kernel.positions.holding import RiskTerms
+from kernel.positions.intent import intent_id
+from kernel.positions.position import Position, apply
 
 LIVE = rules(live=True, set_be_at_r=Decimal("0.5"))
 LADDER = "partial:0.5"

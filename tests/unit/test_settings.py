@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from harvest_tasks.settings import Mode, PositionSource, Settings, SettingsError, current
-from kernel.ladder import Basis, Rung
+from kernel.positions.ladder import Basis, Rung
 
 DEFAULTS = {
     "REDIS_URL": "redis://localhost:6379/0",

@@ -8,8 +8,8 @@ from books import fill, guards, intents, ladder, long_100, mark, outcome, refusa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel.entry import Adopt
-from kernel.instrument import Instrument
+from kernel.positions.entry import Adopt
+from kernel.positions.instrument import Instrument
 
 NO_RUNG = ladder("1000:1")
 STOPS = rules(ladder=NO_RUNG, set_be_at_r=Decimal("0.5"))

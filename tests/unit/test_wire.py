@@ -9,7 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvest_tasks.tracking.wire import BadWire, pack, unpack
-from kernel.entry import Adopt, Entry, Fill, Freeze, Funding, Mark, Outcome, OutcomeStatus, Overdue, Release, Side
+from kernel.positions.entry import (
+    Adopt,
+    Entry,
+    Fill,
+    Freeze,
+    Funding,
+    Mark,
+    Outcome,
+    OutcomeStatus,
+    Overdue,
+    Release,
+    Side,
+)
 
 ids = st.builds("{}-{}".format, st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
 times = st.integers(0, 2**53)

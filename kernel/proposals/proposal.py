@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from kernel.kill_score import KillComponents, kill_components, kill_score
-from kernel.market import MarketState, P1Proposal
-from kernel.partial_exit import HarvestAction, TrancheWeights, partial_action, tranche_weights
-from kernel.profit_lock import locked_stop
-from kernel.r_multiple import cost_estimate, r_net, risk_unit
-from kernel.snapshot import PositionSnapshot
-from kernel.theta import HarvestTheta
+from kernel.proposals.kill_score import KillComponents, kill_components, kill_score
+from kernel.proposals.market import MarketState, P1Proposal
+from kernel.proposals.partial_exit import HarvestAction, TrancheWeights, partial_action, tranche_weights
+from kernel.proposals.profit_lock import locked_stop
+from kernel.proposals.r_net import cost_estimate, r_net, risk_unit
+from kernel.proposals.snapshot import PositionSnapshot
+from kernel.proposals.theta import HarvestTheta
 
 
 class ReasonCode(StrEnum):

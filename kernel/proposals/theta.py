@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from kernel import bounds
 from kernel.errors import InvalidTheta
+from kernel.proposals import bounds
 
 
 class LockMode(StrEnum):

@@ -13,13 +13,13 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import NamedTuple
 
-from kernel import holding as holdings
-from kernel import quote as quotes
-from kernel.entry import Adopt, Entry, Fill, Freeze, Funding, Mark, Outcome, Overdue, Release
-from kernel.holding import Holding, RiskTerms
-from kernel.progress import Progress
-from kernel.quantities import ZERO, exact
-from kernel.quote import Quote
+from kernel.positions import holding as holdings
+from kernel.positions import mark as quotes
+from kernel.positions.entry import Adopt, Entry, Fill, Freeze, Funding, Mark, Outcome, Overdue, Release
+from kernel.positions.holding import Holding, RiskTerms
+from kernel.positions.ladder_state import Progress
+from kernel.positions.mark import Quote
+from kernel.positions.quantities import ZERO, exact
 
 EntryId = tuple[int, int]
 

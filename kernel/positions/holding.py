@@ -12,8 +12,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
-from kernel.entry import Adopt, Fill
-from kernel.quantities import EXACT, GRID, ZERO, on_grid
+from kernel.positions.entry import Adopt, Fill
+from kernel.positions.quantities import EXACT, GRID, ZERO, on_grid
 
 MIN_STOP_DISTANCE = Decimal("0.0001")
 """A stop nearer to the entry than this share of it measures no risk."""

@@ -8,10 +8,10 @@ What always holds of R:
 
 from decimal import Decimal
 
-from kernel.holding import Holding
-from kernel.position import Position
-from kernel.quantities import EXACT, ZERO
-from kernel.rules import Rules
+from kernel.positions.holding import Holding
+from kernel.positions.position import Position
+from kernel.positions.quantities import EXACT, ZERO
+from kernel.positions.rules import Rules
 
 BASIS_POINT = Decimal("0.0001")
 

@@ -10,14 +10,14 @@ What always holds of a stop:
 
 from decimal import Decimal
 
-from kernel.entry import Side
-from kernel.intent import Intent, IntentKind, intent_id, reason_text, resize_action, stop_action
-from kernel.position import Position
-from kernel.profit import r_multiple, reaches
-from kernel.progress import Progress
-from kernel.quantities import on_grid, plain
-from kernel.quote import Quote
-from kernel.rules import Rules
+from kernel.positions.entry import Side
+from kernel.positions.intent import Intent, IntentKind, intent_id, reason_text, resize_action, stop_action
+from kernel.positions.ladder_state import Progress
+from kernel.positions.mark import Quote
+from kernel.positions.position import Position
+from kernel.positions.quantities import on_grid, plain
+from kernel.positions.r_multiple import r_multiple, reaches
+from kernel.positions.rules import Rules
 
 MIN_RESIZE = Decimal("0.1")
 """A stop follows the quantity held in steps of this share, so that many small fills do not use up the rate limit."""

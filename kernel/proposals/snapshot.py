@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from kernel import bounds
 from kernel.errors import InvalidSide
+from kernel.proposals import bounds
 
 _PRICES = ("entry_price", "current_price", "peak_price", "trough_price")
 _STOPS = ("current_sl", "current_tp")

@@ -10,7 +10,7 @@ from enum import StrEnum
 from functools import lru_cache
 from math import exp
 
-from kernel.theta import HarvestTheta
+from kernel.proposals.theta import HarvestTheta
 
 TrancheWeights = tuple[float, float, float]
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kernel import bounds
+from kernel.proposals import bounds
 
 _PROBABILITIES = ("p_trend", "p_mr", "p_chop")
 

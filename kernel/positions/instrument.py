@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from kernel.errors import InvalidNumber
-from kernel.quantities import EXACT, GRID, ZERO, exact, floor_to_step, on_grid
+from kernel.positions.quantities import EXACT, GRID, ZERO, exact, floor_to_step, on_grid
 
 
 @dataclass(frozen=True, slots=True)

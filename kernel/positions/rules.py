@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from kernel.instrument import Instrument
-from kernel.ladder import Ladder
-from kernel.quantities import ZERO
+from kernel.positions.instrument import Instrument
+from kernel.positions.ladder import Ladder
+from kernel.positions.quantities import ZERO
 
 
 @dataclass(frozen=True, slots=True)

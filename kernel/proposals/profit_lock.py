@@ -6,8 +6,8 @@ What always holds of a lock:
 3. A long and its mirrored short have mirrored locks.
 """
 
-from kernel.snapshot import PositionSide, PositionSnapshot
-from kernel.theta import HarvestTheta, LockMode
+from kernel.proposals.snapshot import PositionSide, PositionSnapshot
+from kernel.proposals.theta import HarvestTheta, LockMode
 
 
 def locked_stop(position: PositionSnapshot, r_net: float, risk: float, theta: HarvestTheta) -> float | None:

@@ -10,8 +10,8 @@ K = sigmoid of the weighted sum of four components, none of them negative. What 
 from dataclasses import dataclass
 from math import exp
 
-from kernel.market import MarketState
-from kernel.theta import HarvestTheta
+from kernel.proposals.market import MarketState
+from kernel.proposals.theta import HarvestTheta
 
 
 @dataclass(frozen=True, slots=True)

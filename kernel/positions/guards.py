@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from kernel.intent import Intent
-from kernel.position import Position
-from kernel.quote import FUTURE_TOLERANCE_MS
+from kernel.positions.intent import Intent
+from kernel.positions.mark import FUTURE_TOLERANCE_MS
+from kernel.positions.position import Position
 
 
 class Refusal(StrEnum):

@@ -5,9 +5,9 @@ What always holds of R_net:
 2. A long and its mirrored short have the same R_net.
 """
 
-from kernel.market import P1Proposal
-from kernel.snapshot import PositionSnapshot
-from kernel.theta import HarvestTheta
+from kernel.proposals.market import P1Proposal
+from kernel.proposals.snapshot import PositionSnapshot
+from kernel.proposals.theta import HarvestTheta
 
 
 def risk_unit(entry_price: float, p1_proposal: P1Proposal | None, theta: HarvestTheta) -> float:

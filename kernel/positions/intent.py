@@ -11,9 +11,9 @@ from decimal import ROUND_DOWN, Decimal
 from enum import StrEnum
 from hashlib import sha256
 
-from kernel.entry import Side
-from kernel.progress import HARVEST_ACTION
-from kernel.quantities import EXACT, plain
+from kernel.positions.entry import Side
+from kernel.positions.ladder_state import HARVEST_ACTION
+from kernel.positions.quantities import EXACT, plain
 
 
 class IntentKind(StrEnum):

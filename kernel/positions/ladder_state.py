@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import NamedTuple
 
-from kernel.quantities import ZERO
+from kernel.positions.quantities import ZERO
 
 MAX_ATTEMPTS = 3
 HARVEST_ACTION = "partial:"

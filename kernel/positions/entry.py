@@ -8,7 +8,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
-from kernel.quantities import ZERO
+from kernel.positions.quantities import ZERO
 
 
 class Side(StrEnum):

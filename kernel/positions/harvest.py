@@ -11,16 +11,16 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from kernel.entry import Side
-from kernel.guards import Refusal
-from kernel.intent import Intent, IntentKind, harvest_action, intent_id, part_of, reason_text
-from kernel.ladder import Basis, Rung
-from kernel.position import Position
-from kernel.profit import per_unit, r_multiple
-from kernel.progress import Claim
-from kernel.quantities import ZERO, on_grid
-from kernel.quote import Quote
-from kernel.rules import Rules
+from kernel.positions.entry import Side
+from kernel.positions.guards import Refusal
+from kernel.positions.intent import Intent, IntentKind, harvest_action, intent_id, part_of, reason_text
+from kernel.positions.ladder import Basis, Rung
+from kernel.positions.ladder_state import Claim
+from kernel.positions.mark import Quote
+from kernel.positions.position import Position
+from kernel.positions.quantities import ZERO, on_grid
+from kernel.positions.r_multiple import per_unit, r_multiple
+from kernel.positions.rules import Rules
 
 
 class Harvest(NamedTuple):

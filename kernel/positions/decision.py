@@ -10,14 +10,14 @@ What always holds of a decision:
 from collections.abc import Callable
 from typing import NamedTuple
 
-from kernel.guards import Guards, Refusal
-from kernel.harvest import Harvest, due_harvest
-from kernel.intent import Intent
-from kernel.position import Position
-from kernel.progress import Reservation
-from kernel.quote import Quote
-from kernel.rules import Rules
-from kernel.stops import at_break_even, break_even_price, due_stop, is_tighter, with_stop
+from kernel.positions.guards import Guards, Refusal
+from kernel.positions.harvest import Harvest, due_harvest
+from kernel.positions.intent import Intent
+from kernel.positions.ladder_state import Reservation
+from kernel.positions.mark import Quote
+from kernel.positions.position import Position
+from kernel.positions.rules import Rules
+from kernel.positions.stops import at_break_even, break_even_price, due_stop, is_tighter, with_stop
 
 
 class Decision(NamedTuple):

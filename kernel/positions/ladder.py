@@ -12,7 +12,7 @@ from functools import cached_property
 from itertools import pairwise
 
 from kernel.errors import InvalidLadder
-from kernel.quantities import plain
+from kernel.positions.quantities import plain
 
 
 class Basis(StrEnum):
