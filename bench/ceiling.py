@@ -23,7 +23,7 @@ from bench.queueing import Costs, point, point_on
 from bench.report import machine
 from harvest_tasks import keys
 from harvest_tasks.connection import Client, connect
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.watcher import watch
 
 TARGET: Final = Path(".bench/ceiling.json")

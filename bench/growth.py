@@ -25,7 +25,7 @@ from bench.report import Goal, Result
 from bench.setup import Setup
 from harvest_tasks import script
 from harvest_tasks.connection import Client, connect
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 
 DATA: Final = Path(".bench")
 LINEAR: Final = Goal("ours", at_most=1.05)

@@ -28,7 +28,7 @@ from bench.report import Goal, Result
 from bench.setup import Setup
 from harvest_tasks import keys
 from harvest_tasks.connection import Client, connect
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 
 PAUSE_SEC: Final = 0.005
 LOAD_PER_SEC: Final = 1_000

@@ -16,7 +16,7 @@ from typing import Final
 from harvest_tasks import keys
 from harvest_tasks.brain import BOOKS_PER_BELL, PATIENCE_SEC, Brain
 from harvest_tasks.connection import Client, connect
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.watcher import watch
 
 # Cheap, and safe here: neither parent nor child has threads.

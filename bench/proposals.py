@@ -18,7 +18,7 @@ from harvest_tasks import keys
 from harvest_tasks.clock import server_now
 from harvest_tasks.connection import Client, connect
 from harvest_tasks.proposals import run_cycle
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from kernel.proposals.market import MarketState, P1Proposal
 from kernel.proposals.proposal import compute_harvest_proposal
 from kernel.proposals.snapshot import PositionSide, PositionSnapshot

@@ -16,7 +16,7 @@ from harvest_tasks import heartbeat
 from harvest_tasks.celery import app
 from harvest_tasks.connection import Client, shared
 from harvest_tasks.logs import Line
-from harvest_tasks.settings import Settings, current
+from harvest_tasks.settings.model import Settings, current
 from harvest_tasks.tracking.commitment import Committed, Conflict, Revise
 from harvest_tasks.tracking.ledger import Ledger, Work
 from harvest_tasks.tracking.loading import Busy, Failed, Loaded

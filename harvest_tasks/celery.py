@@ -16,7 +16,7 @@ from celery.signals import after_setup_logger, after_setup_task_logger, celeryd_
 from harvest_tasks.configuration import ROUTES, configuration
 from harvest_tasks.failures import OncePerOutage
 from harvest_tasks.logs import formatter
-from harvest_tasks.settings import OVERRIDES, Settings, SettingsError, current
+from harvest_tasks.settings.model import OVERRIDES, Settings, SettingsError, current
 from harvest_tasks.transport import look_after_messages
 from harvest_tasks.watchdog import Consuming
 

@@ -82,7 +82,7 @@ def _mendable() -> dict[type[Exception], int]:
 
     from harvest_tasks.processes.embedded import EmbeddedError
     from harvest_tasks.processes.supervisor import NotReady
-    from harvest_tasks.settings import SettingsError
+    from harvest_tasks.settings.model import SettingsError
 
     return {
         NotReady: 1,

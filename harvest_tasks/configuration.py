@@ -10,7 +10,7 @@ from typing import Any, Final
 from kombu.entity import Exchange, Queue
 from kombu.transport import TRANSPORT_ALIASES
 
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.spread import Spread
 from schedules.beat import Entry, beat_schedule
 

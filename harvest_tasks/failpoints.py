@@ -26,7 +26,7 @@ from celery import current_task
 from celery.signals import task_postrun, task_prerun
 from celery.worker.request import Request
 
-from harvest_tasks.environ.variables import RESERVED
+from harvest_tasks.settings.variables import RESERVED
 
 # Taken out of the environment before the settings are read: they refuse it.
 _GIVEN: Final = os.environ.pop(RESERVED, "")

@@ -11,7 +11,7 @@ from harvest_tasks.celery import app
 from harvest_tasks.clock import server_ms, server_now
 from harvest_tasks.connection import Client, shared
 from harvest_tasks.publishing.cycle import CycleSummary, Result
-from harvest_tasks.settings import current
+from harvest_tasks.settings.model import current
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from harvest_tasks.publishing.proposal_record import to_fields
 from harvest_tasks.publishing.publication import LIFETIMES, Publication, Reply, removal
 from harvest_tasks.publishing.reading import SkipReason, Unusable
 from harvest_tasks.publishing.sources import Held, Sighting, Source, sightings
-from harvest_tasks.settings import Settings, current
+from harvest_tasks.settings.model import Settings, current
 from harvest_tasks.symbols import InvalidSymbol, of_book, valid
 from kernel.proposals.proposal import compute_harvest_proposal
 from kernel.proposals.theta import HarvestTheta

@@ -11,7 +11,7 @@ from harvest_tasks.clock import server_ms
 from harvest_tasks.connection import shared
 from harvest_tasks.logs import Line
 from harvest_tasks.reconciling.suspicion import reconcile
-from harvest_tasks.settings import current
+from harvest_tasks.settings.model import current
 
 log = logging.getLogger(__name__)
 

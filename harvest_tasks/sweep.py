@@ -17,7 +17,7 @@ from harvest_tasks.clock import server_ms
 from harvest_tasks.connection import Client, exchange_gently, shared
 from harvest_tasks.logs import Line
 from harvest_tasks.reconciling import adoption, suspicion
-from harvest_tasks.settings import Settings, current
+from harvest_tasks.settings.model import Settings, current
 from harvest_tasks.symbols import of_book
 from harvest_tasks.tracking.controls import deliver, open_books
 from harvest_tasks.tracking.lease import LEASE_MS

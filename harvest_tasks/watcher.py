@@ -26,7 +26,7 @@ from harvest_tasks.clock import server_ms
 from harvest_tasks.connection import Client, shared
 from harvest_tasks.logs import Line
 from harvest_tasks.reconciling import adoption
-from harvest_tasks.settings import Settings, current
+from harvest_tasks.settings.model import Settings, current
 from harvest_tasks.tracking import controls
 from harvest_tasks.tracking.directions import RawEntry
 from harvest_tasks.tracking.lease import LEASE_MS, Lease

@@ -23,7 +23,7 @@ from waiting import wait_until
 
 from harvest_tasks.processes.embedded import LOOPBACK, EmbeddedServer
 from harvest_tasks.processes.leash import Leash, kill_group
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 
 READY_WITHIN_SEC = 60.0
 STOP_WITHIN_SEC = 10.0

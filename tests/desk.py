@@ -8,7 +8,7 @@ from typing import Any
 from harvest_tasks import heartbeat, keys
 from harvest_tasks.brain import Brain
 from harvest_tasks.connection import Client
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking.record import from_fields
 from harvest_tasks.tracking.routing import Route
 from harvest_tasks.watcher import watch

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from harvest_tasks import keys
 from harvest_tasks.connection import Client
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 
 NOW = 1_769_178_600.0
 """2026-01-23T14:30:00 UTC."""

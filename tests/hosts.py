@@ -20,7 +20,7 @@ from waiting import wait_until
 from harvest_tasks import keys
 from harvest_tasks.connection import connect
 from harvest_tasks.processes.embedded import free_port
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 
 NAMES: Final = ("host-a", "host-b")
 SLOTS: Final = 3

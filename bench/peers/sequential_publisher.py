@@ -12,7 +12,7 @@ from harvest_tasks.clock import server_now
 from harvest_tasks.connection import Client
 from harvest_tasks.proposals import apply, decide
 from harvest_tasks.publishing.inputs import STREAM_DEPTH, Inputs
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.symbols import books
 
 

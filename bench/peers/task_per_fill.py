@@ -24,7 +24,7 @@ from harvest_tasks import keys
 from harvest_tasks.configuration import configuration
 from harvest_tasks.connection import Client, connect, exchange
 from harvest_tasks.door.admission import Routed, admit
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking.intent_message import Delivery, payload
 from harvest_tasks.tracking.record import from_fields, to_fields
 from harvest_tasks.tracking.reference import base_rules

@@ -7,7 +7,7 @@ from typing import Any
 from harvest_tasks.operations.explanation import Explanation, Upcoming
 from harvest_tasks.operations.journal import JournalRecord
 from harvest_tasks.operations.views import PositionRow
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from kernel.positions.decision import Decision
 from kernel.positions.guards import Guards, Refusal
 from kernel.positions.position import Position

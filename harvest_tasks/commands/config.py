@@ -5,7 +5,7 @@ import os
 import click
 
 from harvest_tasks.commands.tables import Column, json_option, show, show_json
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 
 FROM = {"environment": "env", "default": "default"}
 COLUMNS = (Column("Setting"), Column("Value", wraps=True), Column("From"))

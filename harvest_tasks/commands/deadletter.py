@@ -13,7 +13,7 @@ from harvest_tasks.commands.wording import recent
 from harvest_tasks.operations import letters, readmission
 from harvest_tasks.operations.letters import Letter
 from harvest_tasks.operations.readmission import Busy, Kept, Result, Retried, Unknown
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 
 COLUMNS = (
     Column("Letter"),

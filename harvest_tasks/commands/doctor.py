@@ -14,7 +14,7 @@ from harvest_tasks.commands.metrics import UNREACHABLE, exporting
 from harvest_tasks.commands.tables import Column, json_option, show, show_json
 from harvest_tasks.operations.diagnosis import CHECKS, Finding, findings
 from harvest_tasks.operations.figures import Figures
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 
 COLUMNS: Final = (Column("About"), Column("Wrong", wraps=True), Column("Mend it", wraps=True))
 

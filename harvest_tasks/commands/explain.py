@@ -14,7 +14,7 @@ from harvest_tasks.commands.telling import tell
 from harvest_tasks.connection import Client
 from harvest_tasks.operations import explanation, journal, views
 from harvest_tasks.operations.views import Book, Unreadable
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking import controls
 from harvest_tasks.tracking.ledger import Ledger
 from harvest_tasks.tracking.reference import Reference

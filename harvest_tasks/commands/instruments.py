@@ -12,8 +12,8 @@ from rich.text import Text
 from harvest_tasks import symbols
 from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json, width
 from harvest_tasks.commands.wording import printable
-from harvest_tasks.instruments import instrument_of
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.exchange_info import instrument_of
+from harvest_tasks.settings.model import Settings
 from kernel.positions.quantities import plain
 
 COLUMNS = (

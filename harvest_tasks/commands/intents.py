@@ -11,7 +11,7 @@ from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_
 from harvest_tasks.commands.wording import figure, recent
 from harvest_tasks.operations import published
 from harvest_tasks.operations.published import Published
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 
 COLUMNS = (
     Column("Time (UTC)"),

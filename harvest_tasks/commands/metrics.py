@@ -14,9 +14,9 @@ from prometheus_client import CollectorRegistry, generate_latest, start_http_ser
 
 from harvest_tasks.commands.failure import Failure
 from harvest_tasks.connection import connect
-from harvest_tasks.environ import redis_url
 from harvest_tasks.metrics.exporter import Exporter
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings import redis_url
+from harvest_tasks.settings.model import Settings
 
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 PATIENCE_SEC: Final = 3.0

@@ -10,7 +10,7 @@ from harvest_tasks.commands.server import reached
 from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json
 from harvest_tasks.commands.wording import age, cost, figure, money, printable, r_text
 from harvest_tasks.operations.views import Book, PositionRow, Unreadable, position_row, read_books
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking.controls import known_books, open_books
 from harvest_tasks.tracking.reference import Reference
 from kernel.positions.holding import Origin

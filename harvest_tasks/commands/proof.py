@@ -21,7 +21,7 @@ from harvest_tasks.proof import pack
 from harvest_tasks.proof.exhibit import Exhibit, Verdict
 from harvest_tasks.proof.pack import Case
 from harvest_tasks.proof.report import markdown, summary
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 
 COLUMNS: Final = (Column("What"), Column("Verdict"), Column("Seen", wraps=True))
 

@@ -20,7 +20,7 @@ from harvest_tasks.connection import Client, connect
 from harvest_tasks.logs import begin
 from harvest_tasks.proposals import ALL, run_cycle
 from harvest_tasks.publishing.cycle import CycleSummary, Outcome
-from harvest_tasks.settings import PositionSource, Settings
+from harvest_tasks.settings.model import PositionSource, Settings
 
 log = logging.getLogger(__name__)
 

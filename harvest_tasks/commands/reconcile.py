@@ -15,7 +15,7 @@ from harvest_tasks.connection import Client
 from harvest_tasks.operations import reconciliation
 from harvest_tasks.operations.reconciliation import ComparedRow, Settled, Settlement, Unread
 from harvest_tasks.reconciling import audit as audits
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 
 COLUMNS = (
     Column("Book"),

@@ -6,7 +6,7 @@ import click
 
 from harvest_tasks.processes import crew
 from harvest_tasks.processes.keeper import Child
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 
 NAMES = (*crew.WORKERS, "beat", "flower")
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from harvest_tasks.connection import Client, connect
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from harvest_tasks import keys
 from harvest_tasks.connection import Client
 from harvest_tasks.demo.evidence import read
 from harvest_tasks.demo.session import Session
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from kernel.positions.position import Position
 from kernel.positions.quantities import ZERO
 

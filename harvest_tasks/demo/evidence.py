@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from harvest_tasks import keys
 from harvest_tasks.connection import Client
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking.controls import known_books
 
 PAGE: Final = 1_000

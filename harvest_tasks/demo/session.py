@@ -11,7 +11,7 @@ from harvest_tasks.demo.feed import Entry, Feed
 from harvest_tasks.demo.strategy import Opening, Strategy, stopped_at
 from harvest_tasks.demo.tape import Tape
 from harvest_tasks.paper.execution import Terms
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from kernel.positions.entry import Side
 from kernel.positions.position import Position
 from kernel.positions.quantities import plain

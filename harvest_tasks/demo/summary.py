@@ -12,7 +12,7 @@ from harvest_tasks.demo.session import Session
 from harvest_tasks.demo.strategy import Strategy
 from harvest_tasks.demo.tape import Tape
 from harvest_tasks.paper.execution import Terms
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from kernel.positions.quantities import EXACT, ZERO
 
 CENT: Final = Decimal("0.01")

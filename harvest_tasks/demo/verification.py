@@ -13,7 +13,7 @@ from typing import Final
 
 from harvest_tasks.demo.evidence import Evidence, Fields, read
 from harvest_tasks.door.admission import Refused, Routed, admit
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.symbols import books as books_of
 from harvest_tasks.tracking.intent_message import Delivery, payload
 from harvest_tasks.tracking.record import to_fields

@@ -18,7 +18,7 @@ from harvest_tasks.door.refusal import RefusalReason
 from harvest_tasks.metrics.families import PREFIX, gauges, word
 from harvest_tasks.metrics.replies import Command, Replies
 from harvest_tasks.metrics.tail import StreamEntry, Tail
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking.intent_message import SOURCE
 from kernel.positions.guards import Refusal
 from kernel.positions.intent import IntentKind

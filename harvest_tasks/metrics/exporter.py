@@ -17,7 +17,7 @@ from harvest_tasks.metrics import books, broker, guards, intake, pulse, scores, 
 from harvest_tasks.metrics.events import Events
 from harvest_tasks.metrics.families import gauge, gauges
 from harvest_tasks.metrics.replies import Command, Replies, ask
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 
 SHOWN = 3
 """Refusals that a log line names."""

@@ -7,7 +7,7 @@ from prometheus_client.core import Metric
 from harvest_tasks import keys
 from harvest_tasks.metrics.families import gauge, number
 from harvest_tasks.metrics.replies import Command, Replies
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking.loading import SWITCH_OFF, WINDOW_MS
 
 

@@ -9,7 +9,7 @@ from prometheus_client.core import Metric
 from harvest_tasks import heartbeat, keys
 from harvest_tasks.metrics.families import gauges, number
 from harvest_tasks.metrics.replies import Command, Replies
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking.lease import LEASE_MS
 from schedules.beat import BELL_SEC, HEARTBEAT_SEC
 

@@ -12,7 +12,7 @@ from harvest_tasks.metrics.replies import Command, Replies
 from harvest_tasks.publishing.markets import age_sec
 from harvest_tasks.publishing.publication import LIFETIMES
 from harvest_tasks.publishing.sources import Source
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.symbols import books, of_book
 from kernel.proposals.partial_exit import HarvestAction
 

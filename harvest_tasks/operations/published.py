@@ -9,7 +9,7 @@ from itertools import islice
 
 from harvest_tasks.connection import Client
 from harvest_tasks.operations.streams import StreamEntry, newest_first, time_ms
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking.intent_message import SOURCE
 from kernel.positions.position import parse_id
 

@@ -16,7 +16,7 @@ from harvest_tasks.reconciling.adoption import adopted
 from harvest_tasks.reconciling.audit import Audit, Seen
 from harvest_tasks.reconciling.comparison import Agreement, Difference, Kind, Unknown
 from harvest_tasks.reconciling.exchange_record import Record, Unreadable, Untold
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.symbols import of_book
 from kernel.positions.entry import Entry, Release
 

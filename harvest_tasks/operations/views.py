@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from harvest_tasks import keys
 from harvest_tasks.connection import Client
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking.loading import stop_distance
 from harvest_tasks.tracking.record import BadRecord, from_fields
 from kernel.positions.holding import RiskTerms

@@ -18,7 +18,7 @@ from harvest_tasks.connection import Client
 from harvest_tasks.logs import Line
 from harvest_tasks.paper.execution import Answer, Execution, Terms, execute
 from harvest_tasks.paper.order import BadOrder, Order, parse
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking.record import BadRecord, from_fields
 from kernel.positions.position import Position
 

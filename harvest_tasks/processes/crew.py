@@ -13,7 +13,7 @@ from harvest_tasks.connection import Client
 from harvest_tasks.processes.embedded import EmbeddedServer
 from harvest_tasks.processes.keeper import Child
 from harvest_tasks.processes.readiness import Readiness
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 
 FLOWER_CONF: Final = Path(__file__).parents[2] / "flower.conf"
 PROPOSAL_SLOTS: Final = 2

@@ -12,7 +12,7 @@ from redis.exceptions import NoPermissionError, ResponseError
 from harvest_tasks import keys
 from harvest_tasks.connection import Client
 from harvest_tasks.proof.exhibit import Exhibit, fails, holds, listed, not_run, shows
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 
 PROPOSALS: Final = ("harvest_tasks.proposals",)
 WRITERS: Final = (

@@ -15,7 +15,7 @@ from harvest_tasks.operations.figures import Figures
 from harvest_tasks.operations.published import Published
 from harvest_tasks.operations.streams import newest_first, time_ms
 from harvest_tasks.proof.exhibit import Exhibit, fails, holds, judged, listed, not_run, shows
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking.loading import WINDOW_MS
 from harvest_tasks.tracking.record import BadRecord, from_fields
 from kernel.positions.ladder_state import HARVEST_ACTION

@@ -12,7 +12,7 @@ from harvest_tasks.connection import Client
 from harvest_tasks.operations.figures import Figures
 from harvest_tasks.proof.exhibit import Exhibit, fails, holds, listed, not_run, shows
 from harvest_tasks.proof.proposing import RUN_IT
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 
 STEP_SEC: Final = 0.25
 """Two publications of a book within so long pass for one."""

@@ -9,7 +9,7 @@ from harvest_tasks.operations.figures import Figures
 from harvest_tasks.proof import calc_only, deployment, outputs, pace, proposing, rehearsal, units
 from harvest_tasks.proof.exhibit import Exhibit
 from harvest_tasks.proof.proposing import Look
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 
 
 @dataclass(frozen=True, slots=True)

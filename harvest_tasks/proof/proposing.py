@@ -17,7 +17,7 @@ from harvest_tasks.publishing.cycle import Outcome
 from harvest_tasks.publishing.inputs import Inputs
 from harvest_tasks.publishing.publication import Publication
 from harvest_tasks.publishing.reading import Unusable
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from kernel.proposals.partial_exit import HarvestAction
 
 TOLD: Final = ("harvest_action", "R_net", "kill_score", "last_update_epoch")

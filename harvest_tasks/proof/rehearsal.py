@@ -14,12 +14,12 @@ from harvest_tasks import keys
 from harvest_tasks.brain import Brain
 from harvest_tasks.clock import server_ms, server_now
 from harvest_tasks.connection import Client, connect
-from harvest_tasks.environ import redis_url
 from harvest_tasks.operations import published, switch
 from harvest_tasks.proof.exhibit import Exhibit, fails, holds, not_run, shows
 from harvest_tasks.proposals import run_cycle
 from harvest_tasks.publishing.cycle import Result
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings import redis_url
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking.routing import Route
 from harvest_tasks.watcher import watch
 from kernel.positions.ladder import Rung

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 
-from harvest_tasks.environ.redis_url import redacted
 from harvest_tasks.proof.exhibit import Exhibit, Verdict
 from harvest_tasks.publishing.proposal_record import utc
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
+from harvest_tasks.settings.redis_url import redacted
 
 
 def summary(exhibits: Sequence[Exhibit]) -> str:

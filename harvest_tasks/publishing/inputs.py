@@ -10,7 +10,7 @@ from redis.exceptions import ResponseError
 from harvest_tasks import keys, symbols
 from harvest_tasks.connection import Client, Command, exchange, mapping
 from harvest_tasks.publishing.reading import Fields, Reply
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 
 STREAM_DEPTH = 100
 """A symbol's position is looked for in this many of the newest stream entries."""

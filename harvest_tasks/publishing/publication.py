@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from harvest_tasks import script, symbols
 from harvest_tasks.connection import Client
 from harvest_tasks.publishing.proposal_record import utc
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from kernel.positions.quantities import plain
 
 STREAM_MAXLEN: Final = 10_000

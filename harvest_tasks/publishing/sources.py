@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeAlias
 from harvest_tasks.publishing import snapshots
 from harvest_tasks.publishing.inputs import Inputs
 from harvest_tasks.publishing.reading import Reply, SkipReason, Unusable, fields
-from harvest_tasks.settings import PositionSource, Settings
+from harvest_tasks.settings.model import PositionSource, Settings
 from kernel.proposals.snapshot import PositionSnapshot
 
 

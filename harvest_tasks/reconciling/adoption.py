@@ -23,7 +23,7 @@ from harvest_tasks.reconciling.comparison import Agreement, Difference, Unknown
 from harvest_tasks.reconciling.exchange_record import Reading, Record, Unreadable
 from harvest_tasks.reconciling.sighting import sighted
 from harvest_tasks.reconciling.tracked import in_other_mode
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking.controls import queue
 from harvest_tasks.tracking.routing import ADOPTING
 from kernel.positions.entry import Adopt, Freeze, Release

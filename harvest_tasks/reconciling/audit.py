@@ -14,7 +14,7 @@ from harvest_tasks.reconciling.comparison import Difference, Finding, Kind, comp
 from harvest_tasks.reconciling.exchange_record import Flat, Reading, Record, Unreadable
 from harvest_tasks.reconciling.intake import Intake
 from harvest_tasks.reconciling.tracked import Failed, Tracked, in_other_mode
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.symbols import of_book
 
 

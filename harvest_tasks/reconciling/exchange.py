@@ -20,7 +20,7 @@ from harvest_tasks.reconciling.exchange_record import (
     books_of,
     reading,
 )
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.symbols import books, is_symbol, legs, of_book
 
 INTERVALS_UNTIL_STALE: Final = 10

@@ -7,7 +7,7 @@ from redis.exceptions import ResponseError
 
 from harvest_tasks import keys
 from harvest_tasks.connection import Client
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from kernel.positions.position import parse_id
 
 BEGINNING: Final = "0-0"

@@ -16,7 +16,7 @@ from harvest_tasks.reconciling.comparison import Agreement, Difference, Kind, Un
 from harvest_tasks.reconciling.exchange_record import Flat, Record, Unreadable, Untold
 from harvest_tasks.reconciling.sighting import sighted
 from harvest_tasks.reconciling.tracked import Failed, Tracked, in_other_mode
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from kernel.positions.entry import Freeze
 from kernel.positions.quantities import plain
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from json.encoder import encode_basestring_ascii as quoted
 
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from kernel.positions.intent import Intent, IntentKind
 from kernel.positions.quantities import plain
 

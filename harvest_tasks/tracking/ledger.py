@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from harvest_tasks import keys, script
 from harvest_tasks.connection import Client, Command, Question, exchange
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.symbols import of_book
 from harvest_tasks.tracking import commitment, loading
 from harvest_tasks.tracking.commitment import Outcome

@@ -8,7 +8,7 @@ from typing import Any, Final
 from harvest_tasks.connection import mapping
 from harvest_tasks.door.numbers import positive
 from harvest_tasks.door.refusal import Unusable
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking import wire
 from harvest_tasks.tracking.plan import Delivered, Unreadable
 from harvest_tasks.tracking.record import BadRecord, from_fields

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Final
 
-from harvest_tasks.environ import readers, variables
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings import readers, variables
+from harvest_tasks.settings.model import Settings
 from kernel.positions.ladder import Ladder
 from kernel.positions.rules import Rules
 

@@ -10,8 +10,8 @@ from harvest_tasks import keys
 from harvest_tasks.connection import Client, Command, Question, exchange, mapping
 from harvest_tasks.door.numbers import positive
 from harvest_tasks.door.refusal import Unusable
-from harvest_tasks.instruments import instrument_of
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.exchange_info import instrument_of
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking.overrides import not_a_hash, overridden
 from kernel.positions.instrument import Instrument
 from kernel.positions.ladder import Ladder

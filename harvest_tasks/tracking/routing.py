@@ -10,7 +10,7 @@ from redis.exceptions import ResponseError
 from harvest_tasks import keys, script
 from harvest_tasks.connection import Client, Command, Question, exchange, mapping
 from harvest_tasks.logs import Line
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.symbols import of_book
 from harvest_tasks.tracking import wire
 from harvest_tasks.tracking.directions import (

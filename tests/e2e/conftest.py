@@ -32,7 +32,7 @@ from harvest_tasks.configuration import QUEUES, configuration
 from harvest_tasks.connection import Client, connect
 from harvest_tasks.heartbeat import PROPOSALS_CYCLE_MS
 from harvest_tasks.processes.embedded import EmbeddedServer
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 
 TAIL = 4_000
 

@@ -22,7 +22,7 @@ from harvest_tasks import keys
 from harvest_tasks.configuration import configuration
 from harvest_tasks.connection import connect
 from harvest_tasks.processes.embedded import LOOPBACK, EmbeddedError, EmbeddedServer, free_port
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 
 HARVEST = str(Path(sys.executable).with_name("harvest"))
 INPUT = "quantum:stream:execution.result"

@@ -22,7 +22,7 @@ from waiting import wait_until
 from harvest_tasks.configuration import configuration
 from harvest_tasks.connection import connect
 from harvest_tasks.processes.embedded import EmbeddedServer, free_port
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 
 ROOT = Path(__file__).parents[2]
 LOGIN = "me:open-sesame"

@@ -20,10 +20,11 @@ from e2e.tape import BUY, price
 from users import DATABASES, TOGETHER, GuardedServer, for_up
 from waiting import wait_until
 
-from harvest_tasks import brain, celery, keys, proposals, settings, sweep, watcher
+from harvest_tasks import brain, celery, keys, proposals, sweep, watcher
 from harvest_tasks.configuration import QUEUES, configuration
 from harvest_tasks.connection import Client, connect
 from harvest_tasks.processes.embedded import EmbeddedServer
+from harvest_tasks.settings import model
 from harvest_tasks.symbols import InvalidSymbol
 
 
@@ -36,20 +37,20 @@ def guarded_server(server: EmbeddedServer) -> Iterator[GuardedServer]:
 
 
 @pytest.fixture(scope="module")
-def own_settings(guarded_server: GuardedServer) -> Iterator[settings.Settings]:
+def own_settings(guarded_server: GuardedServer) -> Iterator[model.Settings]:
     """What the tasks find when they look for their settings here."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in settings.Settings.model_fields:
+        for name in model.Settings.model_fields:
             patch.delenv(name.upper(), raising=False)
         patch.setenv("REDIS_URL", guarded_server.users.url(guarded_server, TOGETHER))
         patch.setenv("WATCH_SLICE_SEC", "0.5")
-        settings.current.cache_clear()
-        yield settings.current()
-    settings.current.cache_clear()
+        model.current.cache_clear()
+        yield model.current()
+    model.current.cache_clear()
 
 
 @pytest.fixture(scope="module")
-def celery_app(own_settings: settings.Settings) -> Iterator[Celery]:
+def celery_app(own_settings: model.Settings) -> Iterator[Celery]:
     """The app that the tasks belong to, pointed at the test's server."""
     app = celery.app
     wanted = configuration(own_settings)

@@ -15,7 +15,7 @@ from faults import invariants
 from faults.invariants import Seen, Violation
 from harvest_tasks import keys
 from harvest_tasks.connection import Client
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from kernel.positions.intent import intent_id
 
 OUTCOMES: Final = ("REJECTED", "CANCELED", "EXPIRED")

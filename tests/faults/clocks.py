@@ -25,7 +25,7 @@ from harvest_tasks import keys
 from harvest_tasks.clock import server_ms
 from harvest_tasks.connection import connect
 from harvest_tasks.processes.embedded import wheel_executable
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.sweep import unblock, waiting_books
 from harvest_tasks.tracking.commitment import Committed, Conflict, Revise
 from harvest_tasks.tracking.lease import LEASE_MS, Lease

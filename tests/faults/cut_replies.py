@@ -31,7 +31,7 @@ from harvest_tasks import keys, watcher
 from harvest_tasks.brain import Brain
 from harvest_tasks.connection import SOCKET_TIMEOUT_SEC, Client, connect
 from harvest_tasks.proposals import run_cycle
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.sweep import sweep, waiting_books
 from kernel.positions.intent import intent_id
 

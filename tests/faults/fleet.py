@@ -22,8 +22,8 @@ from waiting import wait_until
 from harvest_tasks import keys
 from harvest_tasks.configuration import ROUTES, configuration
 from harvest_tasks.connection import Client, connect
-from harvest_tasks.environ.variables import RESERVED
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
+from harvest_tasks.settings.variables import RESERVED
 
 QUEUES: Final = "fills,watch,control"
 WORKERS: Final = ("fills-1", "fills-2")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking import wire
 from harvest_tasks.tracking.directions import directions
 from harvest_tasks.tracking.plan import Delivered, plan

@@ -20,7 +20,7 @@ from model import Book
 
 from harvest_tasks import keys
 from harvest_tasks.connection import Client
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking.record import from_fields
 from kernel.positions.position import parse_id
 

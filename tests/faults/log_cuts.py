@@ -39,7 +39,7 @@ from harvest_tasks.brain import Brain
 from harvest_tasks.connection import Client, connect
 from harvest_tasks.processes.embedded import EmbeddedServer
 from harvest_tasks.processes.leash import Leash, kill_group
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.sweep import held_books
 from harvest_tasks.tracking.record import from_fields
 from harvest_tasks.watcher import watch

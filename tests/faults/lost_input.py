@@ -28,7 +28,7 @@ from harvest_tasks import keys
 from harvest_tasks.connection import Client
 from harvest_tasks.operations import reconciliation
 from harvest_tasks.operations.readmission import Retried, retry
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking import controls
 from kernel.positions.position import parse_id
 

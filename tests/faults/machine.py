@@ -36,7 +36,7 @@ from faults.steps import Crashed
 from harvest_tasks import keys, watcher
 from harvest_tasks.brain import Brain
 from harvest_tasks.processes.embedded import EmbeddedServer
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking import commitment, routing
 from harvest_tasks.tracking.commitment import Conflict
 from harvest_tasks.tracking.controls import deliver

@@ -30,7 +30,7 @@ from faults.report import Result
 from faults.shares import blame
 from faults.turns import turn
 from harvest_tasks.door.admission import Refused, admit
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.symbols import of_book
 
 ID: Final = "F12"

@@ -35,7 +35,7 @@ from faults.trips import Trips
 from harvest_tasks import keys
 from harvest_tasks.connection import Client
 from harvest_tasks.processes.embedded import EmbeddedServer, wheel_executable
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 
 ID: Final = "F7"
 TITLE: Final = "out of memory, disk full"

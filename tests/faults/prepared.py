@@ -18,7 +18,7 @@ from faults.steps import pack
 from harvest_tasks import keys
 from harvest_tasks.brain import Brain
 from harvest_tasks.connection import Client
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking.ledger import Work as Loads
 from harvest_tasks.watcher import Answerer, watch
 

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError, ResponseError
 from faults.invariants import Violation
 from faults.traffic import BOOKS, Fields, Traffic
 from harvest_tasks.connection import Client
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 
 TAG: Final = "order_id"
 """The field by which an entry is found again."""

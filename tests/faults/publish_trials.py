@@ -13,7 +13,7 @@ from harvest_tasks.connection import Client
 from harvest_tasks.publishing import publication
 from harvest_tasks.publishing.proposal_record import utc
 from harvest_tasks.publishing.publication import Publication, Reply, publish, removal
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 
 KEY: Final = "quantum:harvest:proposal:BTCUSDT"
 STREAM: Final = "quantum:stream:harvest.proposal"

@@ -24,7 +24,7 @@ from faults.trips import Act, Trips
 from harvest_tasks import keys, watcher
 from harvest_tasks.brain import Brain
 from harvest_tasks.connection import Client
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.sweep import held_books, waiting_books
 from harvest_tasks.watcher import watch
 from kernel.positions.intent import intent_id

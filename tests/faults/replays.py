@@ -21,7 +21,7 @@ from faults.steps import Command, Crashed, Wire, start_clock, stepped, stretched
 from harvest_tasks import keys
 from harvest_tasks.brain import Brain
 from harvest_tasks.connection import Client
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking import ledger, routing
 from harvest_tasks.watcher import watch
 from kernel.positions.intent import harvest_action, intent_id

@@ -9,7 +9,7 @@ from redis.exceptions import NoPermissionError
 from faults.scenarios import BOOK
 from harvest_tasks import keys, script
 from harvest_tasks.connection import Client
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking import commitment
 from harvest_tasks.tracking.commitment import Outcome
 from harvest_tasks.tracking.directions import Directions

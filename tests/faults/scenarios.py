@@ -9,7 +9,7 @@ from typing import Final
 from model import FILLS, Book, Lot, Published, Rules, Symbol, World
 
 from faults.invariants import Fields
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from kernel.positions.intent import harvest_action, intent_id
 
 BOOK: Final = "BTCUSDT"

@@ -28,7 +28,7 @@ from faults.shares import blame, gather, note
 from faults.traffic import WIDE_SPREAD
 from faults.trips import Act, Trips
 from harvest_tasks.connection import Client, connect
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 
 ID: Final = "F14"
 TITLE: Final = "errors of the server"

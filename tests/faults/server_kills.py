@@ -32,7 +32,7 @@ from harvest_tasks import keys
 from harvest_tasks.connection import Client
 from harvest_tasks.processes.embedded import EmbeddedServer
 from harvest_tasks.processes.leash import Leash, kill_group
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 
 ID: Final = "F5"
 TITLE: Final = "server killed under load"

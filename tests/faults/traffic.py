@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Final
 
 from harvest_tasks.connection import Client
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from kernel.positions.quantities import GRID, on_grid
 
 Fields = Mapping[str, str]

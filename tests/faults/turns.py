@@ -13,7 +13,7 @@ from typing import Final, Self
 from harvest_tasks import keys
 from harvest_tasks.brain import Brain
 from harvest_tasks.connection import Client, connect
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.sweep import held_books, sweep, unblock, waiting_books
 from harvest_tasks.tracking.routing import Route
 from harvest_tasks.watcher import watch

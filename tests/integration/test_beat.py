@@ -12,7 +12,7 @@ from celery.beat import ScheduleEntry
 from harvest_tasks.beat import MOST_WAITING, BoundedScheduler
 from harvest_tasks.configuration import configuration
 from harvest_tasks.processes.embedded import EmbeddedServer
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.watchdog import AT_WORK
 
 

@@ -20,7 +20,7 @@ from harvest_tasks import keys
 from harvest_tasks.clock import server_now
 from harvest_tasks.connection import Client, connect
 from harvest_tasks.proposals import run_cycle
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 
 ENTRIES = 1_500
 BOOKS = 15

@@ -8,7 +8,7 @@ from celery import Celery
 from harvest_tasks.configuration import configuration
 from harvest_tasks.connection import Client, connect
 from harvest_tasks.processes.embedded import EmbeddedServer
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 
 
 @pytest.fixture(params=["tcp", "unix"])

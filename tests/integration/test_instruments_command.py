@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from harvest_tasks.cli import main
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 
 SERVED = str(Path(__file__).parents[1] / "data" / "exchange_info.json")
 NOWHERE = "redis://localhost:1/0"

@@ -14,7 +14,7 @@ from waiting import wait_until
 from harvest_tasks.configuration import configuration
 from harvest_tasks.connection import Client, connect
 from harvest_tasks.processes.embedded import EmbeddedServer
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 
 MARK = {"symbol": "BTCUSDT", "status": "PRICE_UPDATE", "price": "105.2"}
 BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}

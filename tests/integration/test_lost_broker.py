@@ -17,7 +17,7 @@ from harvest_tasks.beat import BoundedScheduler
 from harvest_tasks.configuration import configuration
 from harvest_tasks.connection import Client, connect
 from harvest_tasks.processes.embedded import EmbeddedServer
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 
 HEARTBEAT = "harvest_tasks.health.heartbeat"
 QUIETLY = {"ignore_result": True}

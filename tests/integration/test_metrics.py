@@ -15,12 +15,12 @@ from redis.exceptions import ResponseError
 from scraped import Scrape, scraping
 
 from harvest_tasks import brain, health, heartbeat, keys, proposals, reconciliation, sweep, watcher
-from harvest_tasks import settings as settings_module
 from harvest_tasks.connection import Client, connect
 from harvest_tasks.metrics import books, exporter, scores, tail
 from harvest_tasks.metrics.exporter import Exporter
 from harvest_tasks.processes.embedded import EmbeddedServer, free_port
 from harvest_tasks.reconciling import suspicion
+from harvest_tasks.settings import model as settings_module
 from kernel.positions.guards import Refusal
 
 BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}

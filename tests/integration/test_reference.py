@@ -9,7 +9,7 @@ from redis.exceptions import NoPermissionError
 
 from harvest_tasks import keys
 from harvest_tasks.connection import Client, Command, connect, exchange
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking import reference as reference_module
 from harvest_tasks.tracking.reference import CACHE_SEC, Reference, base_rules
 

@@ -12,7 +12,7 @@ from waiting import wait_until
 
 from harvest_tasks.configuration import configuration
 from harvest_tasks.connection import connect
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 
 PROMPTLY_SEC = 15.0
 """A child that waits for somebody to read its result does so for 30 s."""

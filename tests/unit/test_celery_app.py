@@ -11,7 +11,7 @@ from kombu.transport.redis import Channel
 
 from harvest_tasks.celery import CHATTER, app
 from harvest_tasks.configuration import QUEUES, ROUTES, configuration
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from schedules.beat import beat_schedule
 
 AD_HOC = "harvest_tasks.proposals.compute_proposal"

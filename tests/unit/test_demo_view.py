@@ -11,7 +11,7 @@ from rich.console import Console
 from harvest_tasks.demo.board import Board, Sent
 from harvest_tasks.demo.panels import screen
 from harvest_tasks.demo.view import Lines, Screen, view
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking.reference import base_rules
 from kernel.positions.position import Position
 

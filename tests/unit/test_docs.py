@@ -11,7 +11,7 @@ import pytest
 
 from harvest_tasks.cli import COMMANDS, main
 from harvest_tasks.door.admission import Ignored, admit
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from kernel.positions.intent import IntentKind
 from kernel.proposals.partial_exit import HarvestAction
 

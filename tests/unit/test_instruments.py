@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvest_tasks.instruments import MAX_BYTES, InstrumentsError, Listing, instrument_of, read
+from harvest_tasks.settings.exchange_info import MAX_BYTES, InstrumentsError, Listing, instrument_of, read
 from kernel.positions.instrument import Instrument
 
 SERVED = Path(__file__).parents[1] / "data" / "exchange_info.json"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from harvest_tasks.configuration import configuration
 from harvest_tasks.logs import Line, LogFormat, formatter
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 
 URL = "redis://brain:hunter2@cache:6379/0"
 

@@ -9,7 +9,7 @@ import pytest
 from harvest_tasks.operations.figures import Figures
 from harvest_tasks.proof import calc_only, pace
 from harvest_tasks.proof.pace import Publication, Watched
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = Settings.from_env({"REDIS_URL": "redis://localhost:1/0"})

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from kombu.utils.url import url_to_parts
 from redis.connection import parse_url
 
-from harvest_tasks.environ.redis_url import RedisUrl, celery_url, next_database, parse, redacted
+from harvest_tasks.settings.redis_url import RedisUrl, celery_url, next_database, parse, redacted
 
 PLACE = ("host", "port", "path", "username", "password")
 PASSWORDS = st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF), min_size=1, max_size=20)

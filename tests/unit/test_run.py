@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from harvest_tasks.cli import main
 from harvest_tasks.commands.run import NAMES
 from harvest_tasks.processes import crew
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 
 Executed = list[list[str]]
 

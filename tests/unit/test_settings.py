@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from harvest_tasks.settings import Mode, PositionSource, Settings, SettingsError, current
+from harvest_tasks.settings.model import Mode, PositionSource, Settings, SettingsError, current
 from kernel.positions.ladder import Basis, Rung
 
 DEFAULTS = {

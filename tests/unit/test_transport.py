@@ -11,7 +11,7 @@ from redis.exceptions import ConnectionError as ConnectionLost
 
 from harvest_tasks import transport
 from harvest_tasks.configuration import configuration
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 from harvest_tasks.transport import Channel, Transport
 
 NOBODY = "redis://127.0.0.1:1/0"

@@ -10,7 +10,7 @@ import pytest
 
 from harvest_tasks.commands.run import NAMES
 from harvest_tasks.configuration import TIME_LIMIT_SEC
-from harvest_tasks.settings import Settings
+from harvest_tasks.settings.model import Settings
 
 ROOT = Path(__file__).parents[2]
 SYSTEMD = ROOT / "systemd"

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from harvest_tasks.environ import redis_url, variables
+from harvest_tasks.settings import redis_url, variables
 
 DIRECTORY: Final = "CREDENTIALS_DIRECTORY"
 """The variable by which systemd says where they are."""

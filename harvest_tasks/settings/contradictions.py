@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from harvest_tasks.environ import keyspace, redis_url, variables
+from harvest_tasks.settings import keyspace, redis_url, variables
 
 if TYPE_CHECKING:
-    from harvest_tasks.settings import Settings
+    from harvest_tasks.settings.model import Settings
 
 
 def lines(settings: "Settings") -> Iterator[str]:

@@ -5,7 +5,7 @@ from decimal import Decimal
 from difflib import get_close_matches
 from typing import Final
 
-from harvest_tasks.environ.redis_url import RedisUrl, redacted
+from harvest_tasks.settings.redis_url import RedisUrl, redacted
 from kernel.positions.ladder import Rung
 from kernel.positions.quantities import plain
 

@@ -13,9 +13,9 @@ from typing import Annotated, Any, Final, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from harvest_tasks.environ import contradictions, credentials, readers, redis_url, variables
-from harvest_tasks.instruments import InstrumentsError, Listings, read
 from harvest_tasks.logs import LogFormat
+from harvest_tasks.settings import contradictions, credentials, readers, redis_url, variables
+from harvest_tasks.settings.exchange_info import InstrumentsError, Listings, read
 from kernel.positions.ladder import Basis, Ladder, Rung
 
 SERVER_PARTS: Final = ("redis_host", "redis_port", "redis_db")

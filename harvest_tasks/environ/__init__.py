@@ -1,1 +1,0 @@
-"""How settings are read from the environment, and refused."""
