@@ -21,8 +21,8 @@ from bench.cost import Cost, measured
 from bench.feed import Feed
 from bench.queueing import Costs, point, point_on
 from bench.report import machine
-from harvest_tasks import keys
-from harvest_tasks.connection import Client, connect
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client, connect
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.watcher import watch
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from harvest_tasks.connection import Client
+from harvest_tasks.server.client import Client
 
 
 @dataclass(frozen=True, slots=True)

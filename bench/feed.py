@@ -10,7 +10,7 @@ import hiredis
 import redis
 
 from bench.traffic import Entry
-from harvest_tasks.connection import Client, connect
+from harvest_tasks.server.client import Client, connect
 
 CHUNK = 2_000
 PER_MS = 1_000

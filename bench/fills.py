@@ -12,7 +12,7 @@ from bench.feed import Feed
 from bench.pairs import Pairs, in_turns
 from bench.report import Goal, Result
 from bench.setup import Setup
-from harvest_tasks import keys
+from harvest_tasks.server import keys
 from harvest_tasks.settings.model import Settings
 
 BOOKS: Final = (500, 10, 5_000)

@@ -11,7 +11,7 @@ from bench.pairs import in_turns
 from bench.processes import harvest_up, wait_until
 from bench.report import Goal, Result
 from bench.setup import Setup
-from harvest_tasks import keys
+from harvest_tasks.server import keys
 
 UNIT: Final = "entries/s"
 BOOKS: Final = 500

@@ -23,8 +23,8 @@ from bench.pairs import slope
 from bench.processes import resident_mb
 from bench.report import Goal, Result
 from bench.setup import Setup
-from harvest_tasks import script
-from harvest_tasks.connection import Client, connect
+from harvest_tasks.server import script
+from harvest_tasks.server.client import Client, connect
 from harvest_tasks.settings.model import Settings
 
 DATA: Final = Path(".bench")

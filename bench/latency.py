@@ -26,8 +26,8 @@ from bench.peers.bare_loop import BareLoop
 from bench.processes import NotStarted, harvest_up, ready, wait_until
 from bench.report import Goal, Result
 from bench.setup import Setup
-from harvest_tasks import keys
-from harvest_tasks.connection import Client, connect
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client, connect
 from harvest_tasks.settings.model import Settings
 
 PAUSE_SEC: Final = 0.005

@@ -8,7 +8,7 @@ from bench import desk, growth, ours, traffic
 from bench.feed import Feed
 from bench.report import Goal, Result
 from bench.setup import Setup
-from harvest_tasks.connection import Client, connect
+from harvest_tasks.server.client import Client, connect
 from harvest_tasks.symbols import of_book
 
 ENTRIES_PER_BOOK: Final = 10

@@ -13,9 +13,9 @@ from multiprocessing.synchronize import Event
 from time import monotonic, sleep
 from typing import Final
 
-from harvest_tasks import keys
 from harvest_tasks.brain import BOOKS_PER_BELL, PATIENCE_SEC, Brain
-from harvest_tasks.connection import Client, connect
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client, connect
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.watcher import watch
 

@@ -14,10 +14,10 @@ from bench.pairs import in_turns, spread
 from bench.peers import sequential_publisher
 from bench.report import Goal, Result
 from bench.setup import Setup
-from harvest_tasks import keys
-from harvest_tasks.clock import server_now
-from harvest_tasks.connection import Client, connect
 from harvest_tasks.proposals import run_cycle
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client, connect
+from harvest_tasks.server.clock import server_now
 from harvest_tasks.settings.model import Settings
 from kernel.proposals.market import MarketState, P1Proposal
 from kernel.proposals.proposal import compute_harvest_proposal

@@ -12,10 +12,10 @@ from functools import lru_cache
 from time import monotonic
 from typing import Final
 
-from harvest_tasks import heartbeat
 from harvest_tasks.celery import app
-from harvest_tasks.connection import Client, shared
 from harvest_tasks.logs import Line
+from harvest_tasks.server import liveness
+from harvest_tasks.server.client import Client, shared
 from harvest_tasks.settings.model import Settings, current
 from harvest_tasks.tracking.commitment import Committed, Conflict, Revise
 from harvest_tasks.tracking.ledger import Ledger, Work
@@ -51,7 +51,7 @@ def _tell_and_ring(tally: Counter[str], unfinished: Sequence[str]) -> None:
     if tally:
         log.debug(Line("processed", **dict(sorted(tally.items()))))
     ring(unfinished)
-    heartbeat.count_failed(shared(current().redis_url), tally["failed"])
+    liveness.count_failed(shared(current().redis_url), tally["failed"])
 
 
 def ring(books: Sequence[str]) -> None:

@@ -34,8 +34,9 @@ if not Path(_GIVEN).is_absolute() or not Path(_GIVEN).is_dir():
     sys.stderr.write(f"{RESERVED}={_GIVEN!r}: must name a directory by its whole path\n")
     raise SystemExit(os.EX_CONFIG)
 
-from harvest_tasks import brain, script, sweep, watcher  # noqa: E402 - they read the settings
+from harvest_tasks import brain, sweep, watcher
 from harvest_tasks.celery import app  # noqa: E402 - the same
+from harvest_tasks.server import script  # noqa: E402 - they read the settings
 from harvest_tasks.tracking.lease import Lease  # noqa: E402 - the same
 from harvest_tasks.tracking.ledger import Ledger  # noqa: E402 - the same
 from harvest_tasks.tracking.routing import Route  # noqa: E402 - the same

@@ -6,11 +6,11 @@ from typing import Any
 from celery.signals import worker_ready
 from redis.exceptions import RedisError
 
-from harvest_tasks import heartbeat as signs
 from harvest_tasks.celery import app
-from harvest_tasks.clock import server_ms, server_now
-from harvest_tasks.connection import Client, shared
 from harvest_tasks.publishing.cycle import CycleSummary, Result
+from harvest_tasks.server import liveness as signs
+from harvest_tasks.server.client import Client, shared
+from harvest_tasks.server.clock import server_ms, server_now
 from harvest_tasks.settings.model import current
 
 log = logging.getLogger(__name__)

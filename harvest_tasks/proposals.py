@@ -10,10 +10,8 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Any, cast
 
-from harvest_tasks import health, keys
+from harvest_tasks import health
 from harvest_tasks.celery import app
-from harvest_tasks.clock import server_now
-from harvest_tasks.connection import Client, shared
 from harvest_tasks.publishing import inputs, markets, publication
 from harvest_tasks.publishing.cycle import CycleSummary, Outcome, Result
 from harvest_tasks.publishing.inputs import Inputs
@@ -21,6 +19,9 @@ from harvest_tasks.publishing.proposal_record import to_fields
 from harvest_tasks.publishing.publication import LIFETIMES, Publication, Reply, removal
 from harvest_tasks.publishing.reading import SkipReason, Unusable
 from harvest_tasks.publishing.sources import Held, Sighting, Source, sightings
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client, shared
+from harvest_tasks.server.clock import server_now
 from harvest_tasks.settings.model import Settings, current
 from harvest_tasks.symbols import InvalidSymbol, of_book, valid
 from kernel.proposals.proposal import compute_harvest_proposal

@@ -5,12 +5,13 @@ A fill that never reached the input leaves no trace in it; this is how it shows.
 
 import logging
 
-from harvest_tasks import brain, heartbeat
+from harvest_tasks import brain
 from harvest_tasks.celery import app
-from harvest_tasks.clock import server_ms
-from harvest_tasks.connection import shared
 from harvest_tasks.logs import Line
 from harvest_tasks.reconciling.suspicion import reconcile
+from harvest_tasks.server import liveness
+from harvest_tasks.server.client import shared
+from harvest_tasks.server.clock import server_ms
 from harvest_tasks.settings.model import current
 
 log = logging.getLogger(__name__)
@@ -24,4 +25,4 @@ def reconcile_positions() -> None:
     found = reconcile(client, settings)
     log.debug(Line("reconciled", **found.counts))
     brain.ring(found.frozen)
-    heartbeat.note(client, heartbeat.RECONCILED_MS, server_ms(client))
+    liveness.note(client, liveness.RECONCILED_MS, server_ms(client))

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Final, cast
 
-from harvest_tasks import heartbeat, keys
 from harvest_tasks.brain import ring, this_brain
 from harvest_tasks.celery import app
-from harvest_tasks.clock import server_ms
-from harvest_tasks.connection import Client, exchange_gently, shared
 from harvest_tasks.logs import Line
 from harvest_tasks.reconciling import adoption, suspicion
+from harvest_tasks.server import keys, liveness
+from harvest_tasks.server.client import Client, exchange_gently, shared
+from harvest_tasks.server.clock import server_ms
 from harvest_tasks.settings.model import Settings, current
 from harvest_tasks.symbols import of_book
 from harvest_tasks.tracking.controls import deliver, open_books
@@ -58,9 +58,9 @@ def evaluate_positions() -> None:
     unblock(client, sorted(waiting), settings.harvest_lock_ttl_sec * 1000)
     tally, unfinished = this_brain().process(sorted(waiting | held_books(client)), monotonic() + PATIENCE_SEC)
     ring(unfinished)
-    sums = {heartbeat.SWEPT + name: n for name, n in summary.items() if n}
-    heartbeat.note(client, heartbeat.SWEPT_MS, server_ms(client), sums)
-    heartbeat.count_failed(client, tally["failed"])
+    sums = {liveness.SWEPT + name: n for name, n in summary.items() if n}
+    liveness.note(client, liveness.SWEPT_MS, server_ms(client), sums)
+    liveness.count_failed(client, tally["failed"])
     summary.update({_told(name): n for name, n in tally.items() if n})
     if summary:
         log.debug(Line("evaluated", **dict(sorted(summary.items()))))

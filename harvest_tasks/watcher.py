@@ -20,12 +20,13 @@ from typing import Final
 from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import TimeoutError as Unanswered
 
-from harvest_tasks import brain, heartbeat, keys
+from harvest_tasks import brain
 from harvest_tasks.celery import app
-from harvest_tasks.clock import server_ms
-from harvest_tasks.connection import Client, shared
 from harvest_tasks.logs import Line
 from harvest_tasks.reconciling import adoption
+from harvest_tasks.server import keys, liveness
+from harvest_tasks.server.client import Client, shared
+from harvest_tasks.server.clock import server_ms
 from harvest_tasks.settings.model import Settings, current
 from harvest_tasks.tracking import controls
 from harvest_tasks.tracking.directions import RawEntry
@@ -66,7 +67,7 @@ def watch_fills(succeeds: bool = False) -> None:
         answerer = Answerer(own.ledger, partial(brain.answer, own))
         succession = Succession(succeeds, begin_next)
         if watch(client, settings, settings.watch_slice_sec, brain.ring, PATIENCE_SEC, answerer, succession):
-            heartbeat.note(client, heartbeat.WATCHED_MS, server_ms(client))
+            liveness.note(client, liveness.WATCHED_MS, server_ms(client))
 
 
 def watch(

@@ -13,8 +13,8 @@ from hypothesis import settings as hypothesis_settings
 from processes import marked
 from waiting import wait_until
 
-from harvest_tasks.connection import Client, connect
 from harvest_tasks.processes.embedded import EmbeddedError, EmbeddedServer, wheel_executable
+from harvest_tasks.server.client import Client, connect
 
 # No deadline: two shared cores say nothing about the code.
 hypothesis_settings.register_profile("ci", deadline=None, derandomize=False, print_blob=True)

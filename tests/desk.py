@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import Any
 
-from harvest_tasks import heartbeat, keys
 from harvest_tasks.brain import Brain
-from harvest_tasks.connection import Client
+from harvest_tasks.server import keys, liveness
+from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking.record import from_fields
 from harvest_tasks.tracking.routing import Route
@@ -81,7 +81,7 @@ class Desk:
     def counts(self) -> dict[str, int]:
         """Of everything that came in; `pending` is what waits in inboxes. Without how often it was swept over."""
         found = self.client.hgetall(keys.COUNTS).items()
-        stored = {name: int(n) for name, n in found if not name.startswith(heartbeat.SWEPT)}
+        stored = {name: int(n) for name, n in found if not name.startswith(liveness.SWEPT)}
         books = self.client.smembers(keys.BOOKS)
         return {**stored, "pending": sum(self.client.xlen(keys.inbox(book)) for book in books)}
 

@@ -6,13 +6,14 @@ from typing import Final
 import feeds
 from desk import Desk
 
-from harvest_tasks import health, heartbeat
+from harvest_tasks import health
+from harvest_tasks.server import liveness
 from harvest_tasks.tracking.controls import freeze_all
 
 BUY: Final = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 SIGNS: Final = (
-    *(heartbeat.BEAT_MS, heartbeat.WATCHED_MS, heartbeat.SWEPT_MS),
-    *(heartbeat.PROPOSALS_CYCLE_MS, heartbeat.RECONCILED_MS),
+    *(liveness.BEAT_MS, liveness.WATCHED_MS, liveness.SWEPT_MS),
+    *(liveness.PROPOSALS_CYCLE_MS, liveness.RECONCILED_MS),
 )
 LONG_AGO_MS: Final = 3_600_000
 
@@ -23,7 +24,7 @@ def make_healthy(desk: Desk) -> None:
     """Signs of life, market states, and a position."""
     health.record_start(desk.client, "fills@desk")
     for sign in SIGNS:
-        heartbeat.note(desk.client, sign, desk.server_ms())
+        liveness.note(desk.client, sign, desk.server_ms())
     for symbol in desk.settings.symbols or ():
         feeds.market_state(desk.client, symbol, ts_timestamp=str(desk.client.time()[0]))
     desk.run(BUY)
@@ -31,7 +32,7 @@ def make_healthy(desk: Desk) -> None:
 
 def behind(sign: str) -> Break:
     """It was given long ago."""
-    return lambda desk: heartbeat.note(desk.client, sign, desk.server_ms() - LONG_AGO_MS)
+    return lambda desk: liveness.note(desk.client, sign, desk.server_ms() - LONG_AGO_MS)
 
 
 def lost(desk: Desk) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 from lives import Asked, Taken
 from moves import SYMBOL, Setup
 
-from harvest_tasks import keys
-from harvest_tasks.connection import Client
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking.record import from_fields
 from kernel.positions.quantities import plain

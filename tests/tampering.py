@@ -4,7 +4,7 @@ from hashlib import sha1
 
 import pytest
 
-from harvest_tasks import script
+from harvest_tasks.server import script
 
 
 def changed(monkeypatch: pytest.MonkeyPatch, name: str, old: str, new: str) -> None:

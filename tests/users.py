@@ -12,8 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from harvest_tasks.connection import Client, connect
 from harvest_tasks.processes.embedded import EmbeddedServer
+from harvest_tasks.server.client import Client, connect
 
 SCRIPT = Path(__file__).parents[1] / "systemd" / "users.sh"
 OWNER = "user default on nopass ~* &* +@all"

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
-from harvest_tasks import keys
-from harvest_tasks.connection import Client, connect, exchange
 from harvest_tasks.door.admission import Refused, Routed, admit
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client, connect, exchange
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking.intent_message import Delivery, payload
 from harvest_tasks.tracking.loading import SWITCH_OFF

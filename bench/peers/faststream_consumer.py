@@ -17,7 +17,7 @@ from faststream.redis import RedisBroker, StreamSub
 from faststream.redis.message import RedisBatchStreamMessage
 
 from bench.peers.bare_loop import COUNT, GROUP, Fields, Folding, begin, guards
-from harvest_tasks.connection import connect
+from harvest_tasks.server.client import connect
 from harvest_tasks.settings.model import Settings
 
 POLL_MS: Final = 500

@@ -6,7 +6,7 @@ tenths of a millisecond, most of it is processes that are woken up.
 
 from typing import Final
 
-from harvest_tasks.connection import connect
+from harvest_tasks.server.client import connect
 from harvest_tasks.settings.model import Settings
 
 GROUP: Final = "passing_on"

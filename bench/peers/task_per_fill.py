@@ -20,10 +20,10 @@ from celery import Celery
 
 from bench import desk
 from bench.peers.bare_loop import guards
-from harvest_tasks import keys
 from harvest_tasks.configuration import configuration
-from harvest_tasks.connection import Client, connect, exchange
 from harvest_tasks.door.admission import Routed, admit
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client, connect, exchange
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking.intent_message import Delivery, payload
 from harvest_tasks.tracking.record import from_fields, to_fields

@@ -5,7 +5,6 @@ from dataclasses import asdict
 
 import click
 
-from harvest_tasks import keys
 from harvest_tasks.commands.failure import Failure
 from harvest_tasks.commands.server import reached
 from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json
@@ -13,6 +12,7 @@ from harvest_tasks.commands.wording import recent
 from harvest_tasks.operations import letters, readmission
 from harvest_tasks.operations.letters import Letter
 from harvest_tasks.operations.readmission import Busy, Kept, Result, Retried, Unknown
+from harvest_tasks.server import keys
 from harvest_tasks.settings.model import Settings
 
 COLUMNS = (

@@ -11,9 +11,9 @@ from harvest_tasks.commands.failure import Failure
 from harvest_tasks.commands.server import reached
 from harvest_tasks.commands.tables import json_option, show_json
 from harvest_tasks.commands.telling import tell
-from harvest_tasks.connection import Client
 from harvest_tasks.operations import explanation, journal, views
 from harvest_tasks.operations.views import Book, Unreadable
+from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking import controls
 from harvest_tasks.tracking.ledger import Ledger

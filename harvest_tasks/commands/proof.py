@@ -14,13 +14,13 @@ from harvest_tasks.commands import crew
 from harvest_tasks.commands.failure import Failure
 from harvest_tasks.commands.metrics import UNREACHABLE, exporting
 from harvest_tasks.commands.tables import Column, json_option, show, show_json
-from harvest_tasks.connection import connect
 from harvest_tasks.metrics.exporter import Exporter
 from harvest_tasks.operations.figures import Figures
 from harvest_tasks.proof import pack
 from harvest_tasks.proof.exhibit import Exhibit, Verdict
 from harvest_tasks.proof.pack import Case
 from harvest_tasks.proof.report import markdown, summary
+from harvest_tasks.server.client import connect
 from harvest_tasks.settings.model import Settings
 
 COLUMNS: Final = (Column("What"), Column("Verdict"), Column("Seen", wraps=True))

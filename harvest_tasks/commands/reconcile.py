@@ -5,16 +5,16 @@ from collections.abc import Collection, Iterator, Sequence
 import click
 from rich.text import Text
 
-from harvest_tasks import keys
 from harvest_tasks.commands.bell import ring
 from harvest_tasks.commands.failure import Failure
 from harvest_tasks.commands.server import reached
 from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json
 from harvest_tasks.commands.wording import figure, printable
-from harvest_tasks.connection import Client
 from harvest_tasks.operations import reconciliation
 from harvest_tasks.operations.reconciliation import ComparedRow, Settled, Settlement, Unread
 from harvest_tasks.reconciling import audit as audits
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
 
 COLUMNS = (

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import click
 
 from harvest_tasks import symbols
-from harvest_tasks.clock import server_ms
 from harvest_tasks.commands.bell import ring
 from harvest_tasks.commands.failure import Failure
 from harvest_tasks.commands.server import reached
 from harvest_tasks.commands.wording import printable
-from harvest_tasks.connection import Client
 from harvest_tasks.operations import views
 from harvest_tasks.operations.views import Book, Unreadable
+from harvest_tasks.server.client import Client
+from harvest_tasks.server.clock import server_ms
 from harvest_tasks.symbols import of_book
 from harvest_tasks.tracking import controls
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from harvest_tasks.connection import Client, connect
+from harvest_tasks.server.client import Client, connect
 from harvest_tasks.settings.model import Settings
 
 

@@ -10,13 +10,13 @@ from typing import Final
 
 import click
 
-from harvest_tasks.connection import connect
 from harvest_tasks.processes import crew
 from harvest_tasks.processes.embedded import LOOPBACK, EmbeddedServer, free_port, is_free
 from harvest_tasks.processes.keeper import Child, Probe
 from harvest_tasks.processes.readiness import Readiness
 from harvest_tasks.processes.relay import Relay
 from harvest_tasks.processes.supervisor import Supervisor
+from harvest_tasks.server.client import connect
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.settings.redis_url import redacted
 

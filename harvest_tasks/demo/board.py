@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
-from harvest_tasks import keys
-from harvest_tasks.connection import Client
 from harvest_tasks.demo.evidence import read
 from harvest_tasks.demo.session import Session
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
 from kernel.positions.position import Position
 from kernel.positions.quantities import ZERO

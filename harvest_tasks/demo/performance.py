@@ -6,7 +6,6 @@ from typing import Final
 
 from rich.console import Console
 
-from harvest_tasks.connection import Client
 from harvest_tasks.demo.board import Lookout
 from harvest_tasks.demo.evidence import gather
 from harvest_tasks.demo.feed import Feed, Interrupted
@@ -18,6 +17,7 @@ from harvest_tasks.demo.summary import Summary, summarize
 from harvest_tasks.demo.tape import carried
 from harvest_tasks.demo.view import view
 from harvest_tasks.paper.execution import Terms
+from harvest_tasks.server.client import Client
 from harvest_tasks.tracking.reference import base_rules
 
 LONGEST_SEC: Final = 38.0

@@ -10,14 +10,14 @@ from typing import Final, TypeVar
 
 from redis.exceptions import RedisError
 
-from harvest_tasks import keys
-from harvest_tasks.connection import Client, connect
 from harvest_tasks.demo.feed import Interrupted
 from harvest_tasks.processes import crew
 from harvest_tasks.processes.embedded import EmbeddedServer
 from harvest_tasks.processes.keeper import Child
 from harvest_tasks.processes.relay import Relay
 from harvest_tasks.processes.supervisor import Supervisor
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client, connect
 from harvest_tasks.settings.model import OVERRIDES, Settings
 from harvest_tasks.settings.variables import PREFIX
 

@@ -7,9 +7,9 @@ from typing import Final
 
 from prometheus_client.core import Metric
 
-from harvest_tasks import keys
 from harvest_tasks.metrics.families import gauge, gauges, word
 from harvest_tasks.metrics.replies import Command, Replies
+from harvest_tasks.server import keys
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking.record import reservations
 from kernel.positions.guards import Refusal

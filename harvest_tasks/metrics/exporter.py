@@ -12,11 +12,11 @@ from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as Unanswered
 
-from harvest_tasks.connection import Client
 from harvest_tasks.metrics import books, broker, guards, intake, pulse, scores, server, totals
 from harvest_tasks.metrics.events import Events
 from harvest_tasks.metrics.families import gauge, gauges
 from harvest_tasks.metrics.replies import Command, Replies, ask
+from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
 
 SHOWN = 3

@@ -6,20 +6,20 @@ from typing import Final
 
 from prometheus_client.core import Metric
 
-from harvest_tasks import heartbeat, keys
 from harvest_tasks.metrics.families import gauges, number
 from harvest_tasks.metrics.replies import Command, Replies
+from harvest_tasks.server import keys, liveness
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking.lease import LEASE_MS
 from schedules.beat import BELL_SEC, HEARTBEAT_SEC
 
 NEVER: Final = float("inf")
 SIGNS: Final = {
-    "beat": heartbeat.BEAT_MS,
-    "watcher": heartbeat.WATCHED_MS,
-    "sweep": heartbeat.SWEPT_MS,
-    "proposals": heartbeat.PROPOSALS_CYCLE_MS,
-    "reconciliation": heartbeat.RECONCILED_MS,
+    "beat": liveness.BEAT_MS,
+    "watcher": liveness.WATCHED_MS,
+    "sweep": liveness.SWEPT_MS,
+    "proposals": liveness.PROPOSALS_CYCLE_MS,
+    "reconciliation": liveness.RECONCILED_MS,
 }
 
 
@@ -51,9 +51,9 @@ def families(replies: Replies, settings: Settings, now_ms: int) -> Iterator[Metr
         {(part,): interval for part, interval in intervals.items()},
     )
     started = {
-        (name.removeprefix(heartbeat.STARTED_PREFIX),): number(ms) / 1000
+        (name.removeprefix(liveness.STARTED_PREFIX),): number(ms) / 1000
         for name, ms in found.items()
-        if name.startswith(heartbeat.STARTED_PREFIX)
+        if name.startswith(liveness.STARTED_PREFIX)
     }
     yield gauges(
         "worker_started_timestamp_seconds", "When this worker last began to consume (unix time).", ("worker",), started

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from harvest_tasks.connection import Client
+from harvest_tasks.server.client import Client
 
 Command = tuple[str | int, ...]
 """Its name (XINFO STREAM is one word here), then its arguments."""

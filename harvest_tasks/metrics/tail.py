@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from harvest_tasks.connection import Client
 from harvest_tasks.metrics.replies import Command, Replies
+from harvest_tasks.server.client import Client
 from harvest_tasks.tracking.standing import NOWHERE
 from kernel.positions.position import parse_id
 

@@ -5,15 +5,15 @@ from typing import Final
 
 from prometheus_client.core import Metric
 
-from harvest_tasks import heartbeat, keys
 from harvest_tasks.metrics.families import Samples, counter, counters, number
 from harvest_tasks.metrics.replies import Command, Replies
 from harvest_tasks.publishing.reading import SkipReason
+from harvest_tasks.server import keys, liveness
 
 ENTRIES: Final = ("applied", "duplicate", "deadlettered", "ignored")
 PROPOSALS: Final = ("published", "unchanged", "removed")
 SWEPT: Final = ("scanned", "evaluated", "current", "stale")
-SKIPPED: Final = heartbeat.PROPOSALS + "skipped:"
+SKIPPED: Final = liveness.PROPOSALS + "skipped:"
 
 
 def commands() -> dict[str, Command]:
@@ -38,7 +38,7 @@ def families(replies: Replies) -> Iterator[Metric]:
         "proposals_total",
         "Proposals by what became of them; unchanged ones were computed and said nothing new.",
         ("result",),
-        _given(sums, heartbeat.PROPOSALS, PROPOSALS),
+        _given(sums, liveness.PROPOSALS, PROPOSALS),
     )
     yield counters(
         "proposals_skipped_total",
@@ -49,25 +49,25 @@ def families(replies: Replies) -> Iterator[Metric]:
     yield counter(
         "proposals_synthetic_total",
         "Proposals for invented positions. In production there are none: SYNTHETIC_FALLBACK=false.",
-        _of(sums, heartbeat.PROPOSALS + "synthetic"),
+        _of(sums, liveness.PROPOSALS + "synthetic"),
     )
     yield counters(
         "sweep_books_total",
         "Open books that were looked at each second, by result. Some of those scanned are evaluated or current, or no "
         "price reaches them.",
         ("result",),
-        {**_given(sums, heartbeat.SWEPT, SWEPT), **_named(sums, heartbeat.SWEPT)},
+        {**_given(sums, liveness.SWEPT, SWEPT), **_named(sums, liveness.SWEPT)},
     )
     yield counter(
         "book_failures_total",
         "How often a book could not be read, planned or written. Workers log it as book failed, with the reason.",
-        _of(sums, heartbeat.FAILED_BOOKS),
+        _of(sums, liveness.FAILED_BOOKS),
     )
     yield counters(
         "worker_starts_total",
         "How often this worker began to consume; who starts again and again dies again and again.",
         ("worker",),
-        _named(sums, heartbeat.STARTS),
+        _named(sums, liveness.STARTS),
     )
 
 

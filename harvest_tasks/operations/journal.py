@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 
-from harvest_tasks import keys
-from harvest_tasks.connection import Client
-from harvest_tasks.operations.streams import newest_first, time_ms
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
+from harvest_tasks.server.streams import newest_first, time_ms
 
 
 @dataclass(frozen=True, slots=True)

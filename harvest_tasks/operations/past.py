@@ -7,8 +7,8 @@ from typing import Final, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from harvest_tasks import keys
-from harvest_tasks.connection import Client
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
 from harvest_tasks.tracking.history import Harvest, Lifecycle
 
 Row = TypeVar("Row", Harvest, Lifecycle)

@@ -11,12 +11,12 @@ from typing import Any, Final
 
 from redis.exceptions import WatchError
 
-from harvest_tasks import keys
-from harvest_tasks.connection import Client
 from harvest_tasks.door import admission
 from harvest_tasks.door.payload import is_absent
 from harvest_tasks.operations.letters import Letter, newest
-from harvest_tasks.operations.streams import time_ms
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
+from harvest_tasks.server.streams import time_ms
 from harvest_tasks.tracking.deadletter import DeadLetter, raw
 from kernel.positions.position import EntryId, parse_id
 

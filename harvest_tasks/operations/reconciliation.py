@@ -8,14 +8,14 @@ from typing import Final, cast
 
 from redis.exceptions import WatchError
 
-from harvest_tasks import keys
-from harvest_tasks.connection import Client
 from harvest_tasks.reconciling import audit as audits
 from harvest_tasks.reconciling import tracked as tracking
 from harvest_tasks.reconciling.adoption import adopted
 from harvest_tasks.reconciling.audit import Audit, Seen
 from harvest_tasks.reconciling.comparison import Agreement, Difference, Kind, Unknown
 from harvest_tasks.reconciling.exchange_record import Record, Unreadable, Untold
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.symbols import of_book
 from kernel.positions.entry import Entry, Release

@@ -5,7 +5,7 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from harvest_tasks.connection import Client
+from harvest_tasks.server.client import Client
 from harvest_tasks.tracking.loading import SWITCH_OFF
 
 

@@ -13,11 +13,11 @@ from typing import Any, Final
 
 from redis.exceptions import RedisError, ResponseError, WatchError
 
-from harvest_tasks import keys
-from harvest_tasks.connection import Client
 from harvest_tasks.logs import Line
 from harvest_tasks.paper.execution import Answer, Execution, Terms, execute
 from harvest_tasks.paper.order import BadOrder, Order, parse
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking.record import BadRecord, from_fields
 from kernel.positions.position import Position

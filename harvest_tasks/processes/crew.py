@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from harvest_tasks.connection import Client
 from harvest_tasks.processes.embedded import EmbeddedServer
 from harvest_tasks.processes.keeper import Child
 from harvest_tasks.processes.readiness import Readiness
+from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
 
 FLOWER_CONF: Final = Path(__file__).parents[2] / "flower.conf"

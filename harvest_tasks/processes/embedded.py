@@ -16,8 +16,8 @@ from typing import Final, Self
 
 import redis.exceptions
 
-from harvest_tasks.connection import connect
 from harvest_tasks.processes.leash import Leash, kill_group
+from harvest_tasks.server.client import connect
 
 LOOPBACK: Final = "127.0.0.1"
 # Below every system's ephemeral range: while the server is down, no outgoing connection can take its port.

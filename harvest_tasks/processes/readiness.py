@@ -10,9 +10,9 @@ import kombu.exceptions
 import redis.exceptions
 from celery import Celery
 
-from harvest_tasks import keys
-from harvest_tasks.connection import Client
 from harvest_tasks.processes.embedded import LOOPBACK
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
 
 PING_SEC = 1.0
 

@@ -9,9 +9,9 @@ from typing import Final
 
 from redis.exceptions import NoPermissionError, ResponseError
 
-from harvest_tasks import keys
-from harvest_tasks.connection import Client
 from harvest_tasks.proof.exhibit import Exhibit, fails, holds, listed, not_run, shows
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
 
 PROPOSALS: Final = ("harvest_tasks.proposals",)

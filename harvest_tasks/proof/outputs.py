@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, Self
 
-from harvest_tasks import keys
-from harvest_tasks.clock import server_ms
-from harvest_tasks.connection import Client
 from harvest_tasks.operations import diagnosis, switch
 from harvest_tasks.operations import published as intents
 from harvest_tasks.operations.figures import Figures
 from harvest_tasks.operations.published import Published
-from harvest_tasks.operations.streams import newest_first, time_ms
 from harvest_tasks.proof.exhibit import Exhibit, fails, holds, judged, listed, not_run, shows
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
+from harvest_tasks.server.clock import server_ms
+from harvest_tasks.server.streams import newest_first, time_ms
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking.loading import WINDOW_MS
 from harvest_tasks.tracking.record import BadRecord, from_fields

@@ -7,11 +7,11 @@ from decimal import Decimal, InvalidOperation
 from time import monotonic, sleep
 from typing import Any, Final
 
-from harvest_tasks import heartbeat, keys
-from harvest_tasks.connection import Client
 from harvest_tasks.operations.figures import Figures
 from harvest_tasks.proof.exhibit import Exhibit, fails, holds, listed, not_run, shows
 from harvest_tasks.proof.proposing import RUN_IT
+from harvest_tasks.server import keys, liveness
+from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
 
 STEP_SEC: Final = 0.25
@@ -112,7 +112,7 @@ def _looks(figures: Figures) -> float:
 def _look(client: Client, settings: Settings, books: Sequence[str]) -> tuple[str | None, dict[str, Fields]]:
     """When the newest cycle ended, and the proposal of each book; empty where there is none."""
     with client.pipeline(transaction=False) as pipe:
-        pipe.hget(keys.HEARTBEAT, heartbeat.PROPOSALS_CYCLE_MS)
+        pipe.hget(keys.HEARTBEAT, liveness.PROPOSALS_CYCLE_MS)
         for book in books:
             pipe.hmget(settings.harvest_prefix + book, FIELDS)
         ended, *replies = pipe.execute(raise_on_error=False)

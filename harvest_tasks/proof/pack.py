@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from harvest_tasks.clock import server_ms
-from harvest_tasks.connection import Client
 from harvest_tasks.operations.figures import Figures
 from harvest_tasks.proof import calc_only, deployment, outputs, pace, proposing, rehearsal, units
 from harvest_tasks.proof.exhibit import Exhibit
 from harvest_tasks.proof.proposing import Look
+from harvest_tasks.server.client import Client
+from harvest_tasks.server.clock import server_ms
 from harvest_tasks.settings.model import Settings
 
 

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, Self
 
-from harvest_tasks.clock import server_now
-from harvest_tasks.connection import Client
 from harvest_tasks.operations import diagnosis
 from harvest_tasks.operations.diagnosis import GRACE_SEC, STALE_INTERVALS
 from harvest_tasks.operations.figures import Figures
@@ -17,6 +15,8 @@ from harvest_tasks.publishing.cycle import Outcome
 from harvest_tasks.publishing.inputs import Inputs
 from harvest_tasks.publishing.publication import Publication
 from harvest_tasks.publishing.reading import Unusable
+from harvest_tasks.server.client import Client
+from harvest_tasks.server.clock import server_now
 from harvest_tasks.settings.model import Settings
 from kernel.proposals.partial_exit import HarvestAction
 

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 from redis.exceptions import ResponseError
 
-from harvest_tasks import keys, symbols
-from harvest_tasks.connection import Client, Command, exchange, mapping
+from harvest_tasks import symbols
 from harvest_tasks.publishing.reading import Fields, Reply
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client, Command, exchange, mapping
 from harvest_tasks.settings.model import Settings
 
 STREAM_DEPTH = 100

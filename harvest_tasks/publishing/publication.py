@@ -6,9 +6,10 @@ from enum import StrEnum
 from itertools import chain, islice
 from typing import Any, Final, NamedTuple, TypeVar
 
-from harvest_tasks import script, symbols
-from harvest_tasks.connection import Client
+from harvest_tasks import symbols
 from harvest_tasks.publishing.proposal_record import utc
+from harvest_tasks.server import script
+from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
 from kernel.positions.quantities import plain
 

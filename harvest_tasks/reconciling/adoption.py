@@ -12,9 +12,6 @@ from typing import Any, Final, cast
 
 from redis.exceptions import WatchError
 
-from harvest_tasks import keys
-from harvest_tasks.clock import server_ms
-from harvest_tasks.connection import Client
 from harvest_tasks.reconciling import audit as audits
 from harvest_tasks.reconciling import exchange, intake
 from harvest_tasks.reconciling import tracked as tracking
@@ -23,6 +20,9 @@ from harvest_tasks.reconciling.comparison import Agreement, Difference, Unknown
 from harvest_tasks.reconciling.exchange_record import Reading, Record, Unreadable
 from harvest_tasks.reconciling.sighting import sighted
 from harvest_tasks.reconciling.tracked import in_other_mode
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
+from harvest_tasks.server.clock import server_ms
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking.controls import queue
 from harvest_tasks.tracking.routing import ADOPTING

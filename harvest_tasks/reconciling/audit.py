@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import cast
 
-from harvest_tasks import keys
-from harvest_tasks.clock import server_ms
-from harvest_tasks.connection import Client
 from harvest_tasks.reconciling import exchange, intake
 from harvest_tasks.reconciling import tracked as tracking
 from harvest_tasks.reconciling.comparison import Difference, Finding, Kind, compare
 from harvest_tasks.reconciling.exchange_record import Flat, Reading, Record, Unreadable
 from harvest_tasks.reconciling.intake import Intake
 from harvest_tasks.reconciling.tracked import Failed, Tracked, in_other_mode
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
+from harvest_tasks.server.clock import server_ms
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.symbols import of_book
 

@@ -7,9 +7,6 @@ symbol, one leg at a time: the record names it by `position_side`, or its symbol
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from harvest_tasks import keys
-from harvest_tasks.clock import server_ms
-from harvest_tasks.connection import Client
 from harvest_tasks.reconciling.exchange_record import (
     Fields,
     Flat,
@@ -20,6 +17,9 @@ from harvest_tasks.reconciling.exchange_record import (
     books_of,
     reading,
 )
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
+from harvest_tasks.server.clock import server_ms
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.symbols import books, is_symbol, legs, of_book
 

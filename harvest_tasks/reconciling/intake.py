@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
-from harvest_tasks import keys
-from harvest_tasks.connection import Client
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
 from kernel.positions.position import parse_id
 

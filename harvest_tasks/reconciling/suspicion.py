@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from harvest_tasks import keys
-from harvest_tasks.connection import Client
 from harvest_tasks.reconciling import audit as audits
 from harvest_tasks.reconciling import tracked as tracking
 from harvest_tasks.reconciling.audit import Audit, Seen
@@ -16,6 +14,8 @@ from harvest_tasks.reconciling.comparison import Agreement, Difference, Kind, Un
 from harvest_tasks.reconciling.exchange_record import Flat, Record, Unreadable, Untold
 from harvest_tasks.reconciling.sighting import sighted
 from harvest_tasks.reconciling.tracked import Failed, Tracked, in_other_mode
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
 from kernel.positions.entry import Freeze
 from kernel.positions.quantities import plain

@@ -10,8 +10,8 @@ from typing import Any
 
 from redis.exceptions import RedisError, WatchError
 
-from harvest_tasks import keys
-from harvest_tasks.connection import Client
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
 from harvest_tasks.symbols import books, of_book
 from harvest_tasks.tracking.controls import queue
 from harvest_tasks.tracking.record import from_fields

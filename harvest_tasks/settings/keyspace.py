@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from harvest_tasks import keys
+from harvest_tasks.server import keys
 
 FIXED_KEYS: Final = frozenset(
     value for name, value in vars(keys).items() if name.isupper() and isinstance(value, str) and ":" in value

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from redis.exceptions import RedisError
 
-from harvest_tasks import keys, script
+from harvest_tasks.server import keys, script
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking.history import KEPT, Harvest, written
 from harvest_tasks.tracking.intent_message import Delivery, payload

@@ -8,8 +8,8 @@ from typing import Any, cast
 
 from redis.exceptions import WatchError
 
-from harvest_tasks import keys
-from harvest_tasks.connection import Client
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
 from harvest_tasks.tracking import wire
 from harvest_tasks.tracking.routing import LOST_INPUT
 from kernel.positions.entry import Entry, Freeze, Release

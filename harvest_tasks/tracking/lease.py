@@ -10,8 +10,8 @@ from uuid import uuid4
 from redis.exceptions import LockError
 from redis.lock import Lock
 
-from harvest_tasks import keys
-from harvest_tasks.connection import Client
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
 
 LEASE_MS: Final = 1_000
 

@@ -6,8 +6,8 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
-from harvest_tasks import keys, script
-from harvest_tasks.connection import Client, Command, Question, exchange
+from harvest_tasks.server import keys, script
+from harvest_tasks.server.client import Client, Command, Question, exchange
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.symbols import of_book
 from harvest_tasks.tracking import commitment, loading

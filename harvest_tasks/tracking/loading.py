@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
-from harvest_tasks.connection import mapping
 from harvest_tasks.door.numbers import positive
 from harvest_tasks.door.refusal import Unusable
+from harvest_tasks.server.client import mapping
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking import wire
 from harvest_tasks.tracking.plan import Delivered, Unreadable

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from harvest_tasks import keys
-from harvest_tasks.connection import Client, Command, exchange_gently
 from harvest_tasks.door.event_time import unix_ms
 from harvest_tasks.door.numbers import positive
 from harvest_tasks.door.refusal import Unusable
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client, Command, exchange_gently
 from kernel.positions.entry import Mark
 from kernel.positions.mark import FUTURE_TOLERANCE_MS
 

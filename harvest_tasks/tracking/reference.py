@@ -6,10 +6,10 @@ from decimal import Decimal
 from time import monotonic
 from typing import Any, Final
 
-from harvest_tasks import keys
-from harvest_tasks.connection import Client, Command, Question, exchange, mapping
 from harvest_tasks.door.numbers import positive
 from harvest_tasks.door.refusal import Unusable
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client, Command, Question, exchange, mapping
 from harvest_tasks.settings.exchange_info import instrument_of
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking.overrides import not_a_hash, overridden

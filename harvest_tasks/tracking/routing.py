@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
-from harvest_tasks import keys, script
-from harvest_tasks.connection import Client, Command, Question, exchange, mapping
 from harvest_tasks.logs import Line
+from harvest_tasks.server import keys, script
+from harvest_tasks.server.client import Client, Command, Question, exchange, mapping
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.symbols import of_book
 from harvest_tasks.tracking import wire

@@ -27,11 +27,11 @@ from tallies import MEASURED
 from users import GuardedServer, assert_nobody_is_denied, worker_user
 from waiting import wait_until
 
-from harvest_tasks import keys
 from harvest_tasks.configuration import QUEUES, configuration
-from harvest_tasks.connection import Client, connect
-from harvest_tasks.heartbeat import PROPOSALS_CYCLE_MS
 from harvest_tasks.processes.embedded import EmbeddedServer
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client, connect
+from harvest_tasks.server.liveness import PROPOSALS_CYCLE_MS
 from harvest_tasks.settings.model import Settings
 
 TAIL = 4_000

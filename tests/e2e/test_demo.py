@@ -16,7 +16,7 @@ import pytest
 from processes import marked, program
 from waiting import wait_until
 
-from harvest_tasks.connection import Client
+from harvest_tasks.server.client import Client
 
 DEMO = [str(Path(sys.executable).with_name("harvest")), "demo"]
 LONGEST_SEC = 75.0

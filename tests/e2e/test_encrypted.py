@@ -18,10 +18,10 @@ from processes import program
 from users import TOGETHER, GuardedServer, Users, for_up
 from waiting import wait_until
 
-from harvest_tasks import keys
 from harvest_tasks.configuration import configuration
-from harvest_tasks.connection import connect
 from harvest_tasks.processes.embedded import LOOPBACK, EmbeddedError, EmbeddedServer, free_port
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import connect
 from harvest_tasks.settings.model import Settings
 
 HARVEST = str(Path(sys.executable).with_name("harvest"))

@@ -17,7 +17,7 @@ from faults.stage import CRASH, EXPIRE, GO, TURN, Budget, Start, Story, Switch
 from faults.steps import pack
 from tampering import changed
 
-from harvest_tasks.connection import Client
+from harvest_tasks.server.client import Client
 
 SEED = int(os.environ.get("E2E_SEED", "20260123"))
 

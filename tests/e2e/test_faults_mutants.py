@@ -20,8 +20,8 @@ from faults.replays import BATCHES, CRASHES, WHOLE, Course, Outcome
 from faults.report import Result
 from faults.scenarios import bought, marked
 
-from harvest_tasks import script
-from harvest_tasks.connection import Client
+from harvest_tasks.server import script
+from harvest_tasks.server.client import Client
 
 SEED = int(os.environ.get("E2E_SEED", "20260123"))
 FEWEST_MUTANTS = 60

@@ -17,11 +17,11 @@ from faults.server_errors import KEPT
 from faults.trips import Trips
 from waiting import wait_until
 
-from harvest_tasks import keys
 from harvest_tasks.cli import main
-from harvest_tasks.connection import Client, connect
 from harvest_tasks.processes.embedded import EmbeddedServer
 from harvest_tasks.reconciling import intake
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client, connect
 from harvest_tasks.sweep import LOST_INBOX, unblock
 from harvest_tasks.tracking import routing
 from harvest_tasks.tracking.commitment import Outcome

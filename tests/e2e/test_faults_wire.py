@@ -16,8 +16,8 @@ from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import TimeoutError as Unanswered
 from tampering import changed
 
-from harvest_tasks import script
-from harvest_tasks.connection import connect
+from harvest_tasks.server import script
+from harvest_tasks.server.client import connect
 
 SEED = int(os.environ.get("E2E_SEED", "20260123"))
 Judge = Callable[[ModuleType, float], Result]

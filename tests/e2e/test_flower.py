@@ -20,8 +20,8 @@ from users import Users, assert_nobody_is_denied, guarded
 from waiting import wait_until
 
 from harvest_tasks.configuration import configuration
-from harvest_tasks.connection import connect
 from harvest_tasks.processes.embedded import EmbeddedServer, free_port
+from harvest_tasks.server.client import connect
 from harvest_tasks.settings.model import Settings
 
 ROOT = Path(__file__).parents[2]

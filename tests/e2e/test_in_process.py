@@ -20,10 +20,11 @@ from e2e.tape import BUY, price
 from users import DATABASES, TOGETHER, GuardedServer, for_up
 from waiting import wait_until
 
-from harvest_tasks import brain, celery, keys, proposals, sweep, watcher
+from harvest_tasks import brain, celery, proposals, sweep, watcher
 from harvest_tasks.configuration import QUEUES, configuration
-from harvest_tasks.connection import Client, connect
 from harvest_tasks.processes.embedded import EmbeddedServer
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client, connect
 from harvest_tasks.settings import model
 from harvest_tasks.symbols import InvalidSymbol
 

@@ -13,9 +13,9 @@ from e2e.tape import Outcome, essence, feed, folded, outcome, seeded, settled, t
 from pytest_celery import CeleryTestSetup, CeleryTestWorker
 from waiting import wait_until
 
-from harvest_tasks import keys
-from harvest_tasks.connection import Client
-from harvest_tasks.heartbeat import BEAT_MS
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
+from harvest_tasks.server.liveness import BEAT_MS
 
 SEED = int(os.environ.get("E2E_SEED", "20260123"))
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "ADAUSDT")

@@ -17,8 +17,8 @@ from e2e.tape import BUY, TIMES, Outcome, essence, feed, folded, outcome, price,
 from pytest_celery import CeleryTestSetup
 from waiting import wait_until
 
-from harvest_tasks import keys
-from harvest_tasks.connection import Client
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
 
 PROMISED_SEC = 2.0
 READ_LASTS_SEC = 1.5

@@ -27,9 +27,9 @@ from processes import children_of, in_session, marked, program
 from users import TOGETHER, GuardedServer, for_up
 from waiting import wait_until
 
-from harvest_tasks import heartbeat, keys
-from harvest_tasks.connection import Client, connect
 from harvest_tasks.processes.embedded import EmbeddedServer, free_port
+from harvest_tasks.server import keys, liveness
+from harvest_tasks.server.client import Client, connect
 
 HARVEST = str(Path(sys.executable).with_name("harvest"))
 INPUT = "quantum:stream:execution.result"
@@ -119,7 +119,7 @@ def test_a_killed_worker_comes_back_and_consumes(start: Start) -> None:
         wait_until(lambda: not in_session(first), 5.0, "the pool of the first is gone")
         with closing(connect(up.redis_url)) as client:
             assert_it_consumes(client)
-            starts = f"{heartbeat.STARTS}fills@{socket.gethostname()}"
+            starts = f"{liveness.STARTS}fills@{socket.gethostname()}"
             wait_until(lambda: client.hget(keys.COUNTS, starts) == "2", 10.0, "both its starts are counted")
         assert up.end() == 0
 
@@ -129,7 +129,7 @@ def test_the_doctor_finds_nothing_wrong_with_it(start: Start, given: GuardedServ
     with start("--no-flower", **deployment, **given.environ(TOGETHER)) as up:
         with closing(connect(given.url())) as client:
             feeds.market_state(client, ts_timestamp=str(client.time()[0]))
-            wait_until(lambda: client.hget(keys.HEARTBEAT, heartbeat.BEAT_MS), 20.0, "beat's heart beats")
+            wait_until(lambda: client.hget(keys.HEARTBEAT, liveness.BEAT_MS), 20.0, "beat's heart beats")
         done = subprocess.run(  # noqa: S603 - our own program
             [HARVEST, "doctor"],
             env={**inherited(), **deployment, **given.environ("operator")},
@@ -150,7 +150,7 @@ def test_the_proof_passes_in_it(start: Start, given: GuardedServer, tmp_path: Pa
             client.xadd(INPUT, {**FILL, "symbol": "BTCUSDT"})
             client.xadd(INPUT, {"status": "PRICE_UPDATE", "symbol": "BTCUSDT", "price": "105.2"})
             wait_until(lambda: client.exists("quantum:harvest:proposal:BTCUSDT"), 20.0, "a proposal is published")
-            wait_until(lambda: client.hget(keys.HEARTBEAT, heartbeat.BEAT_MS), 20.0, "beat's heart beats")
+            wait_until(lambda: client.hget(keys.HEARTBEAT, liveness.BEAT_MS), 20.0, "beat's heart beats")
         done = subprocess.run(  # noqa: S603 - our own program
             [HARVEST, "proof", "--seconds", "4", "--active", "--json", "--report", str(tmp_path / "proof.md")],
             # A rehearsal, and what others may do, take the owner.

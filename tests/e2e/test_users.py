@@ -18,7 +18,7 @@ from processes import program
 from users import GuardedServer, logins
 from waiting import wait_until
 
-from harvest_tasks import keys
+from harvest_tasks.server import keys
 
 HARVEST = str(Path(sys.executable).with_name("harvest"))
 LOOKS = ("positions", "intents", "history", "explain BTCUSDT", "deadletter list", "config")

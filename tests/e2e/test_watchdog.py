@@ -14,9 +14,9 @@ from processes import children_of, program
 from users import GuardedServer, assert_nobody_is_denied, worker_user
 from waiting import wait_until
 
-from harvest_tasks.connection import connect
 from harvest_tasks.processes.crew import WORKERS
 from harvest_tasks.processes.embedded import EmbeddedServer
+from harvest_tasks.server.client import connect
 from harvest_tasks.watchdog import AT_WORK
 
 PATIENCE_SEC = 60.0

@@ -13,8 +13,8 @@ from model import Book, Lot, Published, Rules, Symbol, World
 
 from faults import invariants
 from faults.invariants import Seen, Violation
-from harvest_tasks import keys
-from harvest_tasks.connection import Client
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
 from kernel.positions.intent import intent_id
 

@@ -13,8 +13,8 @@ from typing import Final, Self
 from users import GuardedServer
 
 from faults.report import Failure
-from harvest_tasks.connection import Client, connect
 from harvest_tasks.processes.embedded import EmbeddedServer
+from harvest_tasks.server.client import Client, connect
 
 JOBS: Final = 2
 """Processes that a class may keep busy at the same time."""

@@ -16,7 +16,7 @@ from faults.crew import Site, spread
 from faults.report import Result
 from faults.stage import Budget, Start, Story, Work
 from faults.steps import pack
-from harvest_tasks.connection import Client
+from harvest_tasks.server.client import Client
 
 ID: Final = "BAD"
 TITLE: Final = "known-bad designs"

@@ -13,8 +13,8 @@ from typing import Final
 from unittest.mock import patch
 
 from faults.lua_text import line_of, tokens
-from harvest_tasks import script
-from harvest_tasks.connection import Client
+from harvest_tasks.server import script
+from harvest_tasks.server.client import Client
 
 DATABASE: Final = 15
 """Neither Harvest nor its broker uses it here."""

@@ -21,10 +21,10 @@ from faults.report import Result
 from faults.settable_clock import NoCompiler, SettableClock
 from faults.shares import blame
 from faults.turns import Elsewhere, StandsStill, turn
-from harvest_tasks import keys
-from harvest_tasks.clock import server_ms
-from harvest_tasks.connection import connect
 from harvest_tasks.processes.embedded import wheel_executable
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import connect
+from harvest_tasks.server.clock import server_ms
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.sweep import unblock, waiting_books
 from harvest_tasks.tracking.commitment import Committed, Conflict, Revise

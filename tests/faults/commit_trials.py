@@ -13,8 +13,8 @@ from unittest.mock import patch
 from faults import invariants
 from faults.rig import HOLDER, NOW, Rig, said
 from faults.scenarios import BOOK, FIRST, LIVE, bought, marked, sold
-from harvest_tasks import keys
-from harvest_tasks.connection import Client
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
 from harvest_tasks.tracking import commitment, ledger, wire
 from harvest_tasks.tracking.commitment import Committed, Conflict, Failed, Revise
 from harvest_tasks.tracking.history import Harvest, written

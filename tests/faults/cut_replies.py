@@ -27,10 +27,11 @@ from faults.report import Result
 from faults.scenarios import BOOK, FAR, LIVE, bought, marked
 from faults.shares import blame, gather
 from faults.turns import StandsStill, turn
-from harvest_tasks import keys, watcher
+from harvest_tasks import watcher
 from harvest_tasks.brain import Brain
-from harvest_tasks.connection import SOCKET_TIMEOUT_SEC, Client, connect
 from harvest_tasks.proposals import run_cycle
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import SOCKET_TIMEOUT_SEC, Client, connect
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.sweep import sweep, waiting_books
 from kernel.positions.intent import intent_id

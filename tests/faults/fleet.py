@@ -19,9 +19,9 @@ from cluster import Program, inherited
 from users import GuardedServer, Refusal, denied, worker_user
 from waiting import wait_until
 
-from harvest_tasks import keys
 from harvest_tasks.configuration import ROUTES, configuration
-from harvest_tasks.connection import Client, connect
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client, connect
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.settings.variables import RESERVED
 

@@ -15,7 +15,7 @@ from users import GuardedServer, denied
 
 from faults.invariants import Violation
 from harvest_tasks.brain import Brain
-from harvest_tasks.connection import Client
+from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.sweep import held_books, waiting_books
 from harvest_tasks.watcher import watch

@@ -26,8 +26,9 @@ from faults.invariants import Violation
 from faults.report import Result
 from faults.shares import blame, gather
 from faults.steps import Command, Wire, stepped
-from harvest_tasks import keys, watcher
+from harvest_tasks import watcher
 from harvest_tasks.brain import Brain
+from harvest_tasks.server import keys
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking import routing
 from harvest_tasks.tracking.controls import deliver

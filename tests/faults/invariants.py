@@ -18,8 +18,8 @@ from typing import Any, Final
 from likeness import differing
 from model import Book
 
-from harvest_tasks import keys
-from harvest_tasks.connection import Client
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking.record import from_fields
 from kernel.positions.position import parse_id

@@ -24,10 +24,10 @@ from faults.rehearsed import BOOKS, OFTEN, Rehearsed, at_once, folded
 from faults.report import Result
 from faults.shares import blame, gather, note
 from faults.trips import Trips
-from harvest_tasks import keys
-from harvest_tasks.connection import Client
 from harvest_tasks.operations import reconciliation
 from harvest_tasks.operations.readmission import Retried, retry
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking import controls
 from kernel.positions.position import parse_id

@@ -26,9 +26,9 @@ from faults.publish_trials import PUBLISH
 from faults.report import Result
 from faults.route_trials import ROUTE
 from faults.stage import Budget
-from harvest_tasks import script
-from harvest_tasks.connection import Client
-from harvest_tasks.script import Script
+from harvest_tasks.server import script
+from harvest_tasks.server.client import Client
+from harvest_tasks.server.script import Script
 from harvest_tasks.tracking import routing
 
 ID: Final = "LUA"

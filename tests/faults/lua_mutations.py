@@ -12,7 +12,7 @@ from hashlib import sha1
 from typing import Final
 
 from faults.lua_text import Token, closing, column_of, line_of, tokens
-from harvest_tasks.script import Script
+from harvest_tasks.server.script import Script
 
 SCRIPTS: Final = ("commit", "route", "publish")
 CHECKS: Final = "-- Checks:"

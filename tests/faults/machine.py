@@ -33,9 +33,10 @@ from faults.mishaps import MOMENTS, Line, Mishap
 from faults.report import Result
 from faults.shares import blame, gather
 from faults.steps import Crashed
-from harvest_tasks import keys, watcher
+from harvest_tasks import watcher
 from harvest_tasks.brain import Brain
 from harvest_tasks.processes.embedded import EmbeddedServer
+from harvest_tasks.server import keys
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking import commitment, routing
 from harvest_tasks.tracking.commitment import Conflict

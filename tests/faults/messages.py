@@ -19,7 +19,7 @@ from faults.fleet import signalled
 from faults.lane import LIVE, SHADOW, Lane, beside, dealt
 from faults.report import Result
 from harvest_tasks.configuration import VISIBILITY_TIMEOUT_SEC
-from harvest_tasks.connection import Client
+from harvest_tasks.server.client import Client
 
 ID: Final = "F13"
 TITLE: Final = "messages lost, doubled, reordered, late"

@@ -10,8 +10,8 @@ from typing import Any, Final
 from redis.exceptions import ConnectionError as Disconnected
 
 from faults.steps import Command, Crashed, Wire, pack, stepped
-from harvest_tasks import script
-from harvest_tasks.connection import Client
+from harvest_tasks.server import script
+from harvest_tasks.server.client import Client
 
 BEFORE, HALF, AFTER = "before it is sent", "half way", "before the reply is read"
 MOMENTS: Final = (AFTER, BEFORE, HALF)

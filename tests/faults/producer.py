@@ -11,7 +11,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from faults.invariants import Violation
 from faults.traffic import BOOKS, Fields, Traffic
-from harvest_tasks.connection import Client
+from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
 
 TAG: Final = "order_id"

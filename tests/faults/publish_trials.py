@@ -9,10 +9,10 @@ from redis.exceptions import ResponseError
 
 from faults.commit_trials import nodes, same
 from faults.rig import Rig, said
-from harvest_tasks.connection import Client
 from harvest_tasks.publishing import publication
 from harvest_tasks.publishing.proposal_record import utc
 from harvest_tasks.publishing.publication import Publication, Reply, publish, removal
+from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
 
 KEY: Final = "quantum:harvest:proposal:BTCUSDT"

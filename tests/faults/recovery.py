@@ -18,7 +18,7 @@ from faults.arena import Arena
 from faults.fleet import Taken
 from faults.lane import Lane, beside, dealt
 from faults.report import Result
-from harvest_tasks import keys
+from harvest_tasks.server import keys
 
 ID: Final = "REC"
 TITLE: Final = "recovery under 500 fills a second"

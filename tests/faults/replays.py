@@ -18,9 +18,9 @@ from unittest.mock import patch
 from faults.invariants import LEDGERS_OWN
 from faults.scenarios import LIVE
 from faults.steps import Command, Crashed, Wire, start_clock, stepped, stretched, tick
-from harvest_tasks import keys
 from harvest_tasks.brain import Brain
-from harvest_tasks.connection import Client
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking import ledger, routing
 from harvest_tasks.watcher import watch

@@ -7,8 +7,8 @@ from typing import Any, Final
 from redis.exceptions import NoPermissionError
 
 from faults.scenarios import BOOK
-from harvest_tasks import keys, script
-from harvest_tasks.connection import Client
+from harvest_tasks.server import keys, script
+from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.tracking import commitment
 from harvest_tasks.tracking.commitment import Outcome

@@ -9,8 +9,8 @@ from faults import invariants
 from faults.commit_trials import nodes, same
 from faults.rig import HOLDER, LEASE_MS, Rig, said
 from faults.scenarios import bought, marked, sold
-from harvest_tasks import keys
-from harvest_tasks.connection import Client
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
 from harvest_tasks.tracking import routing, wire
 from harvest_tasks.tracking.directions import WRONG_TYPE, Directions
 from harvest_tasks.tracking.routing import ADOPTING, LOST_INPUT, Behind, Deposed, Moved, Route

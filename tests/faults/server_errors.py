@@ -27,7 +27,7 @@ from faults.report import Result
 from faults.shares import blame, gather, note
 from faults.traffic import WIDE_SPREAD
 from faults.trips import Act, Trips
-from harvest_tasks.connection import Client, connect
+from harvest_tasks.server.client import Client, connect
 from harvest_tasks.settings.model import Settings
 
 ID: Final = "F14"

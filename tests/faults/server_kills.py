@@ -28,10 +28,10 @@ from faults.producer import Producer
 from faults.report import Result
 from faults.shares import blame, gather
 from faults.traffic import WIDE_SPREAD
-from harvest_tasks import keys
-from harvest_tasks.connection import Client
 from harvest_tasks.processes.embedded import EmbeddedServer
 from harvest_tasks.processes.leash import Leash, kill_group
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
 
 ID: Final = "F5"

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from faults.schedules import Choice
 from faults.steps import Actor, Command, Wire, pack, start_clock, stepped, tick, told
-from harvest_tasks import script
-from harvest_tasks.connection import Client
+from harvest_tasks.server import script
+from harvest_tasks.server.client import Client
 
 ACTORS: Final = 3
 GO, CRASH, EXPIRE, TURN = "go", "crash", "expire", "turn"

@@ -20,8 +20,9 @@ import redis
 from redis.connection import DefaultParser
 from redis.exceptions import InvalidResponse
 
-from harvest_tasks import script, watcher
-from harvest_tasks.connection import Client, connect
+from harvest_tasks import watcher
+from harvest_tasks.server import script
+from harvest_tasks.server.client import Client, connect
 from harvest_tasks.tracking import lease, routing
 
 READ_BYTES: Final = 1 << 20

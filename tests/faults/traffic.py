@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Final
 
-from harvest_tasks.connection import Client
+from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
 from kernel.positions.quantities import GRID, on_grid
 

@@ -7,7 +7,7 @@ from typing import Any
 import redis
 
 from faults.steps import tick
-from harvest_tasks.connection import Client, connect
+from harvest_tasks.server.client import Client, connect
 
 Act = Callable[[], None]
 

@@ -10,9 +10,9 @@ from time import monotonic, time
 from types import TracebackType
 from typing import Final, Self
 
-from harvest_tasks import keys
 from harvest_tasks.brain import Brain
-from harvest_tasks.connection import Client, connect
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client, connect
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.sweep import held_books, sweep, unblock, waiting_books
 from harvest_tasks.tracking.routing import Route

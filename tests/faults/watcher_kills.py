@@ -12,7 +12,7 @@ from typing import Final
 from faults.arena import Arena
 from faults.lane import LIVE, SHADOW, Lane, beside, dealt
 from faults.report import Result
-from harvest_tasks import keys
+from harvest_tasks.server import keys
 
 ID: Final = "F3"
 TITLE: Final = "watchers killed at each step"

@@ -14,10 +14,10 @@ from cluster import inherited
 from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 from users import ROLES, Users, denied, guarded
 
-from harvest_tasks.connection import Client, connect
 from harvest_tasks.processes.embedded import EmbeddedServer
 from harvest_tasks.publishing.proposal_record import utc
 from harvest_tasks.publishing.publication import Publication, publish
+from harvest_tasks.server.client import Client, connect
 
 INPUT = "quantum:stream:execution.result"
 INTENTS = "quantum:stream:trade.intent"

@@ -6,11 +6,11 @@ from decimal import Decimal
 import pytest
 from desk import Desk, assert_all_accounted_for
 
-from harvest_tasks import keys
-from harvest_tasks.connection import Client
 from harvest_tasks.reconciling import adoption, tracked
 from harvest_tasks.reconciling.sighting import SECOND_LOOK_MS
 from harvest_tasks.reconciling.suspicion import confirm, reconcile
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
 from harvest_tasks.tracking import controls
 from harvest_tasks.tracking.routing import ADOPTING
 from kernel.positions.holding import Origin

@@ -4,7 +4,7 @@ import pytest
 
 from bench import ceiling, desk, ours, traffic
 from bench.feed import Feed
-from harvest_tasks import keys
+from harvest_tasks.server import keys
 
 BOOKS = 4
 

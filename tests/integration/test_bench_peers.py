@@ -16,10 +16,10 @@ from bench.fold import entries as fold_entries
 from bench.fold import one_position, seconds
 from bench.peers import sequential_publisher
 from bench.peers.bare_loop import BareLoop
-from harvest_tasks import keys
-from harvest_tasks.clock import server_now
-from harvest_tasks.connection import Client, connect
 from harvest_tasks.proposals import run_cycle
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client, connect
+from harvest_tasks.server.clock import server_now
 from harvest_tasks.settings.model import Settings
 
 ENTRIES = 1_500

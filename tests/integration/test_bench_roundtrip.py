@@ -3,7 +3,7 @@
 from time import monotonic
 
 from bench.roundtrip import delayed
-from harvest_tasks.connection import connect, exchange
+from harvest_tasks.server.client import connect, exchange
 
 HALF_SEC = 0.03
 

@@ -6,8 +6,8 @@ import pytest
 from celery import Celery
 
 from harvest_tasks.configuration import configuration
-from harvest_tasks.connection import Client, connect
 from harvest_tasks.processes.embedded import EmbeddedServer
+from harvest_tasks.server.client import Client, connect
 from harvest_tasks.settings.model import Settings
 
 

@@ -14,12 +14,12 @@ from desk import Desk, assert_all_accounted_for
 from processes import program
 from waiting import wait_until
 
-from harvest_tasks import keys
 from harvest_tasks.cli import main
 from harvest_tasks.door import admission
 from harvest_tasks.door.refusal import RefusalReason
 from harvest_tasks.operations import readmission
 from harvest_tasks.processes.embedded import EmbeddedServer
+from harvest_tasks.server import keys
 
 BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 LIVE = {"HARVEST_MODE": "live", "HARVEST_LIVE_CONFIRM": "yes"}

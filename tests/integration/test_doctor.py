@@ -11,13 +11,14 @@ from click.testing import CliRunner, Result
 from desk import Desk
 from healthy import BUY, LONG_AGO_MS, Break, behind, lost, make_healthy
 
-from harvest_tasks import heartbeat, keys, proposals, sweep
+from harvest_tasks import proposals, sweep
 from harvest_tasks.cli import main
 from harvest_tasks.commands import crew
-from harvest_tasks.connection import Client, connect
 from harvest_tasks.operations.diagnosis import CHECKS, CREWS
 from harvest_tasks.processes.embedded import EmbeddedServer, free_port
 from harvest_tasks.reconciling import suspicion
+from harvest_tasks.server import keys, liveness
+from harvest_tasks.server.client import Client, connect
 
 Doctor = Callable[..., Result]
 
@@ -81,11 +82,11 @@ def invented(desk: Desk) -> None:
 
 
 BROKEN: Mapping[str, tuple[Break, str, str]] = {
-    "beat is dead": (behind(heartbeat.BEAT_MS), "beat", "quantum-harvest-beat"),
-    "no watcher works": (behind(heartbeat.WATCHED_MS), "watcher", "quantum-harvest-brain"),
-    "no sweep": (behind(heartbeat.SWEPT_MS), "sweep", "quantum-harvest-brain"),
-    "no proposals": (behind(heartbeat.PROPOSALS_CYCLE_MS), "proposals", "quantum-harvest-proposal"),
-    "no reconciliation": (behind(heartbeat.RECONCILED_MS), "reconciliation", "quantum-harvest-brain"),
+    "beat is dead": (behind(liveness.BEAT_MS), "beat", "quantum-harvest-beat"),
+    "no watcher works": (behind(liveness.WATCHED_MS), "watcher", "quantum-harvest-brain"),
+    "no sweep": (behind(liveness.SWEPT_MS), "sweep", "quantum-harvest-brain"),
+    "no proposals": (behind(liveness.PROPOSALS_CYCLE_MS), "proposals", "quantum-harvest-proposal"),
+    "no reconciliation": (behind(liveness.RECONCILED_MS), "reconciliation", "quantum-harvest-brain"),
     "no group": (lambda d: d.client.xgroup_destroy(d.source, keys.GROUP), "group", "quantum-harvest-brain"),
     "no input": (lambda d: d.client.delete(d.source), "group", "quantum-harvest-brain"),
     "unread input": (unread, "input", "quantum-harvest-brain"),
@@ -153,7 +154,7 @@ def test_a_queue_that_grows_is_named(desk: Desk, doctor: Doctor, server: Embedde
 
 def test_the_first_cause_goes_before_what_follows_from_it(desk: Desk, doctor: Doctor, consumed: set[str]) -> None:
     consumed.clear()
-    behind(heartbeat.BEAT_MS)(desk)
+    behind(liveness.BEAT_MS)(desk)
     desk.client.set("quantum:kill", "1")
     done = doctor()
     assert first_word(done) == "workers"

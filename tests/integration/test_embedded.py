@@ -12,8 +12,8 @@ import pytest
 from processes import in_session, program
 from waiting import wait_until
 
-from harvest_tasks.connection import connect
 from harvest_tasks.processes.embedded import EmbeddedError, EmbeddedServer
+from harvest_tasks.server.client import connect
 
 OWNER = """
 import signal

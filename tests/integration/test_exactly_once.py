@@ -7,9 +7,9 @@ import pytest
 from desk import Desk, assert_all_accounted_for
 from redis.exceptions import ResponseError
 
-from harvest_tasks import keys
 from harvest_tasks.brain import Brain
-from harvest_tasks.connection import connect
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import connect
 from harvest_tasks.tracking.commitment import Committed, Conflict
 from harvest_tasks.tracking.lease import LEASE_MS, Lease
 from harvest_tasks.tracking.ledger import Ledger

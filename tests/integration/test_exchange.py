@@ -7,16 +7,8 @@ from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import ResponseError
 from waiting import wait_until
 
-from harvest_tasks import connection
-from harvest_tasks.connection import (
-    Client,
-    Command,
-    connect,
-    exchange,
-    exchange_as_made,
-    exchange_gently,
-    mapping,
-)
+from harvest_tasks.server import client as redis_client
+from harvest_tasks.server.client import Client, Command, connect, exchange, exchange_as_made, exchange_gently, mapping
 
 
 def commands_sent(client: Client) -> int:
@@ -120,7 +112,7 @@ def test_what_is_in_no_hurry_is_sent_in_pieces_and_answered_in_order(
     redis: Client, monkeypatch: pytest.MonkeyPatch, commands: int, pauses: int
 ) -> None:
     paused: list[float] = []
-    monkeypatch.setattr(connection, "sleep", paused.append)
+    monkeypatch.setattr(redis_client, "sleep", paused.append)
     said = [f"n{n}" for n in range(commands)]
     assert exchange_gently(redis, [("ECHO", word) for word in said]) == said
     assert len(paused) == pauses

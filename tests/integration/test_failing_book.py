@@ -5,9 +5,9 @@ from time import monotonic
 import pytest
 from desk import Desk
 
-from harvest_tasks import keys
 from harvest_tasks.brain import Brain
-from harvest_tasks.connection import Client
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
 
 BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 

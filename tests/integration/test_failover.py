@@ -10,9 +10,9 @@ from desk import Desk, assert_all_accounted_for
 from redis.exceptions import ResponseError
 from waiting import wait_until
 
-from harvest_tasks import keys
-from harvest_tasks.connection import connect
 from harvest_tasks.processes.embedded import EmbeddedServer
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import connect
 
 OPENED = {
     "symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90",

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 from desk import Desk, assert_all_accounted_for
 
-from harvest_tasks import keys
+from harvest_tasks.server import keys
 
 BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 SELL = BUY | {"side": "SELL", "price": "110", "stop_loss": "120"}

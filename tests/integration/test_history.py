@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner
 from desk import Desk, assert_all_accounted_for
 
-from harvest_tasks import keys
 from harvest_tasks.cli import main
 from harvest_tasks.operations import past
+from harvest_tasks.server import keys
 from harvest_tasks.tracking import controls
 from kernel.positions.entry import Adopt
 

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 import pytest
 from desk import Desk
 
-from harvest_tasks import keys
-from harvest_tasks.connection import Client
 from harvest_tasks.proposals import run_cycle
 from harvest_tasks.reconciling import adoption, suspicion
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
 from harvest_tasks.sweep import sweep
 from harvest_tasks.tracking.controls import deliver
 from kernel.positions.entry import Release

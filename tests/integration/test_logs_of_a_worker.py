@@ -12,8 +12,8 @@ from desk import Desk
 from waiting import wait_until
 
 from harvest_tasks.configuration import configuration
-from harvest_tasks.connection import Client, connect
 from harvest_tasks.processes.embedded import EmbeddedServer
+from harvest_tasks.server.client import Client, connect
 from harvest_tasks.settings.model import Settings
 
 MARK = {"symbol": "BTCUSDT", "status": "PRICE_UPDATE", "price": "105.2"}

@@ -15,8 +15,8 @@ from waiting import wait_until
 
 from harvest_tasks.beat import BoundedScheduler
 from harvest_tasks.configuration import configuration
-from harvest_tasks.connection import Client, connect
 from harvest_tasks.processes.embedded import EmbeddedServer
+from harvest_tasks.server.client import Client, connect
 from harvest_tasks.settings.model import Settings
 
 HEARTBEAT = "harvest_tasks.health.heartbeat"

@@ -14,12 +14,13 @@ from desk import Desk
 from redis.exceptions import ResponseError
 from scraped import Scrape, scraping
 
-from harvest_tasks import brain, health, heartbeat, keys, proposals, reconciliation, sweep, watcher
-from harvest_tasks.connection import Client, connect
+from harvest_tasks import brain, health, proposals, reconciliation, sweep, watcher
 from harvest_tasks.metrics import books, exporter, scores, tail
 from harvest_tasks.metrics.exporter import Exporter
 from harvest_tasks.processes.embedded import EmbeddedServer, free_port
 from harvest_tasks.reconciling import suspicion
+from harvest_tasks.server import keys, liveness
+from harvest_tasks.server.client import Client, connect
 from harvest_tasks.settings import model as settings_module
 from kernel.positions.guards import Refusal
 
@@ -243,13 +244,13 @@ def test_a_sign_that_cannot_be_left_costs_no_work(desk: Desk, worker: None, monk
 
 def test_a_sign_gets_old(desk: Desk, watched: Watch) -> None:
     scrape = watched(desk)
-    heartbeat.note(desk.client, heartbeat.SWEPT_MS, desk.server_ms() - 90_000)
+    liveness.note(desk.client, liveness.SWEPT_MS, desk.server_ms() - 90_000)
     assert 90 <= scrape().by("of", "heartbeat_age_seconds")["sweep"] <= 150
 
 
 def test_a_watcher_at_work_is_known_by_its_lease(desk: Desk, watched: Watch) -> None:
     scrape = watched(desk)
-    heartbeat.note(desk.client, heartbeat.WATCHED_MS, desk.server_ms() - 90_000)
+    liveness.note(desk.client, liveness.WATCHED_MS, desk.server_ms() - 90_000)
     desk.client.set(keys.LEASE, "somebody", px=60_000)
     assert scrape().by("of", "heartbeat_age_seconds")["watcher"] == 0
 
@@ -656,8 +657,8 @@ def test_keys_of_another_type_cost_their_own_figures_only(
 
 def test_values_that_are_no_numbers_cost_their_own_figures_only(desk: Desk, watched: Watch) -> None:
     scrape = watched(desk)
-    desk.client.hset(keys.COUNTS, mapping={"applied": "many", "duplicate": "3", f"{heartbeat.STARTS}fills@desk": "?"})
-    desk.client.hset(keys.HEARTBEAT, mapping={heartbeat.BEAT_MS: "soon", f"{heartbeat.STARTED_PREFIX}fills@desk": "?"})
+    desk.client.hset(keys.COUNTS, mapping={"applied": "many", "duplicate": "3", f"{liveness.STARTS}fills@desk": "?"})
+    desk.client.hset(keys.HEARTBEAT, mapping={liveness.BEAT_MS: "soon", f"{liveness.STARTED_PREFIX}fills@desk": "?"})
     desk.client.hset(keys.LOST, "entries", "some")
     desk.client.lpush(keys.WINDOW, "then", str(desk.server_ms()))
     seen = scrape()

@@ -14,8 +14,8 @@ from promtool import judged, needs_promtool
 from scraped import Scrape
 
 from harvest_tasks.cli import main
-from harvest_tasks.connection import Client
 from harvest_tasks.processes.embedded import EmbeddedServer, free_port
+from harvest_tasks.server.client import Client
 
 HARVEST = [sys.executable, "-m", "harvest_tasks"]
 FILL = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100"}

@@ -14,9 +14,9 @@ from scraped import Scrape, scraping
 
 from harvest_tasks import health, proposals
 from harvest_tasks.cli import COMMANDS
-from harvest_tasks.connection import connect
 from harvest_tasks.metrics.exporter import Exporter
 from harvest_tasks.processes.embedded import EmbeddedServer
+from harvest_tasks.server.client import connect
 
 ROOT = Path(__file__).parents[2]
 MONITORING = ROOT / "systemd" / "monitoring"

@@ -15,16 +15,16 @@ from desk import Desk
 from healthy import BUY, LONG_AGO_MS, Break, behind, lost, make_healthy
 from users import guarded
 
-from harvest_tasks import heartbeat, keys
 from harvest_tasks.cli import main
 from harvest_tasks.commands import crew
-from harvest_tasks.connection import Client, connect
 from harvest_tasks.operations.diagnosis import CHECKS, CREWS
 from harvest_tasks.processes.embedded import EmbeddedServer, free_port
 from harvest_tasks.proof import pace, units
 from harvest_tasks.proof.calc_only import USER
 from harvest_tasks.proof.deployment import PARTS
 from harvest_tasks.proposals import run_cycle
+from harvest_tasks.server import keys, liveness
+from harvest_tasks.server.client import Client, connect
 
 PROPOSAL = "quantum:harvest:proposal:BTCUSDT"
 SUGGESTIONS = "quantum:stream:harvest.suggestions"
@@ -135,7 +135,7 @@ def another_type(name: str) -> Break:
 
 
 BROKEN: Mapping[str, tuple[Break, str, str, str]] = {
-    "beat is dead": (behind(heartbeat.BEAT_MS), "signs of life", "beat", "quantum-harvest-beat"),
+    "beat is dead": (behind(liveness.BEAT_MS), "signs of life", "beat", "quantum-harvest-beat"),
     "no group": (lambda d: d.client.xgroup_destroy(d.source, keys.GROUP), "consumer group", "nothing reads", "brain"),
     "lost input": (lost, "consumer group", "lost unread", "harvest reconcile --adopt"),
     "a frozen book": (lambda d: d.run({**BUY, "qty": "-1"}), "books", "BTCUSDT", "harvest release BTCUSDT"),

@@ -10,11 +10,12 @@ import pytest
 from feeds import NOW, market_state, position_hash, proposal, risk_proposal, settings, stream_entry, tracked_position
 from redis.connection import AbstractConnection
 
-from harvest_tasks import health, keys, proposals
-from harvest_tasks.connection import Client
+from harvest_tasks import health, proposals
 from harvest_tasks.proposals import run_cycle
 from harvest_tasks.publishing.cycle import CycleSummary, Outcome, Result, told
 from harvest_tasks.publishing.reading import SkipReason
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
 from harvest_tasks.settings import model as settings_module
 from harvest_tasks.symbols import InvalidSymbol
 

@@ -16,8 +16,8 @@ from moves import LISTED_LOTS, SYMBOL, Setup, drawn_setup
 from served import asked, environ
 from tallies import TALLIES
 
-from harvest_tasks import keys
-from harvest_tasks.connection import Client
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
 from harvest_tasks.tracking.controls import deliver
 from harvest_tasks.watcher import watch
 

@@ -7,10 +7,10 @@ import pytest
 from click.testing import CliRunner, Result
 from desk import Desk, assert_all_accounted_for
 
-from harvest_tasks import keys
 from harvest_tasks.cli import main
 from harvest_tasks.operations import reconciliation
 from harvest_tasks.reconciling.suspicion import reconcile
+from harvest_tasks.server import keys
 from harvest_tasks.tracking import controls
 
 BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}

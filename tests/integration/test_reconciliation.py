@@ -6,11 +6,11 @@ from decimal import Decimal
 import pytest
 from desk import Desk, assert_all_accounted_for
 
-from harvest_tasks import keys
 from harvest_tasks.reconciliation import reconcile_positions
 from harvest_tasks.reconciling import tracked
 from harvest_tasks.reconciling.sighting import SECOND_LOOK_MS
 from harvest_tasks.reconciling.suspicion import confirm, reconcile
+from harvest_tasks.server import keys
 from kernel.positions.entry import Freeze, Release
 
 BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}

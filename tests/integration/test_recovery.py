@@ -13,9 +13,10 @@ from kombu import Connection
 from redis.exceptions import ConnectionError as Disconnected
 from waiting import wait_until
 
-from harvest_tasks import keys, transport, watcher
-from harvest_tasks.connection import Client, connect
+from harvest_tasks import transport, watcher
 from harvest_tasks.processes.embedded import EmbeddedServer
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client, connect
 from harvest_tasks.tracking.lease import LEASE_MS
 from harvest_tasks.watcher import Succession, watch
 

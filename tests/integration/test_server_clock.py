@@ -3,10 +3,10 @@
 import pytest
 from desk import Desk
 
-from harvest_tasks import keys
 from harvest_tasks.reconciling.audit import Audit
 from harvest_tasks.reconciling.intake import Intake
 from harvest_tasks.reconciling.sighting import SECOND_LOOK_MS, sighted
+from harvest_tasks.server import keys
 from harvest_tasks.sweep import sweep, unblock
 from harvest_tasks.tracking.lease import LEASE_MS
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 import pytest
 from desk import Desk, assert_all_accounted_for
 
-from harvest_tasks import keys, sweep
+from harvest_tasks import sweep
 from harvest_tasks.brain import Brain
+from harvest_tasks.server import keys
 from harvest_tasks.tracking import controls
 
 BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}

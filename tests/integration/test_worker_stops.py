@@ -11,7 +11,7 @@ from cluster import Program, worker_program
 from waiting import wait_until
 
 from harvest_tasks.configuration import configuration
-from harvest_tasks.connection import connect
+from harvest_tasks.server.client import connect
 from harvest_tasks.settings.model import Settings
 
 PROMPTLY_SEC = 15.0

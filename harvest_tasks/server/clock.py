@@ -1,6 +1,6 @@
 """The server's clock: workers on several machines agree on it."""
 
-from harvest_tasks.connection import Client
+from harvest_tasks.server.client import Client
 
 
 def server_now(client: Client) -> float:

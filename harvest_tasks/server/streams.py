@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, Final
 
-from harvest_tasks.connection import Client
+from harvest_tasks.server.client import Client
 
 PAGE: Final = 1_000
 SEARCHED: Final = 20_000

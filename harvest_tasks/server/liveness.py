@@ -7,8 +7,8 @@ a dead service. A sum only grows.
 from collections.abc import Mapping
 from typing import Final
 
-from harvest_tasks import keys
-from harvest_tasks.connection import Client
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
 
 BEAT_MS: Final = "beat_ms"
 """Heartbeat field: when beat last got a task run (unix ms, like all of them)."""

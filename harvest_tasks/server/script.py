@@ -9,7 +9,7 @@ from typing import Any
 
 from redis.exceptions import NoScriptError
 
-from harvest_tasks.connection import Client, Command, exchange, exchange_as_made
+from harvest_tasks.server.client import Client, Command, exchange, exchange_as_made
 
 Value = str | int
 
