@@ -21,10 +21,10 @@ from bench.cost import Cost, measured
 from bench.feed import Feed
 from bench.queueing import Costs, point, point_on
 from bench.report import machine
+from harvest_tasks.fills.watcher import watch
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, connect
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.watcher import watch
 
 TARGET: Final = Path(".bench/ceiling.json")
 SIZES: Final = ((10, 5_000), (500, 5_000), (5_000, 10_000))

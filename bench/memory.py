@@ -9,7 +9,7 @@ from bench.feed import Feed
 from bench.report import Goal, Result
 from bench.setup import Setup
 from harvest_tasks.server.client import Client, connect
-from harvest_tasks.symbols import of_book
+from harvest_tasks.wire.symbols import of_book
 
 ENTRIES_PER_BOOK: Final = 10
 SHARED: Final = 100

@@ -13,11 +13,12 @@ from multiprocessing.synchronize import Event
 from time import monotonic, sleep
 from typing import Final
 
-from harvest_tasks.brain import BOOKS_PER_BELL, PATIENCE_SEC, Brain
+from harvest_tasks.fills.brain import PATIENCE_SEC, Brain
+from harvest_tasks.fills.watcher import watch
+from harvest_tasks.messaging.wakeups import BOOKS_PER_BELL
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, connect
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.watcher import watch
 
 # Cheap, and safe here: neither parent nor child has threads.
 _FORK: Final = mp.get_context("fork")

@@ -14,7 +14,7 @@ from bench.pairs import in_turns, spread
 from bench.peers import sequential_publisher
 from bench.report import Goal, Result
 from bench.setup import Setup
-from harvest_tasks.proposals import run_cycle
+from harvest_tasks.proposing.cycle import run_cycle
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, connect
 from harvest_tasks.server.clock import server_now

@@ -11,16 +11,20 @@ from logging import Logger, getLogger
 from typing import Any, Final
 
 from celery import Celery
-from celery.signals import after_setup_logger, after_setup_task_logger, celeryd_after_setup, worker_init
+from celery.signals import after_setup_logger, after_setup_task_logger, celeryd_after_setup, worker_init, worker_ready
+from redis.exceptions import RedisError
 
-from harvest_tasks.configuration import ROUTES, configuration
-from harvest_tasks.failures import OncePerOutage
 from harvest_tasks.logs import formatter
+from harvest_tasks.messaging.configuration import configuration
+from harvest_tasks.messaging.outage_log import OncePerOutage
+from harvest_tasks.messaging.systemd import Consuming
+from harvest_tasks.messaging.transport import look_after_messages
+from harvest_tasks.server import liveness
+from harvest_tasks.server.client import shared
+from harvest_tasks.server.clock import server_ms
 from harvest_tasks.settings.model import OVERRIDES, Settings, SettingsError, current
-from harvest_tasks.transport import look_after_messages
-from harvest_tasks.watchdog import Consuming
 
-TASK_MODULES: Final = tuple(dict.fromkeys(name.rpartition(".")[0] for name in ROUTES))
+TASK_MODULES: Final = ("harvest_tasks.tasks", "harvest_tasks.proposals")
 
 CHATTER: Final = ("celery.worker.strategy", "celery.app.trace", "celery.beat")
 """Loggers with an INFO line for every message: several a second, which would bury what tasks say."""
@@ -52,10 +56,19 @@ def _warn_of_shared_queue(sender: str, instance: Any, **_: Any) -> None:
         getLogger(__name__).warning("%s: calls held by ADHOC_RATE_LIMIT will delay %s", sender, others)
 
 
+def _count_start(sender: Any, **_: Any) -> None:
+    client = shared(current().redis_url)
+    try:
+        liveness.record_start(client, sender.hostname, server_ms(client))
+    except RedisError as error:
+        getLogger(__name__).warning("the start of this worker is not counted: %s", error)
+
+
 after_setup_logger.connect(_set_up)
 after_setup_task_logger.connect(_set_up)
 celeryd_after_setup.connect(_warn_of_shared_queue)
 worker_init.connect(look_after_messages)
+worker_ready.connect(_count_start)
 
 getLogger("celery.app.trace").addFilter(OncePerOutage())
 

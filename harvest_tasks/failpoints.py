@@ -34,12 +34,13 @@ if not Path(_GIVEN).is_absolute() or not Path(_GIVEN).is_dir():
     sys.stderr.write(f"{RESERVED}={_GIVEN!r}: must name a directory by its whole path\n")
     raise SystemExit(os.EX_CONFIG)
 
-from harvest_tasks import brain, sweep, watcher
+from harvest_tasks import tasks  # noqa: E402 - they read the settings
 from harvest_tasks.celery import app  # noqa: E402 - the same
-from harvest_tasks.server import script  # noqa: E402 - they read the settings
-from harvest_tasks.tracking.lease import Lease  # noqa: E402 - the same
-from harvest_tasks.tracking.ledger import Ledger  # noqa: E402 - the same
-from harvest_tasks.tracking.routing import Route  # noqa: E402 - the same
+from harvest_tasks.fills import brain, sweep  # noqa: E402 - they read the settings
+from harvest_tasks.fills.lease import Lease  # noqa: E402 - the same
+from harvest_tasks.fills.ledger import Ledger  # noqa: E402 - the same
+from harvest_tasks.fills.router import Route  # noqa: E402 - the same
+from harvest_tasks.server import script  # noqa: E402 - the same
 
 __all__ = ["CALLS", "DIRECTORY", "app"]
 
@@ -48,9 +49,9 @@ MAIN: Final = os.getpid()
 """The process that forks the pool."""
 
 ROLES: Final = {
-    brain.process_fills.name: "fills",
-    watcher.watch_fills.name: "watch",
-    sweep.evaluate_positions.name: "sweep",
+    tasks.process_fills.name: "fills",
+    tasks.watch_fills.name: "watch",
+    tasks.evaluate_positions.name: "sweep",
 }
 CALLS: Final[tuple[tuple[Any, str], ...]] = (
     (Ledger, "load"),
@@ -69,7 +70,7 @@ CALLS: Final[tuple[tuple[Any, str], ...]] = (
     (Route, "claim"),
     (Route, "read"),
     (Route, "move"),
-    (watcher.watch_fills, "apply_async"),
+    (tasks.watch_fills, "apply_async"),
 )
 """Where each function is looked up when it is called, and its name there."""
 

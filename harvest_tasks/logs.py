@@ -38,7 +38,7 @@ class Line:
 
 
 class TextFormatter(logging.Formatter):
-    """`2026-01-23 14:30:00,123 INFO MainProcess harvest_tasks.brain: published book=BTCUSDT ... task=<id>`."""
+    """`2026-01-23 14:30:00,123 INFO MainProcess harvest_tasks.fills.brain: published book=BTCUSDT ... task=<id>`."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(processName)s %(name)s: %(message)s")

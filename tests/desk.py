@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import Any
 
-from harvest_tasks.brain import Brain
+from harvest_tasks.fills.brain import Brain
+from harvest_tasks.fills.router import Route
+from harvest_tasks.fills.watcher import watch
 from harvest_tasks.server import keys, liveness
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.tracking.record import from_fields
-from harvest_tasks.tracking.routing import Route
-from harvest_tasks.watcher import watch
+from harvest_tasks.wire.position import from_fields
 from kernel.positions.position import Position
 
 Fields = Mapping[str, str]

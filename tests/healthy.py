@@ -6,9 +6,8 @@ from typing import Final
 import feeds
 from desk import Desk
 
-from harvest_tasks import health
+from harvest_tasks.fills.inbox import freeze_all
 from harvest_tasks.server import liveness
-from harvest_tasks.tracking.controls import freeze_all
 
 BUY: Final = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 SIGNS: Final = (
@@ -22,7 +21,7 @@ Break = Callable[[Desk], object]
 
 def make_healthy(desk: Desk) -> None:
     """Signs of life, market states, and a position."""
-    health.record_start(desk.client, "fills@desk")
+    liveness.record_start(desk.client, "fills@desk", desk.server_ms())
     for sign in SIGNS:
         liveness.note(desk.client, sign, desk.server_ms())
     for symbol in desk.settings.symbols or ():

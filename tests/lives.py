@@ -10,8 +10,8 @@ from likeness import contrast, differing, said_by_journal, said_by_model
 from model import Book, Deed, Published, Symbol, World, text
 from moves import START_MS, SYMBOL, Act, Done, Fed, Player, Setup, Told
 
-from harvest_tasks.door.admission import Routed, admit
-from harvest_tasks.tracking.plan import Delivered, plan
+from harvest_tasks.fills.plan import Delivered, plan
+from harvest_tasks.wire.execution_result import Routed, admit
 from kernel.positions.entry import Adopt, Entry, Freeze, Overdue, Release
 from kernel.positions.guards import Guards
 from kernel.positions.holding import RiskTerms

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from builders import fill_fields, mark_fields, outcome_fields
 
-from harvest_tasks.door.refusal import RefusalReason as Reason
+from harvest_tasks.wire.refusal import RefusalReason as Reason
 
 BOOK = "BTCUSDT"
 FILL = '"symbol":"BTCUSDT","status":"FILLED","side":"BUY"'

@@ -12,7 +12,7 @@ from moves import SYMBOL, Setup
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.tracking.record import from_fields
+from harvest_tasks.wire.position import from_fields
 from kernel.positions.quantities import plain
 
 

@@ -13,14 +13,15 @@ from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
-from harvest_tasks.door.admission import Refused, Routed, admit
+from harvest_tasks.fills.commit import delivery_of
+from harvest_tasks.fills.loading import SWITCH_OFF
+from harvest_tasks.fills.symbol_rules import base_rules
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, connect, exchange
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.tracking.intent_message import Delivery, payload
-from harvest_tasks.tracking.loading import SWITCH_OFF
-from harvest_tasks.tracking.record import changed_fields, to_fields
-from harvest_tasks.tracking.reference import base_rules
+from harvest_tasks.wire.execution_result import Refused, Routed, admit
+from harvest_tasks.wire.intent import payload
+from harvest_tasks.wire.position import changed_fields, to_fields
 from kernel.positions.decision import decide
 from kernel.positions.guards import Guards
 from kernel.positions.holding import RiskTerms
@@ -71,7 +72,7 @@ class Folding:
     def __init__(self, settings: Settings) -> None:
         self.positions: dict[str, Position] = {}
         self._settings = settings
-        self._delivery = Delivery.of(settings)
+        self._delivery = delivery_of(settings)
         self._rules = base_rules(settings)
         self._terms = RiskTerms(None, settings.fallback_stop_pct)
 

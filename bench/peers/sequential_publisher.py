@@ -7,13 +7,13 @@ when the hash of positions does not know it.
 
 from collections.abc import Iterable
 
-from harvest_tasks.proposals import apply, decide
-from harvest_tasks.publishing.inputs import STREAM_DEPTH, Inputs
+from harvest_tasks.proposing.cycle import apply, decide
+from harvest_tasks.proposing.inputs import STREAM_DEPTH, Inputs
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.server.clock import server_now
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.symbols import books
+from harvest_tasks.wire.symbols import books
 
 
 def publish(client: Client, settings: Settings, symbols: Iterable[str]) -> int:

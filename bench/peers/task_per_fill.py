@@ -20,14 +20,15 @@ from celery import Celery
 
 from bench import desk
 from bench.peers.bare_loop import guards
-from harvest_tasks.configuration import configuration
-from harvest_tasks.door.admission import Routed, admit
+from harvest_tasks.fills.commit import delivery_of
+from harvest_tasks.fills.symbol_rules import base_rules
+from harvest_tasks.messaging.configuration import configuration
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, connect, exchange
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.tracking.intent_message import Delivery, payload
-from harvest_tasks.tracking.record import from_fields, to_fields
-from harvest_tasks.tracking.reference import base_rules
+from harvest_tasks.wire.execution_result import Routed, admit
+from harvest_tasks.wire.intent import payload
+from harvest_tasks.wire.position import from_fields, to_fields
 from kernel.positions.decision import decide
 from kernel.positions.holding import RiskTerms
 from kernel.positions.position import Position, applied
@@ -111,7 +112,7 @@ def _applied(client: Client, settings: Settings, book: str, entry_id: str, admis
         with localcontext(EXACT):
             position, decisions = _fold(book, found, admission, held, settings)
         fields = [text for pair in to_fields(position).items() for text in pair]
-        delivery = Delivery.of(settings)
+        delivery = delivery_of(settings)
         for intent in (i for d in decisions if d.refusal is None for i in d.intents):
             dedup, kind = keys.dedup(intent.position_id, intent.action), delivery.intent_type(intent)
             intents += (dedup, intent.intent_id, intent.symbol, kind, payload(intent, delivery, entry_id))

@@ -11,13 +11,13 @@ from harvest_tasks.commands.failure import Failure
 from harvest_tasks.commands.server import reached
 from harvest_tasks.commands.tables import json_option, show_json
 from harvest_tasks.commands.telling import tell
+from harvest_tasks.fills import inbox
+from harvest_tasks.fills.ledger import Ledger
+from harvest_tasks.fills.symbol_rules import Reference
 from harvest_tasks.operations import explanation, journal, views
 from harvest_tasks.operations.views import Book, Unreadable
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.tracking import controls
-from harvest_tasks.tracking.ledger import Ledger
-from harvest_tasks.tracking.reference import Reference
 
 RECORDS: Final = 10
 
@@ -41,7 +41,7 @@ def explain(book: str, records: int, as_json: bool) -> None:
 
 def _found(client: Client, name: str) -> Book:
     if not views.exists(client, name):
-        known = controls.known_books(client)
+        known = inbox.known_books(client)
         near = [book for book in known if book.startswith(f"{name}:")] or get_close_matches(name, known)
         hint = f"did you mean {' or '.join(near)}?" if near else "`harvest positions --all` lists what is"
         raise Failure(f"{name} is not tracked: {hint}")

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 import click
 from rich.text import Text
 
-from harvest_tasks import symbols
 from harvest_tasks.commands.server import reached
 from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json
 from harvest_tasks.commands.wording import cost, duration, figure, money, r_text, recent
+from harvest_tasks.fills.inbox import known_books
 from harvest_tasks.operations import past
 from harvest_tasks.operations.past import Past
-from harvest_tasks.symbols import of_book
-from harvest_tasks.tracking.controls import known_books
-from harvest_tasks.tracking.history import Harvest, HarvestKind, Lifecycle
+from harvest_tasks.wire import symbols
+from harvest_tasks.wire.history import Harvest, HarvestKind, Lifecycle
+from harvest_tasks.wire.symbols import of_book
 from kernel.positions.holding import Origin
 
 HARVESTS = (

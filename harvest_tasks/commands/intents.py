@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import click
 from rich.text import Text
 
-from harvest_tasks import symbols
 from harvest_tasks.commands.server import reached
 from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json
 from harvest_tasks.commands.wording import figure, recent
 from harvest_tasks.operations import published
 from harvest_tasks.operations.published import Published
 from harvest_tasks.settings.model import Settings
+from harvest_tasks.wire import symbols
 
 COLUMNS = (
     Column("Time (UTC)"),

@@ -8,11 +8,11 @@ from rich.text import Text
 from harvest_tasks.commands.server import reached
 from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json
 from harvest_tasks.commands.wording import age, cost, figure, money, printable, r_text
+from harvest_tasks.fills.inbox import known_books, open_books
+from harvest_tasks.fills.symbol_rules import Reference
 from harvest_tasks.operations.views import Book, PositionRow, Unreadable, position_row, read_books
 from harvest_tasks.server.clock import server_ms
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.tracking.controls import known_books, open_books
-from harvest_tasks.tracking.reference import Reference
 from kernel.positions.holding import Origin
 from kernel.positions.quantities import plain
 

@@ -16,8 +16,8 @@ from redis.exceptions import TimeoutError as Unanswered
 from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json
 from harvest_tasks.commands.wording import figure, r_text, score
 from harvest_tasks.logs import begin
-from harvest_tasks.proposals import ALL, run_cycle
-from harvest_tasks.publishing.cycle import CycleSummary, Outcome
+from harvest_tasks.proposing.cycle import ALL, run_cycle
+from harvest_tasks.proposing.summary import CycleSummary, Outcome
 from harvest_tasks.server.client import Client, connect
 from harvest_tasks.server.clock import server_now
 from harvest_tasks.settings.model import PositionSource, Settings

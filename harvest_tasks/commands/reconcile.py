@@ -10,9 +10,9 @@ from harvest_tasks.commands.failure import Failure
 from harvest_tasks.commands.server import reached
 from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json
 from harvest_tasks.commands.wording import figure, printable
-from harvest_tasks.operations import reconciliation
-from harvest_tasks.operations.reconciliation import ComparedRow, Settled, Settlement, Unread
 from harvest_tasks.reconciling import audit as audits
+from harvest_tasks.reconciling import settlement as settlement_module
+from harvest_tasks.reconciling.settlement import ComparedRow, Settled, Settlement, Unread
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
@@ -49,7 +49,7 @@ def reconcile(books: Sequence[str], adopt: bool, as_json: bool) -> None:
     names = {book.upper() for book in books}
     with reached() as (settings, client):
         audit = audits.of_all(client, settings)
-        rows = [row for row in reconciliation.rows(audit) if reconciliation.is_named(row.book, names)]
+        rows = [row for row in settlement_module.rows(audit) if settlement_module.is_named(row.book, names)]
         if not audit.has_records:
             raise Failure(NO_RECORD)
         _refuse_strangers(names, rows)
@@ -60,7 +60,7 @@ def reconcile(books: Sequence[str], adopt: bool, as_json: bool) -> None:
 
 def _refuse_strangers(names: Collection[str], rows: Sequence[ComparedRow]) -> None:
     for name in sorted(names):
-        if not any(reconciliation.is_named(row.book, [name]) for row in rows):
+        if not any(settlement_module.is_named(row.book, [name]) for row in rows):
             raise Failure(f"{printable(name)} is neither tracked nor open on record")
 
 
@@ -107,7 +107,7 @@ def _advice(rows: Sequence[ComparedRow], is_behind: bool) -> Iterator[str]:
 def _settle(client: Client, settings: Settings, names: Collection[str], as_json: bool) -> bool:
     """Adopt and release; whether nothing had to be refused."""
     try:
-        settlement = reconciliation.settle(client, settings, names)
+        settlement = settlement_module.settle(client, settings, names)
     except Unread as error:
         raise Failure(f"{error}, so positions are out of date: run workers (`harvest up`), then try again") from error
     if as_json:

@@ -4,17 +4,17 @@ from collections.abc import Sequence
 
 import click
 
-from harvest_tasks import symbols
 from harvest_tasks.commands.bell import ring
 from harvest_tasks.commands.failure import Failure
 from harvest_tasks.commands.server import reached
 from harvest_tasks.commands.wording import printable
+from harvest_tasks.fills import inbox
 from harvest_tasks.operations import views
 from harvest_tasks.operations.views import Book, Unreadable
 from harvest_tasks.server.client import Client
 from harvest_tasks.server.clock import server_ms
-from harvest_tasks.symbols import of_book
-from harvest_tasks.tracking import controls
+from harvest_tasks.wire import symbols
+from harvest_tasks.wire.symbols import of_book
 
 
 @click.command()
@@ -44,10 +44,10 @@ def release(book: str | None, everything: bool, switch_mode: bool) -> None:
 
 
 def _switch_mode(client: Client, symbol: str) -> None:
-    known = [name for name in symbols.books(symbol) if name in controls.known_books(client)]
+    known = [name for name in symbols.books(symbol) if name in inbox.known_books(client)]
     if not known:
         raise Failure(f"{symbol} is not tracked: its next fill decides its mode anyway")
-    busy = controls.forget_books(client, known)
+    busy = inbox.forget_books(client, known)
     if busy:
         raise Failure(f"not flat, or entries wait to be applied: {', '.join(busy)}; only a flat symbol can switch")
     click.echo(f"{symbol}: the next fill says whether it is tracked in one-way or in hedge mode.")
@@ -61,7 +61,7 @@ def _release(client: Client, name: str) -> str:
         raise Failure(found.problem)
     if not found.position.frozen:
         raise Failure(f"{name} is not frozen{_not_yet(found)}")
-    controls.release(client, name, server_ms(client))
+    inbox.release(client, name, server_ms(client))
     click.echo(f"{name} is released; it was frozen: {printable(found.position.frozen)}.")
     return name
 
@@ -72,10 +72,10 @@ def _not_yet(book: Book) -> str:
 
 
 def _release_all(client: Client) -> Sequence[str]:
-    found = views.read_books(client, controls.known_books(client))
+    found = views.read_books(client, inbox.known_books(client))
     frozen = [book.position for book in found if isinstance(book, Book) and book.position.frozen]
     # Those that are not frozen get it, too: a freeze may wait in an inbox.
-    released = controls.release_all(client, server_ms(client))
+    released = inbox.release_all(client, server_ms(client))
     click.echo(f"Books released: {len(released)}; frozen until now: {len(frozen)}.")
     for position in frozen:
         click.echo(f"  {position.book}: {printable(position.frozen)}")

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
 
+from harvest_tasks.fills.inbox import known_books
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.tracking.controls import known_books
 
 PAGE: Final = 1_000
 OF_ITS_TIME: Final = frozenset(("trace_id", "timestamp", "expires_at"))

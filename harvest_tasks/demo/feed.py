@@ -7,7 +7,7 @@ from typing import Any, Final
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.tracking.record import from_fields
+from harvest_tasks.wire.position import from_fields
 from kernel.positions.position import Position
 
 POLL_SEC: Final = 0.002

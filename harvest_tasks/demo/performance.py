@@ -16,9 +16,9 @@ from harvest_tasks.demo.strategy import Strategy
 from harvest_tasks.demo.summary import Summary, summarize
 from harvest_tasks.demo.tape import carried
 from harvest_tasks.demo.view import view
+from harvest_tasks.fills.symbol_rules import base_rules
 from harvest_tasks.paper.execution import Terms
 from harvest_tasks.server.client import Client
-from harvest_tasks.tracking.reference import base_rules
 
 LONGEST_SEC: Final = 38.0
 """On a machine that is too slow for the whole tape the session ends early, and says so."""

@@ -12,12 +12,12 @@ from itertools import zip_longest
 from typing import Final
 
 from harvest_tasks.demo.evidence import Evidence, Fields, read
-from harvest_tasks.door.admission import Refused, Routed, admit
+from harvest_tasks.fills.symbol_rules import base_rules
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.symbols import books as books_of
-from harvest_tasks.tracking.intent_message import Delivery, payload
-from harvest_tasks.tracking.record import to_fields
-from harvest_tasks.tracking.reference import base_rules
+from harvest_tasks.wire.execution_result import Refused, Routed, admit
+from harvest_tasks.wire.intent import Delivery, payload
+from harvest_tasks.wire.position import to_fields
+from harvest_tasks.wire.symbols import books as books_of
 from kernel.positions.decision import decide
 from kernel.positions.entry import Entry, Fill
 from kernel.positions.guards import Guards

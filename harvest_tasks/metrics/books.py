@@ -11,7 +11,7 @@ from harvest_tasks.metrics.families import gauge, gauges, word
 from harvest_tasks.metrics.replies import Command, Replies
 from harvest_tasks.server import keys
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.tracking.record import reservations
+from harvest_tasks.wire.position import reservations
 from kernel.positions.guards import Refusal
 from kernel.positions.ladder_state import Reservation
 

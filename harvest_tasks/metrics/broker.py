@@ -5,7 +5,7 @@ from typing import Final
 
 from prometheus_client.core import Metric
 
-from harvest_tasks.configuration import QUEUES
+from harvest_tasks.messaging.configuration import QUEUES
 from harvest_tasks.metrics.families import gauge, gauges
 from harvest_tasks.metrics.replies import Command, Replies
 

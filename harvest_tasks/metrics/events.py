@@ -12,14 +12,14 @@ from typing import Any, Final
 from prometheus_client import Counter, Histogram, disable_created_metrics
 from prometheus_client.core import Metric
 
-from harvest_tasks.door.refusal import RefusalReason
 from harvest_tasks.metrics.families import PREFIX, gauges, word
 from harvest_tasks.metrics.replies import Command, Replies
 from harvest_tasks.metrics.tail import StreamEntry, Tail
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.tracking.intent_message import SOURCE
+from harvest_tasks.wire.intent import SOURCE
+from harvest_tasks.wire.refusal import RefusalReason
 from kernel.positions.guards import Refusal
 from kernel.positions.intent import IntentKind
 

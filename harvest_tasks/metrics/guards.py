@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 from prometheus_client.core import Metric
 
+from harvest_tasks.fills.loading import SWITCH_OFF, WINDOW_MS
 from harvest_tasks.metrics.families import gauge, number
 from harvest_tasks.metrics.replies import Command, Replies
 from harvest_tasks.server import keys
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.tracking.loading import SWITCH_OFF, WINDOW_MS
 
 
 def commands(settings: Settings) -> dict[str, Command]:

@@ -5,11 +5,11 @@ from typing import Any
 
 from prometheus_client.core import Metric
 
+from harvest_tasks.fills.group_position import NOWHERE, Cursor, Standing
 from harvest_tasks.metrics.families import gauge, number
 from harvest_tasks.metrics.replies import Command, Replies
 from harvest_tasks.server import keys
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.tracking.standing import NOWHERE, Cursor, Standing
 
 NEVER = float("inf")
 

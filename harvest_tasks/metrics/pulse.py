@@ -6,11 +6,11 @@ from typing import Final
 
 from prometheus_client.core import Metric
 
+from harvest_tasks.fills.lease import LEASE_MS
 from harvest_tasks.metrics.families import gauges, number
 from harvest_tasks.metrics.replies import Command, Replies
 from harvest_tasks.server import keys, liveness
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.tracking.lease import LEASE_MS
 from schedules.beat import BELL_SEC, HEARTBEAT_SEC
 
 NEVER: Final = float("inf")

@@ -9,11 +9,11 @@ from prometheus_client.core import Metric
 
 from harvest_tasks.metrics.families import gauge, gauges
 from harvest_tasks.metrics.replies import Command, Replies
-from harvest_tasks.publishing.markets import age_sec
-from harvest_tasks.publishing.publication import LIFETIMES
-from harvest_tasks.publishing.sources import Source
+from harvest_tasks.proposing.markets import age_sec
+from harvest_tasks.proposing.publish import LIFETIMES
+from harvest_tasks.proposing.sources import Source
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.symbols import books, of_book
+from harvest_tasks.wire.symbols import books, of_book
 from kernel.proposals.partial_exit import HarvestAction
 
 MOST: Final = 500

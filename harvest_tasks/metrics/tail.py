@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from harvest_tasks.fills.group_position import NOWHERE
 from harvest_tasks.metrics.replies import Command, Replies
 from harvest_tasks.server.client import Client
-from harvest_tasks.tracking.standing import NOWHERE
 from kernel.positions.position import parse_id
 
 PAGE: Final = 1_000

@@ -7,7 +7,7 @@ from prometheus_client.core import Metric
 
 from harvest_tasks.metrics.families import Samples, counter, counters, number
 from harvest_tasks.metrics.replies import Command, Replies
-from harvest_tasks.publishing.reading import SkipReason
+from harvest_tasks.proposing.numbers import SkipReason
 from harvest_tasks.server import keys, liveness
 
 ENTRIES: Final = ("applied", "duplicate", "deadlettered", "ignored")

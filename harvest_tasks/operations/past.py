@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
-from harvest_tasks.tracking.history import Harvest, Lifecycle
+from harvest_tasks.wire.history import Harvest, Lifecycle
 
 Row = TypeVar("Row", Harvest, Lifecycle)
 MOST: Final = Decimal("1e60")

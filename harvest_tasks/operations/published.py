@@ -10,7 +10,7 @@ from itertools import islice
 from harvest_tasks.server.client import Client
 from harvest_tasks.server.streams import StreamEntry, newest_first, time_ms
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.tracking.intent_message import SOURCE
+from harvest_tasks.wire.intent import SOURCE
 from kernel.positions.position import parse_id
 
 

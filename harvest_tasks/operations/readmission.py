@@ -11,13 +11,13 @@ from typing import Any, Final
 
 from redis.exceptions import WatchError
 
-from harvest_tasks.door import admission
-from harvest_tasks.door.payload import is_absent
 from harvest_tasks.operations.letters import Letter, newest
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.server.streams import time_ms
-from harvest_tasks.tracking.deadletter import DeadLetter, raw
+from harvest_tasks.wire import execution_result
+from harvest_tasks.wire.dead_letter import DeadLetter, raw
+from harvest_tasks.wire.payload import is_absent
 from kernel.positions.position import EntryId, parse_id
 
 ATTEMPTS: Final = 10
@@ -136,16 +136,16 @@ def _verdict(letter: Letter, original: Fields | None) -> _Readmitted | str:
         return f"its entry {letter.source_id} is no longer in the input stream"
     if DeadLetter.of("", "", raw(original.items())).sha256 != letter.sha256:
         return f"entry {letter.source_id} of the input stream is another one"
-    verdict = admission.admit(letter.source_id, original)
-    if not isinstance(verdict, admission.Routed):
+    verdict = execution_result.admit(letter.source_id, original)
+    if not isinstance(verdict, execution_result.Routed):
         return _refusal(verdict)
     again = _again(letter.source_id, original, verdict.entry.time_ms)
-    readmission = admission.admit(letter.source_id, again)
+    readmission = execution_result.admit(letter.source_id, again)
     return _Readmitted(again, verdict.book) if readmission == verdict else f"with {RETRY_OF} it would not fit"
 
 
-def _refusal(verdict: admission.Refused | admission.Ignored) -> str:
-    if isinstance(verdict, admission.Ignored):
+def _refusal(verdict: execution_result.Refused | execution_result.Ignored) -> str:
+    if isinstance(verdict, execution_result.Ignored):
         return f"it would be ignored: {verdict.reason}"
     return f"still refused: {verdict.reason}: {verdict.detail}"
 

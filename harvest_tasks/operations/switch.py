@@ -5,8 +5,8 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
+from harvest_tasks.fills.loading import SWITCH_OFF
 from harvest_tasks.server.client import Client
-from harvest_tasks.tracking.loading import SWITCH_OFF
 
 
 class NotASwitch(Exception):

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 from typing import Any, Final
 
+from harvest_tasks.fills.loading import stop_distance
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.tracking.loading import stop_distance
-from harvest_tasks.tracking.record import BadRecord, from_fields
+from harvest_tasks.wire.position import BadRecord, from_fields
 from kernel.positions.holding import RiskTerms
 from kernel.positions.intent import Intent
 from kernel.positions.position import Position

@@ -19,7 +19,7 @@ from harvest_tasks.paper.order import BadOrder, Order, parse
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.tracking.record import BadRecord, from_fields
+from harvest_tasks.wire.position import BadRecord, from_fields
 from kernel.positions.position import Position
 
 log = logging.getLogger(__name__)

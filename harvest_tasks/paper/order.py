@@ -6,11 +6,11 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final
 
-from harvest_tasks.door import grammar
-from harvest_tasks.door.event_time import unix_ms
-from harvest_tasks.door.numbers import positive
-from harvest_tasks.door.payload import open_layers
-from harvest_tasks.door.refusal import Unusable, shown
+from harvest_tasks.wire import fields as wire_fields
+from harvest_tasks.wire.numbers import positive
+from harvest_tasks.wire.payload import open_layers
+from harvest_tasks.wire.refusal import Unusable, shown
+from harvest_tasks.wire.timestamps import unix_ms
 from kernel.positions.entry import Side
 
 LONGEST_ID: Final = 36
@@ -58,7 +58,7 @@ class Order:
 def parse(fields: Mapping[str, str]) -> Order:
     """The intent in `fields`. Raises `BadOrder` when anything is missing, contradicts itself, or could open."""
     try:
-        said = grammar.read(open_layers(fields), _INTENT)
+        said = wire_fields.read(open_layers(fields), _INTENT)
     except Unusable as flaw:
         raise BadOrder(f"{flaw.reason}: {flaw.detail}") from None
     if missing := _REQUIRED - set(said):
@@ -87,10 +87,10 @@ def _flag(name: str, value: object) -> bool:
     raise BadOrder(f"{name} {shown(value)} is neither true nor false")
 
 
-_identifier: Final = grammar.OUTCOME["intent_id"][1]
+_identifier: Final = wire_fields.OUTCOME["intent_id"][1]
 _FILL_NAMES: Final = ("symbol", "position_side", "side", "action", "qty", "quantity")
 _INTENT: Final[dict[str, tuple[str, Any]]] = {
-    **{name: grammar.FILL[name] for name in _FILL_NAMES},
+    **{name: wire_fields.FILL[name] for name in _FILL_NAMES},
     "intent_id": ("intent_id", _intent_id),
     "correlation_id": ("intent_id", _intent_id),
     "intent_type": ("intent_type", _intent_type),

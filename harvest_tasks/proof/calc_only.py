@@ -16,8 +16,8 @@ from harvest_tasks.settings.model import Settings
 
 PROPOSALS: Final = ("harvest_tasks.proposals",)
 WRITERS: Final = (
-    *("harvest_tasks.tracking", "harvest_tasks.brain", "harvest_tasks.watcher", "harvest_tasks.sweep"),
-    *("harvest_tasks.reconciliation", "harvest_tasks.reconciling", "harvest_tasks.paper", "harvest_tasks.operations"),
+    *("harvest_tasks.fills", "harvest_tasks.tasks", "harvest_tasks.reconciling"),
+    *("harvest_tasks.paper", "harvest_tasks.operations"),
     *("kernel.positions.decision", "kernel.positions.harvest", "kernel.positions.stops", "kernel.positions.intent"),
 )
 """What makes intents or writes positions."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, Self
 
+from harvest_tasks.fills.loading import WINDOW_MS
 from harvest_tasks.operations import diagnosis, switch
 from harvest_tasks.operations import published as intents
 from harvest_tasks.operations.figures import Figures
@@ -16,8 +17,7 @@ from harvest_tasks.server.client import Client
 from harvest_tasks.server.clock import server_ms
 from harvest_tasks.server.streams import newest_first, time_ms
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.tracking.loading import WINDOW_MS
-from harvest_tasks.tracking.record import BadRecord, from_fields
+from harvest_tasks.wire.position import BadRecord, from_fields
 from kernel.positions.ladder_state import HARVEST_ACTION
 from kernel.positions.position import Position
 

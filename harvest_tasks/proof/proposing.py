@@ -9,12 +9,12 @@ from harvest_tasks.operations import diagnosis
 from harvest_tasks.operations.diagnosis import GRACE_SEC, STALE_INTERVALS
 from harvest_tasks.operations.figures import Figures
 from harvest_tasks.proof.exhibit import Exhibit, fails, holds, judged, listed, not_run, refusals, shows
-from harvest_tasks.proposals import ALL, chosen, decide
-from harvest_tasks.publishing import inputs, markets
-from harvest_tasks.publishing.cycle import Outcome
-from harvest_tasks.publishing.inputs import Inputs
-from harvest_tasks.publishing.publication import Publication
-from harvest_tasks.publishing.reading import Unusable
+from harvest_tasks.proposing import inputs, markets
+from harvest_tasks.proposing.cycle import ALL, chosen, decide
+from harvest_tasks.proposing.inputs import Inputs
+from harvest_tasks.proposing.numbers import Unusable
+from harvest_tasks.proposing.publish import Publication
+from harvest_tasks.proposing.summary import Outcome
 from harvest_tasks.server.client import Client
 from harvest_tasks.server.clock import server_now
 from harvest_tasks.settings.model import Settings

@@ -10,18 +10,18 @@ from typing import Any, Final
 
 from redis.exceptions import NoPermissionError, ResponseError
 
-from harvest_tasks.brain import Brain
+from harvest_tasks.fills.brain import Brain
+from harvest_tasks.fills.router import Route
+from harvest_tasks.fills.watcher import watch
 from harvest_tasks.operations import published, switch
 from harvest_tasks.proof.exhibit import Exhibit, fails, holds, not_run, shows
-from harvest_tasks.proposals import run_cycle
-from harvest_tasks.publishing.cycle import Result
+from harvest_tasks.proposing.cycle import run_cycle
+from harvest_tasks.proposing.summary import Result
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, connect
 from harvest_tasks.server.clock import server_ms, server_now
 from harvest_tasks.settings import redis_url
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.tracking.routing import Route
-from harvest_tasks.watcher import watch
 from kernel.positions.ladder import Rung
 
 SUBJECT: Final = "rehearsal"

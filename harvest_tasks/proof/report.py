@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 
 from harvest_tasks.proof.exhibit import Exhibit, Verdict
-from harvest_tasks.publishing.proposal_record import utc
+from harvest_tasks.proposing.record import utc
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.settings.redis_url import redacted
 

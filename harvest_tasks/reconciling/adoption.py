@@ -12,20 +12,21 @@ from typing import Any, Final, cast
 
 from redis.exceptions import WatchError
 
+from harvest_tasks.fills import progress
+from harvest_tasks.fills.inbox import queue
+from harvest_tasks.fills.router import ADOPTING
 from harvest_tasks.reconciling import audit as audits
-from harvest_tasks.reconciling import exchange, intake
+from harvest_tasks.reconciling import exchange
 from harvest_tasks.reconciling import tracked as tracking
 from harvest_tasks.reconciling.audit import Audit, Seen
 from harvest_tasks.reconciling.comparison import Agreement, Difference, Unknown
-from harvest_tasks.reconciling.exchange_record import Reading, Record, Unreadable
 from harvest_tasks.reconciling.sighting import sighted
 from harvest_tasks.reconciling.tracked import in_other_mode
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.server.clock import server_ms
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.tracking.controls import queue
-from harvest_tasks.tracking.routing import ADOPTING
+from harvest_tasks.wire.exchange_position import Reading, Record, Unreadable
 from kernel.positions.entry import Adopt, Freeze, Release
 from kernel.positions.quantities import ZERO, plain
 
@@ -71,7 +72,7 @@ def begin(client: Client, settings: Settings) -> None:
     found = sum(isinstance(reading, Record) for reading in readings.values())
     if not found:
         return
-    until = intake.read(client, settings).newest_id
+    until = progress.read(client, settings).newest_id
     with client.pipeline(transaction=True) as pipe:
         pipe.hsetnx(keys.ADOPTION, _SINCE, str(server_ms(client)))
         pipe.hset(keys.ADOPTION, _UNTIL, until)
@@ -87,7 +88,7 @@ def advance(client: Client, settings: Settings) -> Sequence[str]:
         # A book that becomes known meanwhile is frozen, too, so the adoption must not end without it.
         pipe.watch(keys.ADOPTION, keys.BOOKS)
         state = cast("dict[str, str]", pipe.hgetall(keys.ADOPTION))
-        if not state or not intake.read(client, settings).has_taken(state.get(_UNTIL, intake.BEGINNING)):
+        if not state or not progress.read(client, settings).has_taken(state.get(_UNTIL, progress.BEGINNING)):
             return ()
         if _INTRODUCED not in state:
             return _introduce(pipe, client, settings)

@@ -5,17 +5,18 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import cast
 
-from harvest_tasks.reconciling import exchange, intake
+from harvest_tasks.fills import progress
+from harvest_tasks.fills.progress import Intake
+from harvest_tasks.reconciling import exchange
 from harvest_tasks.reconciling import tracked as tracking
 from harvest_tasks.reconciling.comparison import Difference, Finding, Kind, compare
-from harvest_tasks.reconciling.exchange_record import Flat, Reading, Record, Unreadable
-from harvest_tasks.reconciling.intake import Intake
 from harvest_tasks.reconciling.tracked import Failed, Tracked, in_other_mode
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.server.clock import server_ms
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.symbols import of_book
+from harvest_tasks.wire.exchange_position import Flat, Reading, Record, Unreadable
+from harvest_tasks.wire.symbols import of_book
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def _audit(
     vanished_is_flat: bool,
 ) -> Audit:
     remembered = cast("dict[str, str]", client.hgetall(keys.COMPARED))
-    taken_in = intake.read(client, settings)
+    taken_in = progress.read(client, settings)
     now_ms = server_ms(client)
     looked = tracking.look(client, sorted(books))
     found = [

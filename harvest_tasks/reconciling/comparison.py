@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
-from harvest_tasks.reconciling.exchange_record import Flat, Reading, Record, Unreadable
+from harvest_tasks.wire.exchange_position import Flat, Reading, Record, Unreadable
 from kernel.positions.position import Position
 from kernel.positions.quantities import ZERO, exact
 

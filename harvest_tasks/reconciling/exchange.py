@@ -7,21 +7,12 @@ symbol, one leg at a time: the record names it by `position_side`, or its symbol
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from harvest_tasks.reconciling.exchange_record import (
-    Fields,
-    Flat,
-    Reading,
-    Record,
-    Unreadable,
-    Untold,
-    books_of,
-    reading,
-)
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.server.clock import server_ms
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.symbols import books, is_symbol, legs, of_book
+from harvest_tasks.wire.exchange_position import Fields, Flat, Reading, Record, Unreadable, Untold, books_of, reading
+from harvest_tasks.wire.symbols import books, is_symbol, legs, of_book
 
 INTERVALS_UNTIL_STALE: Final = 10
 _SCANNED: Final = 1000

@@ -10,11 +10,11 @@ from typing import Any
 
 from redis.exceptions import RedisError, WatchError
 
+from harvest_tasks.fills.inbox import queue
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
-from harvest_tasks.symbols import books, of_book
-from harvest_tasks.tracking.controls import queue
-from harvest_tasks.tracking.record import from_fields
+from harvest_tasks.wire.position import from_fields
+from harvest_tasks.wire.symbols import books, of_book
 from kernel.positions.entry import Entry
 from kernel.positions.position import Position
 

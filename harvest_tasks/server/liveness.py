@@ -43,3 +43,8 @@ def note(client: Client, sign: str, now_ms: int, sums: Mapping[str, int] | None 
 def count_failed(client: Client, books: int) -> None:
     if books:
         client.hincrby(keys.COUNTS, FAILED_BOOKS, books)
+
+
+def record_start(client: Client, worker: str, now_ms: int) -> None:
+    """Note that the worker of that node name begins to consume."""
+    note(client, STARTED_PREFIX + worker, now_ms, {STARTS + worker: 1})

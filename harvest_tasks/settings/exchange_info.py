@@ -13,7 +13,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Final, NoReturn, TypeAlias
 
-from harvest_tasks.symbols import is_symbol
+from harvest_tasks.wire.symbols import is_symbol
 from kernel.positions.instrument import Instrument
 from kernel.positions.quantities import exact, floor_to_step, on_grid, plain
 
@@ -23,7 +23,7 @@ MAX_BYTES: Final = 64 * 1024 * 1024
 LOTS: Final = ("LOT_SIZE", "MARKET_LOT_SIZE")
 
 _SHOWN: Final = 24
-# The grammar of harvest_tasks.door.numbers, which settings may not import.
+# The grammar of harvest_tasks.wire.numbers, which settings may not import.
 _NUMBER: Final = re.compile(r"(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,20})?(?:[eE]([+-]?[0-9]{1,2}))?")
 _is_word: Final = re.compile(r"[A-Za-z0-9_]{1,32}").fullmatch
 

@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 
-from harvest_tasks.symbols import InvalidSymbol, valid
+from harvest_tasks.wire.symbols import InvalidSymbol, valid
 from kernel.positions.ladder import Ladder, Rung
 
 OPEN_POSITIONS: Final = "*"

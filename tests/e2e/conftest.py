@@ -27,7 +27,7 @@ from tallies import MEASURED
 from users import GuardedServer, assert_nobody_is_denied, worker_user
 from waiting import wait_until
 
-from harvest_tasks.configuration import QUEUES, configuration
+from harvest_tasks.messaging.configuration import QUEUES, configuration
 from harvest_tasks.processes.embedded import EmbeddedServer
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, connect

@@ -10,9 +10,9 @@ from typing import Any
 from desk import Desk, Fields
 from waiting import wait_until
 
-from harvest_tasks.door.admission import Routed, admit
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import connect
+from harvest_tasks.wire.execution_result import Routed, admit
 from kernel.positions.holding import RiskTerms
 from kernel.positions.position import Position, fold
 

@@ -18,18 +18,17 @@ from faults.trips import Trips
 from waiting import wait_until
 
 from harvest_tasks.cli import main
+from harvest_tasks.fills import progress, router
+from harvest_tasks.fills.commit import Outcome
+from harvest_tasks.fills.ledger import Ledger
+from harvest_tasks.fills.loading import Failed, Loaded
+from harvest_tasks.fills.plan import Plan
+from harvest_tasks.fills.router import Route
+from harvest_tasks.fills.sweep import LOST_INBOX, unblock
+from harvest_tasks.fills.watcher import watch
 from harvest_tasks.processes.embedded import EmbeddedServer
-from harvest_tasks.reconciling import intake
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, connect
-from harvest_tasks.sweep import LOST_INBOX, unblock
-from harvest_tasks.tracking import routing
-from harvest_tasks.tracking.commitment import Outcome
-from harvest_tasks.tracking.ledger import Ledger
-from harvest_tasks.tracking.loading import Failed, Loaded
-from harvest_tasks.tracking.plan import Plan
-from harvest_tasks.tracking.routing import Route
-from harvest_tasks.watcher import watch
 
 SEED = int(os.environ.get("E2E_SEED", "20260123"))
 BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
@@ -116,7 +115,7 @@ def test_a_worker_that_drops_what_it_could_not_commit_is_seen_to_lose(monkeypatc
 
 
 def test_a_loss_that_is_not_told_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harvest_tasks.watcher.Watcher._lost", lambda *_: None)
+    monkeypatch.setattr("harvest_tasks.fills.watcher.Watcher._lost", lambda *_: None)
     result = played(lost_input, 0.3)
     assert any("nobody says so" in failure.what for failure in result.failures)
 
@@ -203,7 +202,7 @@ def test_a_group_destroyed_after_a_takeover_over_a_trimmed_stream_freezes_every_
 def test_the_newest_entry_deleted_behind_a_full_batch_leaves_nothing_unread(
     redis: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(routing, "READ_BATCH", 2)
+    monkeypatch.setattr(router, "READ_BATCH", 2)
     desk = Desk(redis)
     desk.run(BUY)
     *_, newest = desk.feed(BUY, BUY, BUY)
@@ -212,7 +211,7 @@ def test_the_newest_entry_deleted_behind_a_full_batch_leaves_nothing_unread(
         watch(redis, desk.settings, 0.05, lambda _: None)
     desk.process()
     assert desk.position().frozen.startswith("lost_input")
-    assert intake.read(redis, desk.settings).has_taken(newest)
+    assert progress.read(redis, desk.settings).has_taken(newest)
 
 
 def test_a_deleted_inbox_freezes_its_book(redis: Client) -> None:

@@ -27,8 +27,8 @@ FEW_FILLS_A_SECOND = 50.0
 
 WITHOUT = """
 import sys
-from harvest_tasks import brain, sweep, watcher
-from harvest_tasks.tracking.routing import Route
+from harvest_tasks import tasks
+from harvest_tasks.fills.router import Route
 print("harvest_tasks.failpoints" in sys.modules, hasattr(Route.read, "__wrapped__"))
 """
 REACH = """

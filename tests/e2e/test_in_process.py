@@ -20,13 +20,13 @@ from e2e.tape import BUY, price
 from users import DATABASES, TOGETHER, GuardedServer, for_up
 from waiting import wait_until
 
-from harvest_tasks import brain, celery, proposals, sweep, watcher
-from harvest_tasks.configuration import QUEUES, configuration
+from harvest_tasks import celery, proposals, tasks
+from harvest_tasks.messaging.configuration import QUEUES, configuration
 from harvest_tasks.processes.embedded import EmbeddedServer
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, connect
 from harvest_tasks.settings import model
-from harvest_tasks.symbols import InvalidSymbol
+from harvest_tasks.wire.symbols import InvalidSymbol
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,7 @@ def test_the_scheduled_kind_keeps_no_result(celery_app: Celery, client: Client) 
 
 def test_one_bell_leads_from_the_input_to_the_suggestions(desk: Desk) -> None:
     desk.feed(BUY, price("105.2"))
-    watcher.watch_fills.delay()
+    tasks.watch_fills.delay()
     wait_until(lambda: len(desk.suggestions()) == 2, 5.0, "the watcher rang for what it moved")
 
 
@@ -145,11 +145,11 @@ def test_the_sweep_rings_for_a_book_whose_bell_was_lost(unwatched: Desk) -> None
     desk.feed(BUY, price("105.2"))
     desk.route()
     assert desk.client.smembers(keys.WAITING) == {"BTCUSDT"}
-    sweep.evaluate_positions.delay()
+    tasks.evaluate_positions.delay()
     wait_until(lambda: len(desk.suggestions()) == 2, 5.0, "the sweep rang")
 
 
 def test_a_bell_for_a_book_that_nobody_knows_changes_nothing(client: Client) -> None:
-    brain.process_fills.delay(["NOBODYUSDT"])
+    tasks.process_fills.delay(["NOBODYUSDT"])
     proposals.compute_proposal.delay("BTCUSDT").get(timeout=5.0)
     assert not client.exists(keys.position("NOBODYUSDT"), keys.lock("NOBODYUSDT"))

@@ -14,10 +14,10 @@ from processes import children_of, program
 from users import GuardedServer, assert_nobody_is_denied, worker_user
 from waiting import wait_until
 
+from harvest_tasks.messaging.systemd import AT_WORK
 from harvest_tasks.processes.crew import WORKERS
 from harvest_tasks.processes.embedded import EmbeddedServer
 from harvest_tasks.server.client import connect
-from harvest_tasks.watchdog import AT_WORK
 
 PATIENCE_SEC = 60.0
 SILENCE_SEC = 5.0

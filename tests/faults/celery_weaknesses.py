@@ -24,7 +24,7 @@ from faults.lane import LIVE, SHADOW, Lane, beside
 from faults.mute import Mute
 from faults.noted import Noted, read
 from faults.report import Result
-from harvest_tasks.configuration import QUEUES, configuration
+from harvest_tasks.messaging.configuration import QUEUES, configuration
 from harvest_tasks.server import keys
 
 ID: Final = "CEL"

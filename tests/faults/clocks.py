@@ -21,19 +21,19 @@ from faults.report import Result
 from faults.settable_clock import NoCompiler, SettableClock
 from faults.shares import blame
 from faults.turns import Elsewhere, StandsStill, turn
+from harvest_tasks.fills.commit import Committed, Conflict, Revise
+from harvest_tasks.fills.lease import LEASE_MS, Lease
+from harvest_tasks.fills.ledger import Ledger
+from harvest_tasks.fills.loading import Loaded
+from harvest_tasks.fills.plan import plan
+from harvest_tasks.fills.router import Behind, Deposed, Moved, Route
+from harvest_tasks.fills.sweep import unblock, waiting_books
+from harvest_tasks.fills.symbol_rules import base_rules
 from harvest_tasks.processes.embedded import wheel_executable
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import connect
 from harvest_tasks.server.clock import server_ms
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.sweep import unblock, waiting_books
-from harvest_tasks.tracking.commitment import Committed, Conflict, Revise
-from harvest_tasks.tracking.lease import LEASE_MS, Lease
-from harvest_tasks.tracking.ledger import Ledger
-from harvest_tasks.tracking.loading import Loaded
-from harvest_tasks.tracking.plan import plan
-from harvest_tasks.tracking.reference import base_rules
-from harvest_tasks.tracking.routing import Behind, Deposed, Moved, Route
 from kernel.positions.mark import FUTURE_TOLERANCE_MS
 
 ID: Final = "F9"

@@ -13,14 +13,15 @@ from unittest.mock import patch
 from faults import invariants
 from faults.rig import HOLDER, NOW, Rig, said
 from faults.scenarios import BOOK, FIRST, LIVE, bought, marked, sold
+from harvest_tasks.fills import commit, ledger
+from harvest_tasks.fills.commit import Committed, Conflict, Failed, Revise
+from harvest_tasks.fills.loading import Loaded
+from harvest_tasks.fills.plan import Plan
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
-from harvest_tasks.tracking import commitment, ledger, wire
-from harvest_tasks.tracking.commitment import Committed, Conflict, Failed, Revise
-from harvest_tasks.tracking.history import Harvest, written
-from harvest_tasks.tracking.loading import Loaded
-from harvest_tasks.tracking.plan import Plan
-from harvest_tasks.tracking.record import to_fields
+from harvest_tasks.wire import inbox_entry
+from harvest_tasks.wire.history import Harvest, written
+from harvest_tasks.wire.position import to_fields
 from kernel.positions.entry import Freeze
 from kernel.positions.guards import Guards
 
@@ -100,7 +101,7 @@ def a_key_of_another_type_leaves_all_as_it_was(client: Client) -> None:
     rig = Rig(client, **LIVE)
     rig.route(*EVERYTHING)
     loaded, made = rig.plan()
-    call = commitment.call(loaded, made, rig.settings, HOLDER, NOW)
+    call = commit.call(loaded, made, rig.settings, HOLDER, NOW)
     for key in [key for key in call.keys[:17] if key != KILL]:
         wrong = client.sadd if key == LOCK else client.set
         kept = client.exists(key) and client.rename(key, "kept")
@@ -139,7 +140,7 @@ def a_counter_that_is_no_number_leaves_all_as_it_was(client: Client) -> None:
 
 def a_command_that_is_not_allowed_leaves_all_as_it_was(client: Client) -> None:
     rig, (loaded, made) = _one_of_each(client)
-    out = commitment.call(loaded, made, rig.settings, HOLDER, NOW).keys[DEDUP_KEY]
+    out = commit.call(loaded, made, rig.settings, HOLDER, NOW).keys[DEDUP_KEY]
     trades, before_them = keys.trades(BOOK, 0), keys.trades(BOOK, -1)
     needed = {
         POSITION: ["HSET", "HINCRBY"],
@@ -171,7 +172,7 @@ def what_goes_live_and_what_closes_need_their_own(client: Client) -> None:
     rig = Rig(client, **LIVE)
     rig.route(*EVERYTHING)
     loaded, made = rig.plan()
-    rig.know(commitment.call(loaded, made, rig.settings, HOLDER, NOW).keys)
+    rig.know(commit.call(loaded, made, rig.settings, HOLDER, NOW).keys)
     lifecycles = keys.lifecycles(BOOK)
     for command, key in (("XADD", LIVE_STREAM), ("XADD", SHADOW_STREAM), ("LPUSH", lifecycles), ("LTRIM", lifecycles)):
         with rig.without(command, key):
@@ -183,7 +184,7 @@ def only_what_a_plan_needs_must_be_allowed(client: Client) -> None:
         rig = Rig(client)
         rig.route(*entries)
         loaded, made = rig.plan()
-        rig.know(commitment.call(loaded, made, rig.settings, HOLDER, NOW).keys)
+        rig.know(commit.call(loaded, made, rig.settings, HOLDER, NOW).keys)
         command, key = unneeded
         with rig.without(command, key):
             same(f"the reply without {command} {key}", rig.commit(loaded, made), Committed(0))
@@ -194,7 +195,7 @@ def a_single_record_needs_its_stream(client: Client) -> None:
     rig.route(*TWO_RUNGS)
     loaded, made = rig.plan()
     same("records", len(made.journal), 1)
-    rig.know(commitment.call(loaded, made, rig.settings, HOLDER, NOW).keys)
+    rig.know(commit.call(loaded, made, rig.settings, HOLDER, NOW).keys)
     with rig.without("XADD", keys.DECISIONS):
         same("the reply", _failing(rig, loaded, made), f"NOPERM XADD {keys.DECISIONS}")
 
@@ -204,13 +205,13 @@ def what_is_held_back_and_what_closes_need_their_sets(client: Client) -> None:
     client.set(KILL, "1")
     rig.route(*TWO_RUNGS)
     loaded, made = rig.plan()
-    rig.know(commitment.call(loaded, made, rig.settings, HOLDER, NOW).keys)
+    rig.know(commit.call(loaded, made, rig.settings, HOLDER, NOW).keys)
     with rig.without("ZADD", keys.HELD):
         same("the reply to what is held back", _failing(rig, loaded, made), f"NOPERM ZADD {keys.HELD}")
     rig = Rig(client)
     rig.route(bought(), sold("1", "101"))
     loaded, made = rig.plan()
-    rig.know(commitment.call(loaded, made, rig.settings, HOLDER, NOW).keys)
+    rig.know(commit.call(loaded, made, rig.settings, HOLDER, NOW).keys)
     with rig.without("SREM", keys.OPEN):
         same("the reply to what closes", _failing(rig, loaded, made), f"NOPERM SREM {keys.OPEN}")
 
@@ -221,7 +222,7 @@ def _one_of_each(client: Client) -> tuple[Rig, tuple[Loaded, Plan]]:
     rig.route(bought(trade_id="t1"), marked("106"), bought("2", trade_id="t1"))
     loaded, made = rig.plan()
     same("one of each", [*map(len, (made.trades, made.intents, made.past, made.deadletters))], [1, 1, 1, 1])
-    rig.know(commitment.call(loaded, made, rig.settings, HOLDER, NOW).keys)
+    rig.know(commit.call(loaded, made, rig.settings, HOLDER, NOW).keys)
     return rig, (loaded, made)
 
 
@@ -392,7 +393,7 @@ def a_trade_that_comes_alone_is_known(client: Client) -> None:
 
 
 def trade_ids_are_kept_for_two_generations(client: Client) -> None:
-    with patch.object(commitment, "TRADES_PER_GENERATION", 2):
+    with patch.object(commit, "TRADES_PER_GENERATION", 2):
         rig = Rig(client)
         stages: Iterator[set[str]] = iter([{"0"}, {"0"}, {"0", "1"}, {"1"}, {"1", "2"}])
         for n in range(5):
@@ -440,7 +441,7 @@ def nothing_grows_for_ever(client: Client) -> None:
     """Each stream keeps as many as is said, each list of rows, too."""
     kept = {"OUT_MAXLEN": 4, "DECISIONS_MAXLEN": 6, "DEADLETTER_MAXLEN": 8, "KEPT": 3}
     size = nodes(client, 1)
-    with patch.multiple(commitment, **kept):
+    with patch.multiple(commit, **kept):
         rig = Rig(client, **LIVE)
         streams = {LIVE_STREAM: 4, SHADOW_STREAM: 4, keys.DECISIONS: 6, keys.DEADLETTER: 8}
         for key in streams:
@@ -469,7 +470,7 @@ def every_letter_has_its_own_words(client: Client) -> None:
     rig.bring(bought(trade_id="t1"), bought("2", trade_id="t1"))
     for text in LETTERS:
         client.xadd(INBOX, {"e": text})
-    client.xadd(INBOX, {"e": wire.pack(Freeze("", NOW, "said"))})
+    client.xadd(INBOX, {"e": inbox_entry.pack(Freeze("", NOW, "said"))})
     loaded, made = rig.plan()
     same("the reply", rig.commit(loaded, made), Committed(0))
     same("the newest letters", _letters(client)[1:], [_letter(letter) for letter in made.deadletters])
@@ -482,7 +483,7 @@ def the_servers_clock_decides(client: Client) -> None:
     rig.route(*TWO_RUNGS)
     loaded, made = rig.plan()
     client.set(KILL, "1")
-    call = commitment.call(loaded, made, rig.settings, HOLDER, None)
+    call = commit.call(loaded, made, rig.settings, HOLDER, None)
     rig.commit(loaded, made, None)
     _, micros = client.time()
     sleep(max(0, LATE_MICROS - micros) / 1e6)
@@ -579,7 +580,7 @@ def _letter(letter: Any) -> dict[str, str]:
 
 def _failing(rig: Rig, loaded: Loaded, made: Plan) -> str:
     try:
-        outcome = commitment.outcome(loaded, made, rig.say(loaded, made))
+        outcome = commit.outcome(loaded, made, rig.say(loaded, made))
     except Exception as error:  # noqa: BLE001 - what it says is what is looked at
         return said(error)
     return said(outcome.error) if isinstance(outcome, Failed) else repr(outcome)

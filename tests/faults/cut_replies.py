@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import count, product
 from math import inf
 from typing import Any, Final
@@ -27,13 +28,14 @@ from faults.report import Result
 from faults.scenarios import BOOK, FAR, LIVE, bought, marked
 from faults.shares import blame, gather
 from faults.turns import StandsStill, turn
-from harvest_tasks import watcher
-from harvest_tasks.brain import Brain
-from harvest_tasks.proposals import run_cycle
+from harvest_tasks.fills import watcher
+from harvest_tasks.fills.brain import Brain
+from harvest_tasks.fills.sweep import sweep, waiting_books
+from harvest_tasks.proposing.cycle import run_cycle
+from harvest_tasks.reconciling import adoption
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import SOCKET_TIMEOUT_SEC, Client, connect
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.sweep import sweep, waiting_books
 from kernel.positions.intent import intent_id
 
 ID: Final = "F8"
@@ -186,7 +188,8 @@ class _Line:
         """For so many looks at its clock, however long they take."""
         looks = count()
         with patch.object(watcher, "monotonic", lambda: float(next(looks))), patch.object(watcher, "BLOCK_MS", 1):
-            watcher.watch(client, self._settings, SLICE, lambda _: None)
+            first_start = partial(adoption.begin, client, self._settings)
+            watcher.watch(client, self._settings, SLICE, lambda _: None, first_start=first_start)
 
     def _sweep(self, client: Client) -> None:
         sweep(client, self._settings)

@@ -19,7 +19,7 @@ from cluster import Program, inherited
 from users import GuardedServer, Refusal, denied, worker_user
 from waiting import wait_until
 
-from harvest_tasks.configuration import ROUTES, configuration
+from harvest_tasks.messaging.configuration import ROUTES, configuration
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, connect
 from harvest_tasks.settings.model import Settings

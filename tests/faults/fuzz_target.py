@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Final
 
+from harvest_tasks.fills.directions import directions
+from harvest_tasks.fills.plan import Delivered, plan
+from harvest_tasks.fills.symbol_rules import base_rules
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.tracking import wire
-from harvest_tasks.tracking.directions import directions
-from harvest_tasks.tracking.plan import Delivered, plan
-from harvest_tasks.tracking.reference import base_rules
+from harvest_tasks.wire import inbox_entry
 from kernel.positions.guards import Guards
 from kernel.positions.holding import RiskTerms
 from kernel.positions.position import Position
@@ -32,7 +32,7 @@ def through_the_door(entry_id: str, fields: Mapping[str, str]) -> None:
         assert len(sha256) == 64
         assert int(size) == len("\n".join(f"{n}={v}" for n, v in fields.items()).encode("utf-8", "surrogateescape"))
     if packed:
-        entry = wire.unpack(packed)
-        assert wire.pack(entry) == packed
+        entry = inbox_entry.unpack(packed)
+        assert inbox_entry.pack(entry) == packed
         made = plan(Position(target or "BTCUSDT"), [Delivered("1-0", entry)], RULES, GUARDS, RiskTerms(), {})
         assert made.applied + made.duplicate + len(made.deadletters) == 1

@@ -14,11 +14,11 @@ from redis.exceptions import RedisError
 from users import GuardedServer, denied
 
 from faults.invariants import Violation
-from harvest_tasks.brain import Brain
+from harvest_tasks.fills.brain import Brain
+from harvest_tasks.fills.sweep import held_books, waiting_books
+from harvest_tasks.fills.watcher import watch
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.sweep import held_books, waiting_books
-from harvest_tasks.watcher import watch
 
 WORKERS: Final = 2
 SLICE_SEC: Final = 0.5

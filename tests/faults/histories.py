@@ -26,12 +26,11 @@ from faults.invariants import Violation
 from faults.report import Result
 from faults.shares import blame, gather
 from faults.steps import Command, Wire, stepped
-from harvest_tasks import watcher
-from harvest_tasks.brain import Brain
+from harvest_tasks.fills import router, watcher
+from harvest_tasks.fills.brain import Brain
+from harvest_tasks.fills.inbox import deliver
 from harvest_tasks.server import keys
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.tracking import routing
-from harvest_tasks.tracking.controls import deliver
 
 ID: Final = "F10"
 TITLE: Final = "histories"
@@ -259,7 +258,7 @@ class _Path:
                 pipe.xadd(self._settings.stream_execution_result, fields, id=source_id)
             pipe.execute()
         slice_ = ceil(len(self._fed) / self._read_batch) + 1
-        with patch.object(routing, "READ_BATCH", self._read_batch):
+        with patch.object(router, "READ_BATCH", self._read_batch):
             # A machine that stands still for longer than the lease costs a watcher its slice.
             assert any(self._watch(slice_) for _ in range(ATTEMPTS)), "no watcher keeps its lease"
         self._fed = []

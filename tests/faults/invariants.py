@@ -21,7 +21,7 @@ from model import Book
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.tracking.record import from_fields
+from harvest_tasks.wire.position import from_fields
 from kernel.positions.position import parse_id
 
 PARTS: Final = ("applied", "duplicate", "deadlettered", "ignored", "pending")

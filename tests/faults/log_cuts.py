@@ -34,15 +34,15 @@ from faults.producer import Producer
 from faults.rehearsed import folded
 from faults.report import Result
 from faults.steps import start_clock, stretched, tick
-from harvest_tasks.brain import Brain
+from harvest_tasks.fills.brain import Brain
+from harvest_tasks.fills.sweep import held_books
+from harvest_tasks.fills.watcher import watch
 from harvest_tasks.processes.embedded import EmbeddedServer
 from harvest_tasks.processes.leash import Leash, kill_group
 from harvest_tasks.server import keys, script
 from harvest_tasks.server.client import Client, connect
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.sweep import held_books
-from harvest_tasks.tracking.record import from_fields
-from harvest_tasks.watcher import watch
+from harvest_tasks.wire.position import from_fields
 
 ID: Final = "F6"
 TITLE: Final = "log cut"

@@ -24,12 +24,12 @@ from faults.rehearsed import BOOKS, OFTEN, Rehearsed, at_once, folded
 from faults.report import Result
 from faults.shares import blame, gather, note
 from faults.trips import Trips
-from harvest_tasks.operations import reconciliation
+from harvest_tasks.fills import inbox
 from harvest_tasks.operations.readmission import Retried, retry
+from harvest_tasks.reconciling import settlement
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.tracking import controls
 from kernel.positions.position import parse_id
 
 ID: Final = "F11"
@@ -265,7 +265,7 @@ def _come_back(rehearsed: Rehearsed, rng: random.Random, destroyed: Destroyed) -
     now_ms = _server_ms(director)
     true = [*rehearsed.rows, *destroyed.successors]
     if rng.random() < 0.5:
-        controls.release_all(director, now_ms)
+        inbox.release_all(director, now_ms)
     else:
         for book in folded(true, settings):
             _put_on_record(director, book)
@@ -273,8 +273,8 @@ def _come_back(rehearsed: Rehearsed, rng: random.Random, destroyed: Destroyed) -
         director.xadd(settings.stream_execution_result, {"symbol": BOOK, "status": "PRICE_UPDATE", "price": "100"})
         rehearsed.calm()
         try:
-            reconciliation.settle(director, settings, ())
-        except reconciliation.Unread as error:
+            settlement.settle(director, settings, ())
+        except settlement.Unread as error:
             return [Violation("I13", "other", f"no way back by reconciliation: {error}; {_ends(director, settings)}")]
     wrong = rehearsed.calm()
     seen = invariants.read(director, settings)
@@ -389,7 +389,7 @@ def _mended(rehearsed: Rehearsed, name: str) -> list[Violation]:
     """All is as if it had not been; but for what is frozen over it, and entries that are dead letters."""
     director, wrong = rehearsed.director, rehearsed.calm()
     if director.exists(keys.LOST):
-        controls.release_all(director, _server_ms(director))
+        inbox.release_all(director, _server_ms(director))
         wrong += rehearsed.calm()
         return wrong + _alive(rehearsed)
     if name == keys.overrides(BOOK):
@@ -411,7 +411,7 @@ def _retried(rehearsed: Rehearsed) -> list[Violation]:
     missed = director.xlen(keys.DEADLETTER)
     done = retry(director, settings.stream_execution_result, None)
     wrong = rehearsed.calm()
-    controls.release_all(director, _server_ms(director))
+    inbox.release_all(director, _server_ms(director))
     if missed != sum(isinstance(each, Retried) for each in done):
         wrong.append(Violation("I4", "lost", f"{missed} letters, of which are retried: {done}"))
     return wrong

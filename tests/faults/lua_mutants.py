@@ -26,10 +26,10 @@ from faults.publish_trials import PUBLISH
 from faults.report import Result
 from faults.route_trials import ROUTE
 from faults.stage import Budget
+from harvest_tasks.fills import router
 from harvest_tasks.server import script
 from harvest_tasks.server.client import Client
 from harvest_tasks.server.script import Script
-from harvest_tasks.tracking import routing
 
 ID: Final = "LUA"
 TITLE: Final = "Lua mutants"
@@ -96,7 +96,7 @@ def in_place(changed: Script) -> Iterator[None]:
     real = script.load
     with (
         patch.object(script, "load", lambda name: changed if name == changed.name else real(name)),
-        patch.object(routing, "READ_BATCH", BATCH),
+        patch.object(router, "READ_BATCH", BATCH),
     ):
         yield
 
@@ -126,7 +126,7 @@ def _play(site: Site, name: str) -> None:
     path = site.stage.client.config_get("unixsocket")["unixsocket"]
     fresh = Site(str(path))
     try:
-        with patch.object(routing, "READ_BATCH", 1):
+        with patch.object(router, "READ_BATCH", 1):
             for job in PLAYS[name]:
                 tally = play_all(fresh, job)
                 assert not tally.kinds, tally.shortest

@@ -33,17 +33,16 @@ from faults.mishaps import MOMENTS, Line, Mishap
 from faults.report import Result
 from faults.shares import blame, gather
 from faults.steps import Crashed
-from harvest_tasks import watcher
-from harvest_tasks.brain import Brain
+from harvest_tasks.fills import commit, router, watcher
+from harvest_tasks.fills.brain import Brain
+from harvest_tasks.fills.commit import Conflict
+from harvest_tasks.fills.inbox import deliver
+from harvest_tasks.fills.ledger import Ledger
+from harvest_tasks.fills.loading import Loaded
+from harvest_tasks.fills.plan import plan
 from harvest_tasks.processes.embedded import EmbeddedServer
 from harvest_tasks.server import keys
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.tracking import commitment, routing
-from harvest_tasks.tracking.commitment import Conflict
-from harvest_tasks.tracking.controls import deliver
-from harvest_tasks.tracking.ledger import Ledger
-from harvest_tasks.tracking.loading import Loaded
-from harvest_tasks.tracking.plan import plan
 from kernel.positions.position import parse_id
 
 ID: Final = "SM"
@@ -109,9 +108,9 @@ def _share(arena: Arena, item: tuple[int, int]) -> Result:
         _quiet(),
         short_shrinks(),
         branches.counting("commit", "route"),
-        patch.object(commitment, "TRADES_PER_GENERATION", TRADES),
+        patch.object(commit, "TRADES_PER_GENERATION", TRADES),
         patch.object(watcher, "monotonic", place.look),
-        patch.object(routing, "READ_BATCH", READ_BATCH),
+        patch.object(router, "READ_BATCH", READ_BATCH),
     ):
         try:
             run_state_machine_as_test(Here, settings=drawing(examples, STEPS))

@@ -29,9 +29,9 @@ from faults.prepared import bytes_client
 from faults.report import Result
 from faults.shares import blame
 from faults.turns import turn
-from harvest_tasks.door.admission import Refused, admit
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.symbols import of_book
+from harvest_tasks.wire.execution_result import Refused, admit
+from harvest_tasks.wire.symbols import of_book
 
 ID: Final = "F12"
 TITLE: Final = "malformed entries"

@@ -18,7 +18,7 @@ from faults.arena import Arena
 from faults.fleet import signalled
 from faults.lane import LIVE, SHADOW, Lane, beside, dealt
 from faults.report import Result
-from harvest_tasks.configuration import VISIBILITY_TIMEOUT_SEC
+from harvest_tasks.messaging.configuration import VISIBILITY_TIMEOUT_SEC
 from harvest_tasks.server.client import Client
 
 ID: Final = "F13"

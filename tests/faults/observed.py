@@ -13,7 +13,7 @@ from kombu.transport.redis import QoS
 
 from faults.noted import Noted, note
 from harvest_tasks.failpoints import DIRECTORY, app, reach
-from harvest_tasks.transport import Channel
+from harvest_tasks.messaging.transport import Channel
 
 __all__ = ["app"]
 

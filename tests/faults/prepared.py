@@ -15,12 +15,12 @@ from faults.invariants import HOLDING, Fields, Seen, Violation
 from faults.scenarios import BOOK, Scenario
 from faults.stage import Endless, Stage, Start, Story, Switch, Work
 from faults.steps import pack
-from harvest_tasks.brain import Brain
+from harvest_tasks.fills.brain import Brain
+from harvest_tasks.fills.ledger import Work as Loads
+from harvest_tasks.fills.watcher import Answerer, watch
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.tracking.ledger import Work as Loads
-from harvest_tasks.watcher import Answerer, watch
 
 WORKER, WATCHER, ANSWERER = "worker", "watcher", "answering watcher"
 WATCHERS: Final = frozenset((WATCHER, ANSWERER))

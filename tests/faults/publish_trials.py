@@ -9,9 +9,9 @@ from redis.exceptions import ResponseError
 
 from faults.commit_trials import nodes, same
 from faults.rig import Rig, said
-from harvest_tasks.publishing import publication
-from harvest_tasks.publishing.proposal_record import utc
-from harvest_tasks.publishing.publication import Publication, Reply, publish, removal
+from harvest_tasks.proposing import publish as publish_module
+from harvest_tasks.proposing.publish import Publication, Reply, publish, removal
+from harvest_tasks.proposing.record import utc
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
 
@@ -171,7 +171,7 @@ def the_stream_is_not_kept_for_ever(client: Client) -> None:
     size = nodes(client, 1)
     for _ in range(9):
         client.xadd(STREAM, {"old": "1"})
-    with patch.object(publication, "STREAM_MAXLEN", 4):
+    with patch.object(publish_module, "STREAM_MAXLEN", 4):
         offer(client, NOW, settings())
     same("the stream", client.xlen(STREAM), 4)
     nodes(client, size)

@@ -30,7 +30,7 @@ ENOUGH: Final = 0.95
 GUARDS: Final[Wanted] = {
     "kernel/positions/guards.py": (),
     "kernel/positions/decision.py": ("decide",),
-    "harvest_tasks/tracking/plan.py": ("plan", "_decide", "_held_record", "_published_record"),
+    "harvest_tasks/fills/plan.py": ("plan", "_decide", "_held_record", "_published_record"),
 }
 GUARD_TESTS: Final = ("test_guards", "test_plan", "test_kernel_corners")
 KERNEL_TESTS: Final = (

@@ -21,13 +21,13 @@ from faults.producer import Producer
 from faults.steps import start_clock, stretched
 from faults.traffic import WIDE_SPREAD
 from faults.trips import Act, Trips
-from harvest_tasks import watcher
-from harvest_tasks.brain import Brain
+from harvest_tasks.fills import watcher
+from harvest_tasks.fills.brain import Brain
+from harvest_tasks.fills.sweep import held_books, waiting_books
+from harvest_tasks.fills.watcher import watch
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.sweep import held_books, waiting_books
-from harvest_tasks.watcher import watch
 from kernel.positions.intent import intent_id
 
 BOOKS: Final = ("BTCUSDT", "ETHUSDT")

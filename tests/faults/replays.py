@@ -18,12 +18,12 @@ from unittest.mock import patch
 from faults.invariants import LEDGERS_OWN
 from faults.scenarios import LIVE
 from faults.steps import Command, Crashed, Wire, start_clock, stepped, stretched, tick
-from harvest_tasks.brain import Brain
+from harvest_tasks.fills import ledger, router
+from harvest_tasks.fills.brain import Brain
+from harvest_tasks.fills.watcher import watch
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.tracking import ledger, routing
-from harvest_tasks.watcher import watch
 from kernel.positions.intent import harvest_action, intent_id
 
 START_MS: Final = 1_700_000_000_000
@@ -187,7 +187,7 @@ class Replay:
         whole = self._course.manner == WHOLE
         size = FULL if whole else self._rng.randint(1, FULL)
         start_clock()
-        with patch.object(routing, "READ_BATCH", size), patch.object(ledger, "BATCH", size):
+        with patch.object(router, "READ_BATCH", size), patch.object(ledger, "BATCH", size):
             try:
                 self._watch(whole) if self._rng.random() < 0.5 else self._work(whole)
             except Crashed:

@@ -7,16 +7,16 @@ from typing import Any, Final
 from redis.exceptions import NoPermissionError
 
 from faults.scenarios import BOOK
+from harvest_tasks.fills import commit as commits
+from harvest_tasks.fills.commit import Outcome
+from harvest_tasks.fills.directions import Directions
+from harvest_tasks.fills.ledger import Ledger
+from harvest_tasks.fills.loading import Loaded
+from harvest_tasks.fills.plan import Plan, plan
+from harvest_tasks.fills.router import NOT_LOADING, Moved, Route
 from harvest_tasks.server import keys, script
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.tracking import commitment
-from harvest_tasks.tracking.commitment import Outcome
-from harvest_tasks.tracking.directions import Directions
-from harvest_tasks.tracking.ledger import Ledger
-from harvest_tasks.tracking.loading import Loaded
-from harvest_tasks.tracking.plan import Plan, plan
-from harvest_tasks.tracking.routing import NOT_LOADING, Moved, Route
 
 NOW: Final = 1_700_000_000_000
 """The clock of trials, in unix ms."""
@@ -111,19 +111,19 @@ class Rig:
 
     def say(self, loaded: Loaded, made: Plan, now_ms: int | None = NOW) -> Any:
         """The bare reply of commit.lua."""
-        return script.run(self.client, commitment.call(loaded, made, self.settings, HOLDER, now_ms))
+        return script.run(self.client, commits.call(loaded, made, self.settings, HOLDER, now_ms))
 
     def commit(self, loaded: Loaded, made: Plan, now_ms: int | None = NOW) -> Outcome:
         reply = self.say(loaded, made, now_ms)
         assert reply[0] != "revise" or reply[2] in (0, 1), reply
-        return commitment.outcome(loaded, made, reply)
+        return commits.outcome(loaded, made, reply)
 
     def bring(self, *entries: Fields, now_ms: int = NOW) -> Plan:
         """Route, plan and commit them, if nothing objects."""
         self.route(*entries)
         loaded, made = self.plan(now_ms)
         outcome = self.commit(loaded, made, now_ms)
-        assert isinstance(outcome, commitment.Committed), outcome
+        assert isinstance(outcome, commits.Committed), outcome
         return made
 
     @contextmanager

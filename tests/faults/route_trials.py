@@ -9,18 +9,19 @@ from faults import invariants
 from faults.commit_trials import nodes, same
 from faults.rig import HOLDER, LEASE_MS, Rig, said
 from faults.scenarios import bought, marked, sold
+from harvest_tasks.fills import router
+from harvest_tasks.fills.directions import WRONG_TYPE, Directions
+from harvest_tasks.fills.router import ADOPTING, LOST_INPUT, Behind, Deposed, Moved, Route
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
-from harvest_tasks.tracking import routing, wire
-from harvest_tasks.tracking.directions import WRONG_TYPE, Directions
-from harvest_tasks.tracking.routing import ADOPTING, LOST_INPUT, Behind, Deposed, Moved, Route
+from harvest_tasks.wire import inbox_entry
 from kernel.positions.entry import Freeze
 
 NO_LETTER: Final = ("", "", "", "")
 LETTER: Final = ("why", "its digest", 7, "its head")
 REFUSED: Final = ("R", "M", "W")
 SHORT_MS: Final = 5_000
-LOSS, ADOPTION, REPAIR = (wire.pack(Freeze("", 0, reason)) for reason in (LOST_INPUT, ADOPTING, WRONG_TYPE))
+LOSS, ADOPTION, REPAIR = (inbox_entry.pack(Freeze("", 0, reason)) for reason in (LOST_INPUT, ADOPTING, WRONG_TYPE))
 
 
 def each_kind_goes_where_it_should(client: Client) -> None:
@@ -249,7 +250,7 @@ def what_is_to_be_loaded_comes_with_the_reply(client: Client) -> None:
 def letters_are_not_kept_for_ever(client: Client) -> None:
     size = nodes(client, 1)
     rig = Rig(client)
-    with patch.object(routing, "DEADLETTER_MAXLEN", 4):
+    with patch.object(router, "DEADLETTER_MAXLEN", 4):
         for _ in range(9):
             client.xadd(keys.DEADLETTER, {"old": "1"})
         _told(rig, [("R", ""), ("W", "BADUSDT")])

@@ -10,7 +10,7 @@ from faults.arena import Arena
 from faults.fleet import WORKERS, signalled
 from faults.lane import LIVE, SHADOW, Lane, beside, dealt
 from faults.report import Result
-from harvest_tasks.tracking.lease import LEASE_MS
+from harvest_tasks.fills.lease import LEASE_MS
 
 ID: Final = "F4"
 TITLE: Final = "stalls past every lock and lease"

@@ -20,10 +20,9 @@ import redis
 from redis.connection import DefaultParser
 from redis.exceptions import InvalidResponse
 
-from harvest_tasks import watcher
+from harvest_tasks.fills import lease, router, watcher
 from harvest_tasks.server import script
 from harvest_tasks.server.client import Client, connect
-from harvest_tasks.tracking import lease, routing
 
 READ_BYTES: Final = 1 << 20
 LONG_MS: Final = 3_600_000
@@ -219,7 +218,7 @@ def stretched() -> Iterator[None]:
         patch.object(watcher, "monotonic", _reads),
         patch.object(watcher, "BLOCK_MS", 1),
         patch.object(watcher, "LEASE_MS", LONG_MS),
-        patch.object(routing, "READ_BATCH", 1),
+        patch.object(router, "READ_BATCH", 1),
         patch.object(lease, "LEASE_MS", LONG_MS),
     ):
         yield

@@ -10,13 +10,13 @@ from time import monotonic, time
 from types import TracebackType
 from typing import Final, Self
 
-from harvest_tasks.brain import Brain
+from harvest_tasks.fills.brain import Brain
+from harvest_tasks.fills.router import Route
+from harvest_tasks.fills.sweep import held_books, sweep, unblock, waiting_books
+from harvest_tasks.fills.watcher import watch
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, connect
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.sweep import held_books, sweep, unblock, waiting_books
-from harvest_tasks.tracking.routing import Route
-from harvest_tasks.watcher import watch
 
 SLICE_SEC: Final = 0.004
 """Long enough to read once."""

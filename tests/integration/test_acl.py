@@ -15,8 +15,8 @@ from redis.exceptions import AuthenticationError, NoPermissionError, ResponseErr
 from users import ROLES, Users, denied, guarded
 
 from harvest_tasks.processes.embedded import EmbeddedServer
-from harvest_tasks.publishing.proposal_record import utc
-from harvest_tasks.publishing.publication import Publication, publish
+from harvest_tasks.proposing.publish import Publication, publish
+from harvest_tasks.proposing.record import utc
 from harvest_tasks.server.client import Client, connect
 
 INPUT = "quantum:stream:execution.result"

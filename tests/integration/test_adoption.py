@@ -6,13 +6,13 @@ from decimal import Decimal
 import pytest
 from desk import Desk, assert_all_accounted_for
 
+from harvest_tasks.fills import inbox
+from harvest_tasks.fills.router import ADOPTING
 from harvest_tasks.reconciling import adoption, tracked
+from harvest_tasks.reconciling.mismatch import confirm, reconcile
 from harvest_tasks.reconciling.sighting import SECOND_LOOK_MS
-from harvest_tasks.reconciling.suspicion import confirm, reconcile
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
-from harvest_tasks.tracking import controls
-from harvest_tasks.tracking.routing import ADOPTING
 from kernel.positions.holding import Origin
 
 BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
@@ -522,7 +522,7 @@ def test_input_that_is_lost_meanwhile_keeps_new_books_frozen(desk):
     on_record(desk, "2")
     start(desk)
     advance(desk)
-    controls.freeze_all(desk.client, 3, "3 entries were trimmed", desk.server_ms())
+    inbox.freeze_all(desk.client, 3, "3 entries were trimmed", desk.server_ms())
     desk.run(BUY | {"symbol": "ETHUSDT"})
     on_record(desk, "1", "ETHUSDT")
     adopt(desk)

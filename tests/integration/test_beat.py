@@ -9,11 +9,11 @@ import pytest
 from celery import Celery
 from celery.beat import ScheduleEntry
 
-from harvest_tasks.beat import MOST_WAITING, BoundedScheduler
-from harvest_tasks.configuration import configuration
+from harvest_tasks.messaging.configuration import configuration
+from harvest_tasks.messaging.scheduler import MOST_WAITING, BoundedScheduler
+from harvest_tasks.messaging.systemd import AT_WORK
 from harvest_tasks.processes.embedded import EmbeddedServer
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.watchdog import AT_WORK
 
 
 @pytest.fixture
@@ -134,5 +134,5 @@ def _told(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
     return [
         (record.levelname, record.getMessage())
         for record in caplog.records
-        if record.name == "harvest_tasks.beat" and record.levelno >= logging.WARNING
+        if record.name == "harvest_tasks.messaging.scheduler" and record.levelno >= logging.WARNING
     ]

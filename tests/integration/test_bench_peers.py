@@ -16,7 +16,7 @@ from bench.fold import entries as fold_entries
 from bench.fold import one_position, seconds
 from bench.peers import sequential_publisher
 from bench.peers.bare_loop import BareLoop
-from harvest_tasks.proposals import run_cycle
+from harvest_tasks.proposing.cycle import run_cycle
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, connect
 from harvest_tasks.server.clock import server_now

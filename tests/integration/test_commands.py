@@ -15,11 +15,11 @@ from processes import program
 from waiting import wait_until
 
 from harvest_tasks.cli import main
-from harvest_tasks.door import admission
-from harvest_tasks.door.refusal import RefusalReason
 from harvest_tasks.operations import readmission
 from harvest_tasks.processes.embedded import EmbeddedServer
 from harvest_tasks.server import keys
+from harvest_tasks.wire import execution_result
+from harvest_tasks.wire.refusal import RefusalReason
 
 BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 LIVE = {"HARVEST_MODE": "live", "HARVEST_LIVE_CONFIRM": "yes"}
@@ -447,9 +447,9 @@ def refuse(desk, monkeypatch):
     """Has entries refused by a door that knew less; the letters' ids."""
 
     def by_an_older_door(*entries: dict[str, str]) -> list[str]:
-        refusal = admission.Refused(RefusalReason.BAD_SYMBOL, "an older door", "BTCUSDT")
+        refusal = execution_result.Refused(RefusalReason.BAD_SYMBOL, "an older door", "BTCUSDT")
         with monkeypatch.context() as patch:
-            patch.setattr(admission, "admit", lambda *_: refusal)
+            patch.setattr(execution_result, "admit", lambda *_: refusal)
             desk.run(*entries)
         return [letter_id for letter_id, _ in desk.client.xrange(keys.DEADLETTER)]
 
@@ -532,15 +532,15 @@ def test_an_entry_that_was_refused_twice_is_retried_once(desk, harvest, refuse):
 def test_two_operators_retry_one_letter_once(desk, refuse, monkeypatch):
     (letter,) = refuse(BUY)
     others: list[Any] = []
-    admit = admission.admit
+    admit = execution_result.admit
 
-    def while_another_is_at_it(*entry: Any) -> admission.Admission:
+    def while_another_is_at_it(*entry: Any) -> execution_result.Admission:
         if not others:
             others.append("at it")
             others.extend(readmission.retry(desk.client, desk.source, [letter]))
         return admit(*entry)
 
-    monkeypatch.setattr(admission, "admit", while_another_is_at_it)
+    monkeypatch.setattr(execution_result, "admit", while_another_is_at_it)
     assert readmission.retry(desk.client, desk.source, [letter]) == [readmission.Unknown(letter)]
     assert isinstance(others[1], readmission.Retried)
     assert desk.client.xlen(desk.source) == 2
@@ -548,13 +548,13 @@ def test_two_operators_retry_one_letter_once(desk, refuse, monkeypatch):
 
 def test_retry_gives_up_while_letters_keep_coming(desk, harvest, refuse, monkeypatch):
     refuse(BUY)
-    refusal = admission.Refused(RefusalReason.BAD_SYMBOL, "busy", None)
+    refusal = execution_result.Refused(RefusalReason.BAD_SYMBOL, "busy", None)
 
-    def while_letters_come(*_: Any) -> admission.Admission:
+    def while_letters_come(*_: Any) -> execution_result.Admission:
         desk.client.xadd(keys.DEADLETTER, {"reason": "another"})
         return refusal
 
-    monkeypatch.setattr(admission, "admit", while_letters_come)
+    monkeypatch.setattr(execution_result, "admit", while_letters_come)
     result = harvest("deadletter", "retry", "--all")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.endswith("keeps changing, so nothing was retried; try again\n")

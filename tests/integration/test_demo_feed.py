@@ -7,10 +7,10 @@ from desk import Desk
 
 from harvest_tasks.demo import feed as feeds
 from harvest_tasks.demo.feed import Feed, Interrupted, Stuck
+from harvest_tasks.fills.router import Route
 from harvest_tasks.paper.execution import Terms
 from harvest_tasks.paper.executor import Paper
 from harvest_tasks.server.client import Client
-from harvest_tasks.tracking.routing import Route
 
 BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 PRICE = {"symbol": "BTCUSDT", "status": "PRICE_UPDATE", "price": "106"}

@@ -11,12 +11,13 @@ from click.testing import CliRunner, Result
 from desk import Desk
 from healthy import BUY, LONG_AGO_MS, Break, behind, lost, make_healthy
 
-from harvest_tasks import proposals, sweep
 from harvest_tasks.cli import main
 from harvest_tasks.commands import crew
+from harvest_tasks.fills import sweep
 from harvest_tasks.operations.diagnosis import CHECKS, CREWS
 from harvest_tasks.processes.embedded import EmbeddedServer, free_port
-from harvest_tasks.reconciling import suspicion
+from harvest_tasks.proposing.cycle import run_cycle
+from harvest_tasks.reconciling import mismatch
 from harvest_tasks.server import keys, liveness
 from harvest_tasks.server.client import Client, connect
 
@@ -67,7 +68,7 @@ def unanswered(desk: Desk) -> None:
 
 def differing(desk: Desk) -> None:
     feeds.write_hash(desk.client, keys.position_state("BTCUSDT"), {"side": "LONG", "qty": "3", "entry_price": "100"})
-    suspicion.reconcile(desk.client, desk.settings)
+    mismatch.reconcile(desk.client, desk.settings)
 
 
 def unread(desk: Desk) -> None:
@@ -78,7 +79,7 @@ def unread(desk: Desk) -> None:
 
 def invented(desk: Desk) -> None:
     shadow = Desk(desk.client)
-    proposals.run_cycle(desk.client, shadow.settings, ["SOLUSDT"], desk.client.time()[0])
+    run_cycle(desk.client, shadow.settings, ["SOLUSDT"], desk.client.time()[0])
 
 
 BROKEN: Mapping[str, tuple[Break, str, str]] = {

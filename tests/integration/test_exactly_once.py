@@ -7,17 +7,17 @@ import pytest
 from desk import Desk, assert_all_accounted_for
 from redis.exceptions import ResponseError
 
-from harvest_tasks.brain import Brain
+from harvest_tasks.fills.brain import Brain
+from harvest_tasks.fills.commit import Committed, Conflict
+from harvest_tasks.fills.lease import LEASE_MS, Lease
+from harvest_tasks.fills.ledger import Ledger
+from harvest_tasks.fills.loading import Busy, Failed
+from harvest_tasks.fills.plan import plan
+from harvest_tasks.fills.router import Behind, Deposed, Moved, Route
+from harvest_tasks.fills.symbol_rules import base_rules
+from harvest_tasks.fills.watcher import watch
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import connect
-from harvest_tasks.tracking.commitment import Committed, Conflict
-from harvest_tasks.tracking.lease import LEASE_MS, Lease
-from harvest_tasks.tracking.ledger import Ledger
-from harvest_tasks.tracking.loading import Busy, Failed
-from harvest_tasks.tracking.plan import plan
-from harvest_tasks.tracking.reference import base_rules
-from harvest_tasks.tracking.routing import Behind, Deposed, Moved, Route
-from harvest_tasks.watcher import watch
 
 BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 MARK = {"symbol": "BTCUSDT", "status": "PRICE_UPDATE", "price": "106"}

@@ -5,7 +5,7 @@ from time import monotonic
 import pytest
 from desk import Desk
 
-from harvest_tasks.brain import Brain
+from harvest_tasks.fills.brain import Brain
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 

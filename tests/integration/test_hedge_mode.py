@@ -3,8 +3,8 @@
 import pytest
 from desk import Desk, assert_all_accounted_for
 
+from harvest_tasks.fills import inbox
 from harvest_tasks.server import keys
-from harvest_tasks.tracking import controls
 
 BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 LONG = BUY | {"position_side": "LONG"}
@@ -273,7 +273,7 @@ def test_what_comes_behind_a_fill_of_the_other_mode_is_applied(desk, run):
 
 def test_a_leg_frozen_by_the_other_mode_publishes_again_once_released(desk):
     desk.run(LONG, BUY, price("106"))
-    controls.release(desk.client, "BTCUSDT:LONG", desk.server_ms())
+    inbox.release(desk.client, "BTCUSDT:LONG", desk.server_ms())
     desk.process()
     assert {i["position_side"] for i in desk.suggestions()} == {"LONG"}
     assert_all_accounted_for(desk)

@@ -9,9 +9,9 @@ from click.testing import CliRunner
 from desk import Desk, assert_all_accounted_for
 
 from harvest_tasks.cli import main
+from harvest_tasks.fills import inbox
 from harvest_tasks.operations import past
 from harvest_tasks.server import keys
-from harvest_tasks.tracking import controls
 from kernel.positions.entry import Adopt
 
 BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
@@ -59,7 +59,7 @@ def ended(intent, status: str = "CANCELED") -> dict[str, str]:
 def adopt(desk, qty: str, entry: str = "100"):
     """What reconciliation delivers when the exchange holds `qty` at `entry`."""
     seen = desk.position().holding.qty
-    controls.deliver(desk.client, {"BTCUSDT": Adopt("", desk.server_ms(), seen, Decimal(qty), Decimal(entry))})
+    inbox.deliver(desk.client, {"BTCUSDT": Adopt("", desk.server_ms(), seen, Decimal(qty), Decimal(entry))})
     desk.process()
 
 

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 import pytest
 from desk import Desk
 
-from harvest_tasks.proposals import run_cycle
-from harvest_tasks.reconciling import adoption, suspicion
+from harvest_tasks.fills.inbox import deliver
+from harvest_tasks.fills.sweep import sweep
+from harvest_tasks.proposing.cycle import run_cycle
+from harvest_tasks.reconciling import adoption, mismatch
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
-from harvest_tasks.sweep import sweep
-from harvest_tasks.tracking.controls import deliver
 from kernel.positions.entry import Release
 
 BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
@@ -57,7 +57,7 @@ def a_day(desk: Desk) -> None:
     desk.process()
     sweep(client, settings)
     desk.process()
-    suspicion.reconcile(client, settings)
+    mismatch.reconcile(client, settings)
     run_cycle(client, settings, ["BTCUSDT"], client.time()[0])
     desk.run({**BUY, "side": "SELL", "qty": "1.1", "price": "109"})
 

@@ -11,7 +11,7 @@ from cluster import Program, inherited, worker_program
 from desk import Desk
 from waiting import wait_until
 
-from harvest_tasks.configuration import configuration
+from harvest_tasks.messaging.configuration import configuration
 from harvest_tasks.processes.embedded import EmbeddedServer
 from harvest_tasks.server.client import Client, connect
 from harvest_tasks.settings.model import Settings

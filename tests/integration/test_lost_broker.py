@@ -13,8 +13,8 @@ from kombu.exceptions import OperationalError
 from kombu.message import Message
 from waiting import wait_until
 
-from harvest_tasks.beat import BoundedScheduler
-from harvest_tasks.configuration import configuration
+from harvest_tasks.messaging.configuration import configuration
+from harvest_tasks.messaging.scheduler import BoundedScheduler
 from harvest_tasks.processes.embedded import EmbeddedServer
 from harvest_tasks.server.client import Client, connect
 from harvest_tasks.settings.model import Settings

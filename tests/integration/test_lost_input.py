@@ -3,9 +3,9 @@
 import pytest
 from desk import Desk, assert_all_accounted_for
 
+from harvest_tasks.fills import inbox
+from harvest_tasks.fills.watcher import watch
 from harvest_tasks.server import keys
-from harvest_tasks.tracking import controls
-from harvest_tasks.watcher import watch
 
 BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 
@@ -29,7 +29,7 @@ def is_frozen(desk: Desk, book: str = "BTCUSDT") -> bool:
 
 def come_back(desk: Desk) -> None:
     """As `harvest release --all`."""
-    controls.release_all(desk.client, desk.server_ms())
+    inbox.release_all(desk.client, desk.server_ms())
     desk.run(price("105.5"))
     assert desk.position().frozen == ""
     assert desk.suggestions() != []
@@ -51,7 +51,7 @@ def test_a_deletion_is_told_once(desk):
     ids = desk.feed(BUY, BUY)
     desk.client.xdel(desk.source, ids[1])
     desk.route()
-    controls.release_all(desk.client, desk.server_ms())
+    inbox.release_all(desk.client, desk.server_ms())
     desk.run(BUY)
     assert not is_frozen(desk)
     assert not desk.client.exists(keys.LOST)

@@ -14,11 +14,13 @@ from desk import Desk
 from redis.exceptions import ResponseError
 from scraped import Scrape, scraping
 
-from harvest_tasks import brain, health, proposals, reconciliation, sweep, watcher
+from harvest_tasks import celery, proposals, tasks
+from harvest_tasks.fills import brain, sweep
 from harvest_tasks.metrics import books, exporter, scores, tail
 from harvest_tasks.metrics.exporter import Exporter
 from harvest_tasks.processes.embedded import EmbeddedServer, free_port
-from harvest_tasks.reconciling import suspicion
+from harvest_tasks.proposing.cycle import run_cycle
+from harvest_tasks.reconciling import mismatch
 from harvest_tasks.server import keys, liveness
 from harvest_tasks.server.client import Client, connect
 from harvest_tasks.settings import model as settings_module
@@ -69,9 +71,9 @@ def worker(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The environment of a worker process, with nobody behind its bells."""
     monkeypatch.setenv("REDIS_URL", url)
     monkeypatch.setenv("WATCH_SLICE_SEC", "0.5")
-    monkeypatch.setattr(brain, "ring", lambda _: None)
-    monkeypatch.setattr(sweep, "ring", lambda _: None)
-    monkeypatch.setattr(watcher.watch_fills, "apply_async", lambda **_: None)
+    for module in (brain, sweep, tasks):
+        monkeypatch.setattr(module, "ring", lambda _: None)
+    monkeypatch.setattr(tasks.watch_fills, "apply_async", lambda **_: None)
     for remembered in (settings_module.current, brain.this_brain):
         remembered.cache_clear()
     yield
@@ -218,11 +220,11 @@ def test_lost_entries_stay_lost_until_the_books_are_released(desk: Desk, watched
 def test_each_part_that_works_leaves_a_sign(desk: Desk, watched: Watch, worker: None) -> None:
     scrape = watched(desk)
     for part, work in {
-        "beat": health.heartbeat,
-        "watcher": watcher.watch_fills,
-        "sweep": sweep.evaluate_positions,
+        "beat": tasks.heartbeat,
+        "watcher": tasks.watch_fills,
+        "sweep": tasks.evaluate_positions,
         "proposals": lambda: proposals.compute_proposals(["BTCUSDT"]),
-        "reconciliation": reconciliation.reconcile_positions,
+        "reconciliation": tasks.reconcile_positions,
     }.items():
         assert scrape().by("of", "heartbeat_age_seconds")[part] == float("inf"), part
         work()
@@ -234,12 +236,12 @@ def test_a_sign_that_cannot_be_left_costs_no_work(desk: Desk, worker: None, monk
     desk.client.set(keys.HEARTBEAT, "text")
     desk.feed(price("101"))
     started: list[object] = []
-    monkeypatch.setattr(watcher.watch_fills, "apply_async", lambda **how: started.append(how["kwargs"]))
-    for work in (watcher.watch_fills, sweep.evaluate_positions):
+    monkeypatch.setattr(tasks.watch_fills, "apply_async", lambda **how: started.append(how["kwargs"]))
+    for work in (tasks.watch_fills, tasks.evaluate_positions):
         with pytest.raises(ResponseError, match="WRONGTYPE"):
             work()
     assert (started, desk.position().quote.mark) == ([{"succeeds": True}], 101)
-    health._started(SimpleNamespace(hostname="fills@desk"))
+    celery._count_start(SimpleNamespace(hostname="fills@desk"))
 
 
 def test_a_sign_gets_old(desk: Desk, watched: Watch) -> None:
@@ -264,7 +266,7 @@ def test_intervals_are_those_of_the_settings(redis: Client, watched: Watch) -> N
 def test_each_start_of_a_worker_is_counted_by_its_name(desk: Desk, watched: Watch) -> None:
     scrape = watched(desk)
     for name in ("fills@one", "fills@one", "fills@two"):
-        health.record_start(desk.client, name)
+        liveness.record_start(desk.client, name, desk.server_ms())
     seen = scrape()
     assert seen.by("worker", "worker_starts_total") == {"fills@one": 2, "fills@two": 1}
     assert abs(seen.value("worker_started_timestamp_seconds", worker="fills@two") - desk.server_ms() / 1000) <= 60
@@ -375,7 +377,7 @@ def test_what_the_comparison_with_the_exchange_found_is_told(desk: Desk, watched
     desk.run(BUY, {**BUY, "symbol": "ETHUSDT"})
     for symbol, qty in {"BTCUSDT": "1", "ETHUSDT": "3"}.items():
         feeds.write_hash(desk.client, keys.position_state(symbol), {"side": "LONG", "qty": qty, "entry_price": "100"})
-    suspicion.reconcile(desk.client, desk.settings)
+    mismatch.reconcile(desk.client, desk.settings)
     assert scrape().by("result", "reconciled_books") == {"agreed": 1, "differ": 1, "unknown": 0, "unreadable": 0}
 
 
@@ -496,7 +498,7 @@ def test_an_intent_that_nobody_answers_is_told_until_somebody_does(redis: Client
 def test_a_sweep_counts_what_it_scanned_and_why_it_evaluated_nothing(desk: Desk, watched: Watch, worker: None) -> None:
     scrape = watched(desk)
     desk.run({**BUY, "ts": str(desk.server_ms() - 90_000)})
-    sweep.evaluate_positions()
+    tasks.evaluate_positions()
     found = scrape().by("result", "sweep_books_total")
     assert (found["scanned"], found["evaluated"], found["current"]) == (1, 0, 0)
     assert found["mark_missing"] == 1
@@ -509,9 +511,9 @@ def test_a_book_that_cannot_be_processed_is_counted(desk: Desk, watched: Watch, 
     assert scrape().value("book_failures_total") == 0
     desk.feed(price("101"))
     desk.route()
-    brain.process_fills(["BTCUSDT"])
+    tasks.process_fills(["BTCUSDT"])
     assert scrape().value("book_failures_total") == 1
-    sweep.evaluate_positions()
+    tasks.evaluate_positions()
     assert scrape().value("book_failures_total") == 2
 
 
@@ -523,7 +525,7 @@ def test_a_proposal_shows_its_kill_score_parts_r_and_age(desk: Desk, watched: Wa
     now_sec = desk.server_ms() / 1000
     feeds.write_hash(desk.client, "quantum:marketstate:BTCUSDT", {**feeds.FLIPPED, "ts_timestamp": str(int(now_sec))})
     feeds.write_hash(desk.client, keys.position_state("BTCUSDT"), feeds.position())
-    proposals.run_cycle(desk.client, desk.settings, ["BTCUSDT"], now_sec - 40)
+    run_cycle(desk.client, desk.settings, ["BTCUSDT"], now_sec - 40)
     seen = scrape()
     assert seen.by("book", "kill_score")["BTCUSDT"] > 0.6
     assert seen.value("kill_score_part", book="BTCUSDT", part="regime_flip") == 1
@@ -536,7 +538,7 @@ def test_a_proposal_shows_its_kill_score_parts_r_and_age(desk: Desk, watched: Wa
 def test_an_invented_position_is_seen_at_once(redis: Client, watched: Watch) -> None:
     desk = Desk(redis, SYNTHETIC_FALLBACK="true")
     scrape = watched(desk)
-    proposals.run_cycle(desk.client, desk.settings, ["BTCUSDT"], desk.server_ms() / 1000)
+    run_cycle(desk.client, desk.settings, ["BTCUSDT"], desk.server_ms() / 1000)
     seen = scrape()
     assert (seen.value("proposals_held_synthetic"), seen.value("proposals_synthetic_total")) == (1, 1)
 
@@ -544,7 +546,7 @@ def test_an_invented_position_is_seen_at_once(redis: Client, watched: Watch) -> 
 def test_a_symbol_that_is_skipped_says_why(redis: Client, watched: Watch) -> None:
     desk = Desk(redis, SYNTHETIC_FALLBACK="false")
     scrape = watched(desk)
-    proposals.run_cycle(desk.client, desk.settings, ["BTCUSDT"], desk.server_ms() / 1000)
+    run_cycle(desk.client, desk.settings, ["BTCUSDT"], desk.server_ms() / 1000)
     assert scrape().by("reason", "proposals_skipped_total")["no_position"] == 1
 
 
@@ -552,7 +554,7 @@ def test_the_legs_of_a_symbol_have_proposals_of_their_own(desk: Desk, watched: W
     scrape = watched(desk)
     feeds.market_state(desk.client, "XRPUSDT")
     desk.run(*({**BUY, "symbol": "XRPUSDT", "position_side": leg} for leg in ("LONG", "SHORT")))
-    proposals.run_cycle(desk.client, desk.settings, ["XRPUSDT"], desk.server_ms() / 1000)
+    run_cycle(desk.client, desk.settings, ["XRPUSDT"], desk.server_ms() / 1000)
     assert scrape().by("book", "kill_score").keys() == {"XRPUSDT:LONG"}
 
 
@@ -564,7 +566,7 @@ def test_of_too_many_proposals_those_with_the_highest_score_are_shown(
     for symbol, state in {"BTCUSDT": feeds.CALM, "ETHUSDT": feeds.FLIPPED, "SOLUSDT": feeds.CALM}.items():
         feeds.write_hash(desk.client, f"quantum:marketstate:{symbol}", state)
         feeds.write_hash(desk.client, keys.position_state(symbol), {**feeds.position(), "symbol": symbol})
-    proposals.run_cycle(desk.client, desk.settings, ["BTCUSDT", "ETHUSDT", "SOLUSDT"], desk.server_ms() / 1000)
+    run_cycle(desk.client, desk.settings, ["BTCUSDT", "ETHUSDT", "SOLUSDT"], desk.server_ms() / 1000)
     seen = scrape()
     assert seen.by("book", "kill_score").keys() == {"ETHUSDT"}
     assert seen.value("proposals_left_out") == 2

@@ -12,10 +12,11 @@ from desk import Desk
 from promtool import judged, needs_promtool
 from scraped import Scrape, scraping
 
-from harvest_tasks import health, proposals
 from harvest_tasks.cli import COMMANDS
 from harvest_tasks.metrics.exporter import Exporter
 from harvest_tasks.processes.embedded import EmbeddedServer
+from harvest_tasks.proposing.cycle import run_cycle
+from harvest_tasks.server import liveness
 from harvest_tasks.server.client import connect
 
 ROOT = Path(__file__).parents[2]
@@ -45,8 +46,8 @@ def scrape(server: EmbeddedServer) -> Scrape:
         desk = Desk(client)
         feeds.market_state(client, ts_timestamp=str(client.time()[0]))
         desk.run(BUY, {**BUY, "symbol": "ETHUSDT"}, {**BUY, "qty": "-1"})
-        proposals.run_cycle(client, desk.settings, ["BTCUSDT"], client.time()[0])
-        health.record_start(client, "fills@desk")
+        run_cycle(client, desk.settings, ["BTCUSDT"], client.time()[0])
+        liveness.record_start(client, "fills@desk", desk.server_ms())
         return scraping(Exporter(client, broker, desk.settings))()
 
 

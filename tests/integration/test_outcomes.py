@@ -6,8 +6,8 @@ from decimal import Decimal
 import pytest
 from desk import Desk, assert_all_accounted_for
 
+from harvest_tasks.fills.sweep import sweep
 from harvest_tasks.server import keys
-from harvest_tasks.sweep import sweep
 
 BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 SELL = BUY | {"side": "SELL"}

@@ -3,12 +3,12 @@
 import pytest
 from desk import Desk, assert_all_accounted_for
 
+from harvest_tasks.fills import inbox
+from harvest_tasks.fills.commit import Committed, Conflict
+from harvest_tasks.fills.ledger import Ledger
+from harvest_tasks.fills.plan import plan
+from harvest_tasks.fills.symbol_rules import base_rules
 from harvest_tasks.server import keys
-from harvest_tasks.tracking import controls
-from harvest_tasks.tracking.commitment import Committed, Conflict
-from harvest_tasks.tracking.ledger import Ledger
-from harvest_tasks.tracking.plan import plan
-from harvest_tasks.tracking.reference import base_rules
 
 BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 
@@ -110,7 +110,7 @@ def test_a_field_that_is_there_twice_refuses_the_entry(desk):
 def test_a_released_book_publishes_what_is_due(desk):
     desk.run(BUY, BUY | {"qty": "0"}, price("106"))
     assert desk.suggestions() == []
-    controls.release(desk.client, "BTCUSDT", desk.server_ms())
+    inbox.release(desk.client, "BTCUSDT", desk.server_ms())
     desk.process()
     assert len(desk.suggestions()) == 2
     assert_all_accounted_for(desk)
@@ -265,7 +265,7 @@ def test_input_trimmed_before_it_was_read_freezes_every_book_and_says_how_many(d
     assert desk.suggestions() == []
     desk.run(BUY | {"symbol": "ETHUSDT"}, price("106", "ETHUSDT"))
     assert desk.position("ETHUSDT").frozen == "lost_input"
-    controls.release_all(desk.client, desk.server_ms())
+    inbox.release_all(desk.client, desk.server_ms())
     desk.process()
     assert len(desk.suggestions()) == 4
     assert_all_accounted_for(desk)

@@ -22,7 +22,7 @@ from harvest_tasks.processes.embedded import EmbeddedServer, free_port
 from harvest_tasks.proof import pace, units
 from harvest_tasks.proof.calc_only import USER
 from harvest_tasks.proof.deployment import PARTS
-from harvest_tasks.proposals import run_cycle
+from harvest_tasks.proposing.cycle import run_cycle
 from harvest_tasks.server import keys, liveness
 from harvest_tasks.server.client import Client, connect
 

@@ -10,14 +10,14 @@ import pytest
 from feeds import NOW, market_state, position_hash, proposal, risk_proposal, settings, stream_entry, tracked_position
 from redis.connection import AbstractConnection
 
-from harvest_tasks import health, proposals
-from harvest_tasks.proposals import run_cycle
-from harvest_tasks.publishing.cycle import CycleSummary, Outcome, Result, told
-from harvest_tasks.publishing.reading import SkipReason
+from harvest_tasks import proposals, tasks
+from harvest_tasks.proposing.cycle import run_cycle
+from harvest_tasks.proposing.numbers import SkipReason
+from harvest_tasks.proposing.summary import CycleSummary, Outcome, Result, told
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings import model as settings_module
-from harvest_tasks.symbols import InvalidSymbol
+from harvest_tasks.wire.symbols import InvalidSymbol
 
 REAL_ONLY = settings(synthetic_fallback="false")
 
@@ -440,7 +440,7 @@ def test_tracked_books_are_found_though_the_set_of_them_is_lost_to_another_type(
 
 
 def test_a_cycle_tells_its_sums_in_one_line(redis: Client, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG, "harvest_tasks.publishing")
+    caplog.set_level(logging.DEBUG, "harvest_tasks.proposing")
     for name in ("AAUSDT", "BBUSDT", "CCUSDT"):
         market_state(redis, name)
     position_hash(redis, "AAUSDT")
@@ -458,7 +458,7 @@ def test_a_cycle_tells_its_sums_in_one_line(redis: Client, caplog: pytest.LogCap
 def test_what_is_published_has_a_line_and_what_stays_the_same_has_none(
     redis: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "harvest_tasks.publishing")
+    caplog.set_level(logging.INFO, "harvest_tasks.proposing")
     market_state(redis)
     position_hash(redis)
     for _ in range(3):
@@ -668,6 +668,6 @@ def test_compute_proposal_takes_one_symbol(redis: Client, worker: None, symbol: 
 
 
 def test_the_heartbeat_is_the_servers_time(redis: Client, worker: None) -> None:
-    health.heartbeat()
+    tasks.heartbeat()
     seconds, _ = redis.time()
     assert 0 <= seconds * 1000 - int(str(redis.hget(keys.HEARTBEAT, "beat_ms"))) + 1000 < 5000

@@ -7,7 +7,7 @@ import feeds
 import pytest
 from redis.exceptions import ResponseError
 
-from harvest_tasks.publishing.publication import BOOKS_PER_CALL, Publication, Reply, publish, removal
+from harvest_tasks.proposing.publish import BOOKS_PER_CALL, Publication, Reply, publish, removal
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, connect
 from harvest_tasks.settings.model import Settings

@@ -16,10 +16,10 @@ from moves import LISTED_LOTS, SYMBOL, Setup, drawn_setup
 from served import asked, environ
 from tallies import TALLIES
 
+from harvest_tasks.fills.inbox import deliver
+from harvest_tasks.fills.watcher import watch
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
-from harvest_tasks.tracking.controls import deliver
-from harvest_tasks.watcher import watch
 
 LIVES = 24
 PATIENCE = 2

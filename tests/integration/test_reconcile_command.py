@@ -8,10 +8,10 @@ from click.testing import CliRunner, Result
 from desk import Desk, assert_all_accounted_for
 
 from harvest_tasks.cli import main
-from harvest_tasks.operations import reconciliation
-from harvest_tasks.reconciling.suspicion import reconcile
+from harvest_tasks.fills import inbox
+from harvest_tasks.reconciling import settlement
+from harvest_tasks.reconciling.mismatch import reconcile
 from harvest_tasks.server import keys
-from harvest_tasks.tracking import controls
 
 BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 
@@ -25,7 +25,7 @@ def desk(redis):
 def rung(monkeypatch):
     """The books that the command rings."""
     books: list[str] = []
-    monkeypatch.setattr("harvest_tasks.brain.ring", books.extend)
+    monkeypatch.setattr("harvest_tasks.messaging.wakeups.ring", books.extend)
     return books
 
 
@@ -148,7 +148,7 @@ def test_looking_writes_nothing(desk, harvest):
 
 def test_adopting_takes_over_what_is_on_record_and_releases(desk, harvest, rung):
     desk.run(BUY)
-    controls.deliver(desk.client, {"BTCUSDT": controls.Freeze("", 1, "looks wrong")})
+    inbox.deliver(desk.client, {"BTCUSDT": inbox.Freeze("", 1, "looks wrong")})
     desk.process()
     on_record(desk, "3", current_sl="95")
     result = harvest("--adopt")
@@ -212,7 +212,7 @@ def test_a_book_with_entries_in_its_inbox_is_refused(desk, harvest):
 
 def test_nothing_is_adopted_while_input_is_unread(desk, harvest, monkeypatch):
     """The unread fill is on record already: adopting it would count it twice."""
-    monkeypatch.setattr(reconciliation, "PATIENCE_SEC", 0.2)
+    monkeypatch.setattr(settlement, "PATIENCE_SEC", 0.2)
     desk.run(BUY)
     desk.feed(BUY)
     on_record(desk, "2")
@@ -251,7 +251,7 @@ def test_a_book_that_cannot_be_read_is_refused(desk, harvest):
 
 
 def lose(desk: Desk) -> None:
-    controls.freeze_all(desk.client, 3, "3 entries were trimmed", desk.server_ms())
+    inbox.freeze_all(desk.client, 3, "3 entries were trimmed", desk.server_ms())
     desk.process()
 
 
@@ -283,7 +283,7 @@ def test_the_loss_is_remembered_while_a_book_may_be_wrong(desk, harvest):
 def test_the_loss_is_remembered_while_entries_wait(desk, harvest):
     desk.run(BUY, BUY | {"symbol": "ETHUSDT"})
     lose(desk)
-    controls.release(desk.client, "BTCUSDT", desk.server_ms())
+    inbox.release(desk.client, "BTCUSDT", desk.server_ms())
     desk.process()
     on_record(desk, "1")
     on_record(desk, "1", "ETHUSDT")
@@ -297,13 +297,13 @@ def test_another_loss_meanwhile_is_not_forgotten(desk, harvest, monkeypatch):
     desk.run(BUY)
     lose(desk)
     on_record(desk, "1")
-    is_right = reconciliation._is_right
+    is_right = settlement._is_right
 
     def losing_more(*args):
-        controls.freeze_all(desk.client, 1, "1 entry was trimmed", desk.server_ms())
+        inbox.freeze_all(desk.client, 1, "1 entry was trimmed", desk.server_ms())
         return is_right(*args)
 
-    monkeypatch.setattr(reconciliation, "_is_right", losing_more)
+    monkeypatch.setattr(settlement, "_is_right", losing_more)
     harvest("--adopt")
     assert desk.client.hget(keys.LOST, "entries") == "4"
     desk.process()

@@ -6,11 +6,11 @@ from decimal import Decimal
 import pytest
 from desk import Desk, assert_all_accounted_for
 
-from harvest_tasks.reconciliation import reconcile_positions
 from harvest_tasks.reconciling import tracked
+from harvest_tasks.reconciling.mismatch import confirm, reconcile
 from harvest_tasks.reconciling.sighting import SECOND_LOOK_MS
-from harvest_tasks.reconciling.suspicion import confirm, reconcile
 from harvest_tasks.server import keys
+from harvest_tasks.tasks import reconcile_positions
 from kernel.positions.entry import Freeze, Release
 
 BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
@@ -422,9 +422,9 @@ def test_a_leg_on_record_says_that_an_untracked_symbol_has_legs(desk):
 
 def test_the_task_tells_one_line_and_rings(desk, monkeypatch, caplog):
     rung = []
-    monkeypatch.setattr("harvest_tasks.reconciliation.shared", lambda _url: desk.client)
-    monkeypatch.setattr("harvest_tasks.reconciliation.current", lambda: desk.settings)
-    monkeypatch.setattr("harvest_tasks.brain.ring", rung.extend)
+    monkeypatch.setattr("harvest_tasks.tasks.shared", lambda _url: desk.client)
+    monkeypatch.setattr("harvest_tasks.tasks.current", lambda: desk.settings)
+    monkeypatch.setattr("harvest_tasks.tasks.ring", rung.extend)
     desk.run(BUY)
     on_record(desk, "3")
     desk.client.hset(keys.SUSPECTED, "BTCUSDT", f"{desk.server_ms() - SECOND_LOOK_MS} 0-0 -2")

@@ -13,12 +13,13 @@ from kombu import Connection
 from redis.exceptions import ConnectionError as Disconnected
 from waiting import wait_until
 
-from harvest_tasks import transport, watcher
+from harvest_tasks.fills import watcher
+from harvest_tasks.fills.lease import LEASE_MS
+from harvest_tasks.fills.watcher import Succession, watch
+from harvest_tasks.messaging import transport
 from harvest_tasks.processes.embedded import EmbeddedServer
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, connect
-from harvest_tasks.tracking.lease import LEASE_MS
-from harvest_tasks.watcher import Succession, watch
 
 BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 SLICE_SEC = 60.0

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from redis.exceptions import NoPermissionError
 
+from harvest_tasks.fills import symbol_rules as reference_module
+from harvest_tasks.fills.symbol_rules import CACHE_SEC, Reference, base_rules
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, Command, connect, exchange
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.tracking import reference as reference_module
-from harvest_tasks.tracking.reference import CACHE_SEC, Reference, base_rules
 
 NAMES = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 

@@ -3,12 +3,12 @@
 import pytest
 from desk import Desk
 
+from harvest_tasks.fills.lease import LEASE_MS
+from harvest_tasks.fills.progress import Intake
+from harvest_tasks.fills.sweep import sweep, unblock
 from harvest_tasks.reconciling.audit import Audit
-from harvest_tasks.reconciling.intake import Intake
 from harvest_tasks.reconciling.sighting import SECOND_LOOK_MS, sighted
 from harvest_tasks.server import keys
-from harvest_tasks.sweep import sweep, unblock
-from harvest_tasks.tracking.lease import LEASE_MS
 
 HOUR_MS = 3_600_000
 MINUTE_MS = 60_000

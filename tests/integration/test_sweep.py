@@ -6,10 +6,10 @@ from collections.abc import Mapping
 import pytest
 from desk import Desk, assert_all_accounted_for
 
-from harvest_tasks import sweep
-from harvest_tasks.brain import Brain
+from harvest_tasks import tasks
+from harvest_tasks.fills import inbox, sweep
+from harvest_tasks.fills.brain import Brain
 from harvest_tasks.server import keys
-from harvest_tasks.tracking import controls
 
 BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 LATE_MS = 60_000
@@ -26,12 +26,12 @@ def tick(monkeypatch, caplog):
     """Runs the sweep's task once for a desk; the words of its line, or nothing if it was silent."""
 
     def once(desk: Desk) -> Mapping[str, int]:
-        monkeypatch.setattr(sweep, "current", lambda: desk.settings)
-        monkeypatch.setattr(sweep, "shared", lambda _: desk.client)
-        monkeypatch.setattr(sweep, "this_brain", lambda: Brain(desk.client, desk.settings))
+        monkeypatch.setattr(tasks, "current", lambda: desk.settings)
+        monkeypatch.setattr(tasks, "shared", lambda _: desk.client)
+        monkeypatch.setattr(tasks, "this_brain", lambda: Brain(desk.client, desk.settings))
         caplog.clear()
         with caplog.at_level(logging.DEBUG, logger=sweep.log.name):
-            sweep.evaluate_positions()
+            tasks.evaluate_positions()
         told = [record.getMessage() for record in caplog.records if record.name == sweep.log.name]
         assert len(told) <= 1
         return {name: int(n) for name, _, n in (word.partition("=") for line in told for word in line.split()[1:])}
@@ -319,7 +319,7 @@ def test_a_frozen_book_is_named_when_something_is_due(desk, tick):
     desk.run(BUY | {"qty": "0"})
     ticker(desk, "106")
     assert tick(desk) == {"scanned": 1, "evaluated": 1, "applied": 1, "held_frozen": 2}
-    controls.release(desk.client, "BTCUSDT", desk.server_ms())
+    inbox.release(desk.client, "BTCUSDT", desk.server_ms())
     assert tick(desk)["published"] == 2
 
 

@@ -10,7 +10,7 @@ from celery import Celery
 from cluster import Program, worker_program
 from waiting import wait_until
 
-from harvest_tasks.configuration import configuration
+from harvest_tasks.messaging.configuration import configuration
 from harvest_tasks.server.client import connect
 from harvest_tasks.settings.model import Settings
 

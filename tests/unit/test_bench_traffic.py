@@ -5,7 +5,7 @@ from decimal import Decimal
 from itertools import islice
 
 from bench import traffic
-from harvest_tasks.door.admission import Routed, admit
+from harvest_tasks.wire.execution_result import Routed, admit
 from kernel.positions.entry import Fill, Mark
 
 ENTRIES = 4_000

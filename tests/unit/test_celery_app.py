@@ -10,7 +10,7 @@ from celery.signals import after_setup_logger, celeryd_after_setup
 from kombu.transport.redis import Channel
 
 from harvest_tasks.celery import CHATTER, app
-from harvest_tasks.configuration import QUEUES, ROUTES, configuration
+from harvest_tasks.messaging.configuration import QUEUES, ROUTES, configuration
 from harvest_tasks.settings.model import Settings
 from schedules.beat import beat_schedule
 
@@ -136,7 +136,7 @@ def test_beat_sends_what_the_schedule_says() -> None:
 
 
 def test_beat_keeps_no_file() -> None:
-    assert app.conf.beat_scheduler == "harvest_tasks.beat:BoundedScheduler"
+    assert app.conf.beat_scheduler == "harvest_tasks.messaging.scheduler:BoundedScheduler"
 
 
 def test_workers_wait_for_their_broker_for_ever() -> None:

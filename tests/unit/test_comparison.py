@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvest_tasks.reconciling.comparison import Agreement, Difference, Finding, Kind, Unknown, compare
-from harvest_tasks.reconciling.exchange_record import Flat, Reading, Record, Unreadable, Untold
+from harvest_tasks.wire.exchange_position import Flat, Reading, Record, Unreadable, Untold
 from kernel.positions.holding import Holding
 from kernel.positions.position import Position
 

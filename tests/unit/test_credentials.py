@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from redis.connection import parse_url
 
-from harvest_tasks.configuration import configuration
+from harvest_tasks.messaging.configuration import configuration
 from harvest_tasks.settings.model import Settings, SettingsError
 
 SECRET = "s3 cr/t;@:%ü"  # noqa: S105 - all that a URL would trip over

@@ -9,7 +9,7 @@ import pytest
 from harvest_tasks.demo.evidence import Evidence, read
 from harvest_tasks.demo.verification import Fold, differences, fold
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.tracking.record import to_fields
+from harvest_tasks.wire.position import to_fields
 
 LIVE = Settings.from_env({"HARVEST_MODE": "live", "HARVEST_LIVE_CONFIRM": "yes", "HARVEST_LIVE_STOPS": "true"})
 BUY = {

@@ -10,8 +10,8 @@ import click
 import pytest
 
 from harvest_tasks.cli import COMMANDS, main
-from harvest_tasks.door.admission import Ignored, admit
 from harvest_tasks.settings.model import Settings
+from harvest_tasks.wire.execution_result import Ignored, admit
 from kernel.positions.intent import IntentKind
 from kernel.proposals.partial_exit import HarvestAction
 

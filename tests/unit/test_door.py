@@ -6,8 +6,8 @@ from decimal import Decimal
 import pytest
 from builders import ENTRY_ID, TIME_MS, fill, fill_fields, mark, mark_fields, outcome, outcome_fields
 
-from harvest_tasks.door.admission import Admission, Ignored, IgnoredReason, Refused, Routed, admit
-from harvest_tasks.door.refusal import RefusalReason
+from harvest_tasks.wire.execution_result import Admission, Ignored, IgnoredReason, Refused, Routed, admit
+from harvest_tasks.wire.refusal import RefusalReason
 from kernel.positions.entry import Fill, OutcomeStatus, Side
 
 NUMBERS = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": 0.5, "price": 60000}

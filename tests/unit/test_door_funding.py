@@ -8,8 +8,8 @@ from builders import ENTRY_ID, TIME_MS, fill_fields
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvest_tasks.door.admission import Refused, Routed, admit
-from harvest_tasks.door.refusal import RefusalReason as Reason
+from harvest_tasks.wire.execution_result import Refused, Routed, admit
+from harvest_tasks.wire.refusal import RefusalReason as Reason
 from kernel.positions.entry import Fill, Funding
 
 FUNDING = {"symbol": "BTCUSDT", "status": "FUNDING", "amount": "-0.25"}

@@ -11,16 +11,26 @@ from builders import ENTRY_ID, fill_fields
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from harvest_tasks.door import grammar
-from harvest_tasks.door.admission import Ignored, Refused, Routed, admit
-from harvest_tasks.symbols import of_book
+from harvest_tasks.wire import fields as wire_fields
+from harvest_tasks.wire.execution_result import Ignored, Refused, Routed, admit
+from harvest_tasks.wire.symbols import of_book
 from kernel.positions.entry import Fill, Side
 from kernel.positions.quantities import plain
 
 WIDE = Context(prec=200, rounding=ROUND_HALF_EVEN)
 GRID = Decimal("1e-12")
 
-NAMES = [*grammar.FILL, "status", "entry_price", "position_size_usd", "ts", "timestamp", "payload", "data", "signal"]
+NAMES = [
+    *wire_fields.FILL,
+    "status",
+    "entry_price",
+    "position_size_usd",
+    "ts",
+    "timestamp",
+    "payload",
+    "data",
+    "signal",
+]
 STATUSES = ("FILLED", "PARTIAL", "PRICE_UPDATE", "REJECTED", "CANCELED", "EXPIRED")
 
 any_text = st.text(st.characters(), max_size=60)

@@ -6,8 +6,8 @@ import pytest
 from builders import ENTRY_ID, fill_fields
 from malformed_entries import CASES, Case
 
-from harvest_tasks.door.admission import Refused, admit
-from harvest_tasks.door.refusal import RefusalReason as Reason
+from harvest_tasks.wire.execution_result import Refused, admit
+from harvest_tasks.wire.refusal import RefusalReason as Reason
 
 SLOWEST_MS = 5.0
 

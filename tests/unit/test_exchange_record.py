@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvest_tasks.reconciling.exchange_record import Flat, Record, Unreadable, books_of, reading
+from harvest_tasks.wire.exchange_position import Flat, Record, Unreadable, books_of, reading
 
 NOW_MS = 1_700_000_000_000
 LONGEST_MS = 600_000

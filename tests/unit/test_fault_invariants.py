@@ -11,8 +11,8 @@ import pytest
 from faults import invariants
 from faults.invariants import Seen, Sent, Violation
 
-from harvest_tasks.tracking import wire
-from harvest_tasks.tracking.record import to_fields
+from harvest_tasks.wire import inbox_entry
+from harvest_tasks.wire.position import to_fields
 from kernel.positions.entry import Entry
 from kernel.positions.intent import Intent, IntentKind, intent_id
 from kernel.positions.position import Position
@@ -154,7 +154,7 @@ def test_decisions_in_another_order_than_the_entries(seen: Seen) -> None:
 
 def test_an_inbox_in_another_order_than_the_stream(seen: Seen) -> None:
     entries: list[Entry] = [books.mark("101"), books.mark("102")]
-    packed = [wire.pack(each) for each in entries]
+    packed = [inbox_entry.pack(each) for each in entries]
     counts = {**seen.counts, "in": 4}
     waiting = replace(seen, inboxes={BOOK: packed}, waiting={BOOK}, counts=counts)
     assert found(waiting) == set()

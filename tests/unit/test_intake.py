@@ -2,7 +2,7 @@
 
 import pytest
 
-from harvest_tasks.reconciling.intake import Intake
+from harvest_tasks.fills.progress import Intake
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from celery import Celery
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvest_tasks.configuration import configuration
 from harvest_tasks.logs import Line, LogFormat, formatter
+from harvest_tasks.messaging.configuration import configuration
 from harvest_tasks.settings.model import Settings
 
 URL = "redis://brain:hunter2@cache:6379/0"
@@ -20,7 +20,7 @@ URL = "redis://brain:hunter2@cache:6379/0"
 
 def record(message: object, *args: object, error: bool = False) -> logging.LogRecord:
     info = sys.exc_info() if error else None
-    return logging.LogRecord("harvest_tasks.brain", logging.INFO, __file__, 1, message, args, info)  # type: ignore[arg-type]
+    return logging.LogRecord("harvest_tasks.fills.brain", logging.INFO, __file__, 1, message, args, info)  # type: ignore[arg-type]
 
 
 def as_text(message: object, *args: object) -> str:
@@ -36,7 +36,7 @@ def as_json(message: object, *args: object, error: bool = False) -> dict[str, An
 def test_text_has_its_facts_behind_the_event() -> None:
     line = Line("published", book="BTCUSDT", qty="0.25", reason="R=0.52 >= 0.5", why="")
     assert as_text(line).endswith(
-        'INFO MainProcess harvest_tasks.brain: published book=BTCUSDT qty=0.25 reason="R=0.52 >= 0.5" why=""'
+        'INFO MainProcess harvest_tasks.fills.brain: published book=BTCUSDT qty=0.25 reason="R=0.52 >= 0.5" why=""'
     )
 
 

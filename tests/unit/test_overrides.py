@@ -9,8 +9,8 @@ from books import ladder, rules
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from harvest_tasks.fills.overrides import LONGEST_LINE, LONGEST_TEXT, SETTING_OF, not_a_hash, overridden
 from harvest_tasks.settings.model import Settings, SettingsError
-from harvest_tasks.tracking.overrides import LONGEST_LINE, LONGEST_TEXT, SETTING_OF, not_a_hash, overridden
 from kernel.positions.ladder import Basis
 from kernel.positions.rules import Rules
 

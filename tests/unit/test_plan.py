@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from books import START_MS, fill, guards, long_100, mark, outcome, rules
 
-from harvest_tasks.tracking.plan import Delivered, Plan, Unreadable, digest, plan
+from harvest_tasks.fills.plan import Delivered, Plan, Unreadable, digest, plan
 from kernel.positions.entry import Freeze
 from kernel.positions.guards import Guards, Refusal
 from kernel.positions.holding import RiskTerms

@@ -5,7 +5,7 @@ import os
 from kombu.asynchronous.hub import Hub
 
 from harvest_tasks.celery import app
-from harvest_tasks.pool import Children, TaskPool
+from harvest_tasks.messaging.pool import Children, TaskPool
 
 
 class Child:
@@ -36,5 +36,5 @@ def test_a_child_that_has_just_exited_is_passed_over() -> None:
 
 
 def test_workers_use_this_pool() -> None:
-    assert app.conf.worker_pool == "harvest_tasks.pool:TaskPool"
+    assert app.conf.worker_pool == "harvest_tasks.messaging.pool:TaskPool"
     assert TaskPool.Pool is Children

@@ -38,10 +38,10 @@ def test_proposals_reach_nothing_that_writes() -> None:
 @pytest.mark.parametrize(
     "source",
     [
-        "import harvest_tasks.brain",
-        "from harvest_tasks import sweep",
-        "from harvest_tasks.tracking.ledger import Ledger",
-        "def later():\n    from harvest_tasks.demo import stage",
+        "import harvest_tasks.fills.brain",
+        "from harvest_tasks.fills import sweep",
+        "from harvest_tasks.fills.ledger import Ledger",
+        "def later():\n    from harvest_tasks.paper import executor",
     ],
 )
 def test_whoever_reaches_it_directly_or_not_is_found(

@@ -2,10 +2,10 @@
 
 import pytest
 
+from harvest_tasks.fills.lease import LEASE_MS
 from harvest_tasks.metrics import pulse
 from harvest_tasks.metrics.replies import Replies
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.tracking.lease import LEASE_MS
 
 NOW_MS = 1_700_000_000_000
 SETTINGS = Settings.from_env({})

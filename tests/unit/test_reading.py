@@ -7,9 +7,9 @@ import feeds
 import pytest
 from redis.exceptions import ResponseError
 
-from harvest_tasks import symbols
-from harvest_tasks.publishing import markets, snapshots
-from harvest_tasks.publishing.reading import SkipReason, Unusable, fields, number, optional_number
+from harvest_tasks.proposing import markets, positions
+from harvest_tasks.proposing.numbers import SkipReason, Unusable, fields, number, optional_number
+from harvest_tasks.wire import symbols
 from kernel.proposals.kill_score import kill_components
 from kernel.proposals.snapshot import PositionSide
 from kernel.proposals.theta import HarvestTheta
@@ -76,7 +76,7 @@ def test_other_text_is_no_symbol(text: Any) -> None:
 
 
 def test_a_described_position_keeps_its_size_and_total_profit() -> None:
-    found = snapshots.described("BTCUSDT", feeds.position())
+    found = positions.described("BTCUSDT", feeds.position())
     assert found is not None
     assert (found.qty, found.unrealized_pnl, found.current_sl, found.current_tp) == (2.0, 10.0, 98.0, None)
 
@@ -91,15 +91,15 @@ def test_a_described_position_keeps_its_size_and_total_profit() -> None:
     ],
 )
 def test_sides_are_normalised(side: str, qty: str, expected: PositionSide) -> None:
-    found = snapshots.described("BTCUSDT", feeds.position(side=side, qty=qty))
+    found = positions.described("BTCUSDT", feeds.position(side=side, qty=qty))
     assert found is not None
     assert (found.side, found.qty) == (expected, 2.0)
 
 
 @pytest.mark.parametrize("qty", ["0", "0.0", "-0", "0e5"])
 def test_a_quantity_of_zero_is_a_closed_position(qty: str) -> None:
-    assert snapshots.described("BTCUSDT", feeds.position(qty=qty)) is None
-    assert snapshots.tracked("BTCUSDT", feeds.book(qty=qty), feeds.NOW) is None
+    assert positions.described("BTCUSDT", feeds.position(qty=qty)) is None
+    assert positions.tracked("BTCUSDT", feeds.book(qty=qty), feeds.NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -120,32 +120,32 @@ def test_a_quantity_of_zero_is_a_closed_position(qty: str) -> None:
 )
 def test_a_described_position_that_cannot_be_used_says_why(changed: dict[str, str], reason: SkipReason) -> None:
     with pytest.raises(Unusable) as refused:
-        snapshots.described("BTCUSDT", feeds.position(**changed))
+        positions.described("BTCUSDT", feeds.position(**changed))
     assert reason_of(refused) is reason
 
 
 def test_a_tracked_short_profits_from_a_fall() -> None:
-    found = snapshots.tracked("BTCUSDT", feeds.book(qty="-2", mark="95", stop=""), feeds.NOW)
+    found = positions.tracked("BTCUSDT", feeds.book(qty="-2", mark="95", stop=""), feeds.NOW)
     assert found is not None
     assert (found.side, found.qty, found.unrealized_pnl) == (PositionSide.SHORT, 2.0, 10.0)
     assert (found.age_sec, found.current_sl) == (3600.0, None)
 
 
 def test_a_tracked_position_just_opened_by_a_faster_clock_is_new() -> None:
-    found = snapshots.tracked("BTCUSDT", feeds.book(opened_ms="1769178602000"), feeds.NOW)
+    found = positions.tracked("BTCUSDT", feeds.book(opened_ms="1769178602000"), feeds.NOW)
     assert found is not None
     assert found.age_sec == 0.0
 
 
 def test_zero_is_not_an_opening_time() -> None:
     with pytest.raises(Unusable) as refused:
-        snapshots.tracked("BTCUSDT", feeds.book(opened_ms="0"), feeds.NOW)
+        positions.tracked("BTCUSDT", feeds.book(opened_ms="0"), feeds.NOW)
     assert reason_of(refused) is SkipReason.BAD_TIME
 
 
 @pytest.mark.parametrize(("symbol", "entry"), [("BTCUSDT", 100.0), ("ETHUSDT", 50.0)])
 def test_an_invented_position_is_as_specified(symbol: str, entry: float) -> None:
-    found = snapshots.synthetic(symbol)
+    found = positions.synthetic(symbol)
     assert found.side is PositionSide.LONG
     ratios = [
         price / entry

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from books import fill, guards, long_100, look, mark, next_id, outcome, rules
 
-from harvest_tasks.tracking.record import changed_fields, from_fields, to_fields
+from harvest_tasks.wire.position import changed_fields, from_fields, to_fields
 from kernel.positions.entry import Entry, Freeze, Funding, Overdue
 from kernel.positions.holding import RiskTerms
 from kernel.positions.intent import intent_id

@@ -12,8 +12,8 @@ from celery import Celery
 from celery.beat import Scheduler
 
 from harvest_tasks.celery import app
-from harvest_tasks.configuration import QUEUES, ROUTES
-from harvest_tasks.spread import Spread
+from harvest_tasks.messaging.clock_schedule import Spread
+from harvest_tasks.messaging.configuration import QUEUES, ROUTES
 from schedules.beat import MOST_ENTRIES, Entry, beat_schedule
 
 BELLS = {"watch_fills", "evaluate_positions", "heartbeat", "reconcile_positions"}

@@ -9,10 +9,10 @@ from celery import Celery
 from kombu import Connection
 from redis.exceptions import ConnectionError as ConnectionLost
 
-from harvest_tasks import transport
-from harvest_tasks.configuration import configuration
+from harvest_tasks.messaging import transport
+from harvest_tasks.messaging.configuration import configuration
+from harvest_tasks.messaging.transport import Channel, Transport
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.transport import Channel, Transport
 
 NOBODY = "redis://127.0.0.1:1/0"
 MESSAGE = {"body": "[]", "headers": {}, "properties": {"delivery_info": {}}}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harvest_tasks.commands.run import NAMES
-from harvest_tasks.configuration import TIME_LIMIT_SEC
+from harvest_tasks.messaging.configuration import TIME_LIMIT_SEC
 from harvest_tasks.settings.model import Settings
 
 ROOT = Path(__file__).parents[2]

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from harvest_tasks.celery import app
-from harvest_tasks.configuration import TIME_LIMIT_SEC
-from harvest_tasks.watchdog import ANSWER_WITHIN_SEC, Consuming, is_consuming, say
+from harvest_tasks.messaging.configuration import TIME_LIMIT_SEC
+from harvest_tasks.messaging.systemd import ANSWER_WITHIN_SEC, Consuming, is_consuming, say
 
 
 def listening(address: str) -> socket.socket:

@@ -8,7 +8,7 @@ from builders import fill, mark, outcome
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvest_tasks.tracking.wire import BadWire, pack, unpack
+from harvest_tasks.wire.inbox_entry import BadWire, pack, unpack
 from kernel.positions.entry import (
     Adopt,
     Entry,

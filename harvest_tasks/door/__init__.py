@@ -1,1 +1,0 @@
-"""From raw input entries to kernel entries, or a refusal with its reason."""

@@ -1,0 +1,130 @@
+"""The tracked positions in Redis: loaded with their inboxes in one round trip, committed in one atomic step each."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
+from itertools import islice
+from typing import Any, Final, NamedTuple
+from uuid import uuid4
+
+from harvest_tasks.fills import commit as commits
+from harvest_tasks.fills import loading
+from harvest_tasks.fills.commit import Outcome
+from harvest_tasks.fills.loading import Busy, Failed, Loaded
+from harvest_tasks.fills.plan import Plan
+from harvest_tasks.fills.symbol_rules import Reference
+from harvest_tasks.server import keys, script
+from harvest_tasks.server.client import Client, Command, Question, exchange
+from harvest_tasks.settings.model import Settings
+from harvest_tasks.wire.symbols import of_book
+from kernel.positions.guards import Guards
+from kernel.positions.rules import Rules
+
+BATCH: Final = 500
+"""Entries of one book in one commit: Lua can pass some thousands of arguments to one command."""
+_PER_BOOK: Final = 4
+
+
+class Work(NamedTuple):
+    """What plans are made from: books with what waits for them, the guards of that moment, and the rules by symbol."""
+
+    guards: Guards
+    books: list[Loaded | Busy | Failed]
+    rules: Mapping[str, Rules]
+
+
+class Ledger:
+    """Reads and commits books. `now_ms` replaces the server's clock, for replays."""
+
+    def __init__(self, client: Client, settings: Settings, now_ms: int | None = None) -> None:
+        self._client = client
+        self._settings = settings
+        self._now_ms = now_ms
+        self._token = uuid4().hex
+        self._lock_ms = settings.harvest_lock_ttl_sec * 1000
+        self._reference = Reference(client, settings)
+
+    def over(self, client: Client) -> "Ledger":
+        """The same, with what it remembers, for another client."""
+        other = copy(self)
+        other._client = client
+        return other
+
+    def load(self, books: Sequence[str]) -> Work:
+        """`books`, in order, in one round trip. Those that are not busy or failed are locked."""
+        commands = [command for book in books for command in self._loading(book)]
+        moment = self.moment(map(of_book, books))
+        replies = exchange(self._client, [*commands, *moment.commands])
+        rows = [replies[i : i + _PER_BOOK] for i in range(0, len(commands), _PER_BOOK)]
+        return self.work(zip(books, rows, strict=True), moment.answer(replies[len(commands) :]))
+
+    def moment(self, symbols: Iterable[str]) -> Question[tuple[Guards, dict[str, Rules]]]:
+        """What else a plan needs: the guards, and the rules of `symbols`."""
+        settings, rules = self._settings, self._reference.question(symbols)
+        guards: list[Command] = [
+            ("TIME",),
+            ("GET", settings.harvest_kill_switch_key),
+            ("LINDEX", keys.WINDOW, settings.harvest_max_actions_per_min - 1),
+        ]
+
+        def answer(replies: Sequence[Any]) -> tuple[Guards, dict[str, Rules]]:
+            time, switch, oldest, *others = replies
+            return loading.guards(time, switch, oldest, settings, self._now_ms), rules.answer(others)
+
+        return Question([*guards, *rules.commands], answer)
+
+    def work(self, rows: Iterable[tuple[str, Sequence[Any]]], moment: tuple[Guards, Mapping[str, Rules]]) -> Work:
+        """From the replies about each book, and what was asked with them."""
+        guards, rules = moment
+        return Work(guards, [loading.book(book, row, self._settings.fallback_stop_pct) for book, row in rows], rules)
+
+    def loading(self) -> tuple[script.Value, ...]:
+        """How route.lua loads the books it moves entries to, as `load` does; its replies go to `work`."""
+        prefixes = keys.LOCK_PREFIX, keys.POSITION_PREFIX, self._settings.riskproposal_prefix
+        return self._token, self._lock_ms, *prefixes, BATCH
+
+    def _loading(self, book: str) -> tuple[Command, ...]:
+        """The `_PER_BOOK` commands that load one book."""
+        settings = self._settings
+        return (
+            ("SET", keys.lock(book), self._token, "NX", "PX", self._lock_ms),
+            ("HGETALL", keys.position(book)),
+            ("XRANGE", keys.inbox(book), "-", "+", "COUNT", BATCH),
+            ("HGET", settings.riskproposal_prefix + of_book(book), "stop_dist_pct"),
+        )
+
+    def commit(self, planned: Iterable[tuple[Loaded, Plan]]) -> list[tuple[Loaded, Plan, Outcome]]:
+        """What became of each plan, in order, in one round trip. They are sent while the next ones are made."""
+        made: list[tuple[Loaded, Plan]] = []
+
+        def calls() -> Iterator[script.Call]:
+            for loaded, plan in planned:
+                made.append((loaded, plan))
+                yield commits.call(loaded, plan, self._settings, self._token, self._now_ms)
+
+        replies = script.run_as_made(self._client, _growing(calls()))
+        return [
+            (loaded, plan, commits.outcome(loaded, plan, reply))
+            for (loaded, plan), reply in zip(made, replies, strict=True)
+        ]
+
+    def unlock(self, books: Sequence[str]) -> list[str]:
+        """Give up locks that no commit gave up. A lock only saves double work, so its holder is not asked.
+
+        Returns the books with something in their inbox: who moved it there found them locked, and left it to us.
+        """
+        if not books:
+            return []
+        locks = [keys.lock(book) for book in books]
+        replies = exchange(self._client, [("DEL", *locks), *[("XLEN", keys.inbox(book)) for book in books]])
+        if isinstance(replies[0], Exception):
+            raise replies[0]
+        # An inbox of another type is told of by the next load.
+        return [book for book, waiting in zip(books, replies[1:], strict=True) if waiting != 0]
+
+
+def _growing(calls: Iterator[script.Call]) -> Iterator[list[script.Call]]:
+    """One, then two, then four, and so on: the first intent leaves at once, and many books cost few sends."""
+    size = 1
+    while batch := list(islice(calls, size)):
+        yield batch
+        size *= 2

@@ -1,0 +1,112 @@
+"""What is read before a plan is made: the guards of the moment, and each book with the entries that wait for it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+from harvest_tasks.fills.plan import Delivered, Unreadable
+from harvest_tasks.server.client import mapping
+from harvest_tasks.settings.model import Settings
+from harvest_tasks.wire import inbox_entry
+from harvest_tasks.wire.numbers import positive
+from harvest_tasks.wire.position import BadRecord, from_fields
+from harvest_tasks.wire.refusal import Unusable
+from kernel.positions.entry import Entry
+from kernel.positions.guards import Guards
+from kernel.positions.holding import RiskTerms
+from kernel.positions.position import Position
+
+WINDOW_MS: Final = 60_000
+"""The rate limit counts intents in a sliding minute."""
+SWITCH_OFF: Final = (None, "", "0")
+"""Values of the kill switch that let publish, as commit.lua has it; None is an absent key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A book as it was read: `version` is what a commit must still find."""
+
+    book: str
+    version: int
+    trades_generation: int
+    position: Position
+    batch: Sequence[Delivered]
+    terms: RiskTerms
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """Another worker holds the book's lock: its commit will say what is left."""
+
+    book: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The book could not be read or written; its entries stay where they are."""
+
+    book: str
+    error: Exception
+
+
+def guards(time: Any, switch: Any, oldest: Any, settings: Settings, now_ms: int | None) -> Guards:
+    """From the replies of TIME, the kill switch and the time of the oldest intent that could use up the rate window.
+
+    A switch that cannot be read is on. A window that is not used up passes for an empty one: how much of it is left
+    concerns only plans with several intents, and commit.lua tells them.
+    """
+    for reply in (time, oldest):
+        if isinstance(reply, Exception):
+            raise reply
+    seconds, micros = map(int, time)
+    now = seconds * 1000 + micros // 1000 if now_ms is None else now_ms
+    used_up = oldest is not None and int(oldest) > now - WINDOW_MS
+    return Guards(
+        now_ms=now,
+        fresh_ms=settings.harvest_require_fresh_snapshot_sec * 1000,
+        killed=switch not in SWITCH_OFF,
+        budget=0 if used_up else settings.harvest_max_actions_per_min,
+    )
+
+
+def book(name: str, replies: Sequence[Any], fallback_stop_pct: Decimal) -> Loaded | Busy | Failed:
+    """From the replies about one book: its lock, hash, inbox and published stop distance."""
+    locked, flat, inbox, stop_dist_pct = replies
+    for reply in (locked, flat, inbox):
+        if isinstance(reply, Exception):
+            return Failed(name, reply)
+    if not locked:
+        return Busy(name)
+    fields = mapping(flat)
+    try:
+        position = from_fields(name, fields)
+    except BadRecord as error:
+        return Failed(name, error)
+    return Loaded(
+        book=name,
+        version=int(fields.get("version", "0")),
+        trades_generation=int(fields.get("trades_generation", "0")),
+        position=position,
+        batch=[Delivered(inbox_id, _entry(values)) for inbox_id, values in inbox],
+        terms=RiskTerms(stop_distance(stop_dist_pct), fallback_stop_pct),
+    )
+
+
+def stop_distance(published: Any) -> Decimal | None:
+    """A published stop distance as a ratio; what cannot be one is as good as none."""
+    if not isinstance(published, str):
+        return None
+    try:
+        return positive("stop_dist_pct", published)
+    except Unusable:
+        return None
+
+
+def _entry(flat: Sequence[str]) -> Entry | Unreadable:
+    values = mapping(flat)
+    raw = values.get("e", "")
+    try:
+        return inbox_entry.unpack(raw)
+    except inbox_entry.BadWire:
+        return Unreadable(raw or repr(values))

@@ -1,0 +1,168 @@
+"""The sweep: each second, what bells may have missed, prices that come by key instead of by stream, and intents that
+nobody answered.
+"""
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, Final, cast
+
+from harvest_tasks.fills.brain import Brain
+from harvest_tasks.fills.inbox import deliver, open_books
+from harvest_tasks.fills.lease import LEASE_MS
+from harvest_tasks.fills.mark_prices import read_marks
+from harvest_tasks.logs import Line
+from harvest_tasks.messaging.wakeups import ring
+from harvest_tasks.server import keys, liveness
+from harvest_tasks.server.client import Client, exchange_gently
+from harvest_tasks.server.clock import server_ms
+from harvest_tasks.settings.model import Settings
+from harvest_tasks.wire.symbols import of_book
+from kernel.positions.entry import Freeze, Mark, Overdue
+from kernel.positions.mark import FUTURE_TOLERANCE_MS
+
+log = logging.getLogger(__name__)
+
+_is_time = re.compile(r"[0-9]{1,15}").fullmatch
+
+LOST_INBOX: Final = "lost_inbox"
+PATIENCE_SEC: Final = 0.8
+"""Under the second after which the next sweep comes; what is not evaluated by then is rung."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBook:
+    """What the sweep needs to know of an open book: the time of its mark, and when the oldest intent was published
+    that is unanswered and not called overdue (unix ms; 0 and None: there is none).
+    """
+
+    book: str
+    mark_ms: int
+    unanswered_ms: int | None
+
+
+def evaluate(client: Client, settings: Settings, brain: Brain) -> None:
+    """Bring fresh marks to open positions and have `brain` decide about them and about whatever else waits."""
+    summary = sweep(client, settings)
+    waiting = waiting_books(client)
+    unblock(client, sorted(waiting), settings.harvest_lock_ttl_sec * 1000)
+    tally, unfinished = brain.process(sorted(waiting | held_books(client)), monotonic() + PATIENCE_SEC)
+    ring(unfinished)
+    sums = {liveness.SWEPT + name: n for name, n in summary.items() if n}
+    liveness.note(client, liveness.SWEPT_MS, server_ms(client), sums)
+    liveness.count_failed(client, tally["failed"])
+    summary.update({_told(name): n for name, n in tally.items() if n})
+    if summary:
+        log.debug(Line("evaluated", **dict(sorted(summary.items()))))
+
+
+def sweep(client: Client, settings: Settings) -> Counter[str]:
+    """Put newer marks and alarms into the inboxes of open books; what was scanned, by result."""
+    books = read_open(client)
+    if not books:
+        return Counter()
+    now_ms = server_ms(client)
+    # What waits is about to be looked at; a book that cannot be must not pile up entries.
+    waiting = waiting_books(client)
+    call_overdue(
+        client, [b for b in books if b.book not in waiting], now_ms, settings.harvest_intent_timeout_sec * 1000
+    )
+    marks = read_marks(client, sorted({of_book(book.book) for book in books}), now_ms)
+    newer, summary = sorted_out(books, marks, now_ms, settings.harvest_require_fresh_snapshot_sec * 1000)
+    deliver(client, {book: mark for book, mark in newer.items() if book not in waiting})
+    return summary
+
+
+def sorted_out(
+    books: Sequence[OpenBook], marks: Mapping[str, Mark | str], now_ms: int, fresh_ms: int
+) -> tuple[dict[str, Mark], Counter[str]]:
+    """The marks to deliver, by book, and how many books were scanned, evaluated, or not, by reason."""
+    newer: dict[str, Mark] = {}
+    summary = Counter(scanned=len(books))
+    for book in books:
+        mark = marks[of_book(book.book)]
+        # What claims to come from the future loses to whatever arrives before then.
+        known_ms = book.mark_ms if book.mark_ms <= now_ms + FUTURE_TOLERANCE_MS else 0
+        if isinstance(mark, Mark) and mark.time_ms > known_ms and _is_fresh(mark.time_ms, now_ms, fresh_ms):
+            newer[book.book] = mark
+            summary["evaluated"] += 1
+        elif _is_fresh(book.mark_ms, now_ms, fresh_ms):
+            # Its own stream brought a fresh one, and it was evaluated then.
+            summary["current"] += 1
+        else:
+            summary["stale" if isinstance(mark, Mark) else f"mark_{mark}"] += 1
+    return newer, summary
+
+
+def call_overdue(client: Client, books: Sequence[OpenBook], now_ms: int, timeout_ms: int) -> None:
+    """Tell the books whose intents went unanswered for too long."""
+    limit = now_ms - timeout_ms
+    late = [book.book for book in books if book.unanswered_ms is not None and book.unanswered_ms <= limit]
+    deliver(client, dict.fromkeys(late, Overdue("", now_ms, limit)))
+
+
+def unblock(client: Client, waiting: Sequence[str], lock_ms: int) -> None:
+    """Let no lease, and no lock of the books `waiting`, last longer than a new one: a clock that was set back lengthens
+    them. Freeze those books whose inbox somebody deleted.
+    """
+    with client.pipeline(transaction=False) as pipe:
+        pipe.pexpire(keys.LEASE, LEASE_MS, lt=True)
+        for book in waiting:
+            pipe.pexpire(keys.lock(book), lock_ms, lt=True)
+            pipe.xlen(keys.inbox(book))
+        _, *replies = pipe.execute(raise_on_error=False)
+    empty = [book for book, length in zip(waiting, replies[1::2], strict=True) if length == 0]
+    if empty:
+        freeze = Freeze("", server_ms(client), LOST_INBOX)
+        deliver(client, dict.fromkeys(_without_inbox(client, empty), freeze))
+
+
+def _without_inbox(client: Client, books: Sequence[str]) -> list[str]:
+    """Those of `books` that wait with nothing in their inbox: a commit that empties one takes the mark away with it."""
+    with client.pipeline(transaction=True) as pipe:
+        for book in books:
+            pipe.sismember(keys.WAITING, book)
+            pipe.xlen(keys.inbox(book))
+        replies = pipe.execute()
+    rows = zip(books, replies[::2], replies[1::2], strict=True)
+    return [book for book, waits, length in rows if waits and not length]
+
+
+def waiting_books(client: Client) -> set[str]:
+    """Books whose inbox is not empty: a mark of this sweep, or an entry whose bell was lost or is still on its way."""
+    return cast("set[str]", client.smembers(keys.WAITING))
+
+
+def held_books(client: Client) -> set[str]:
+    """Books with a due intent whose guard may have changed its mind while the mark is still fresh."""
+    now_ms = server_ms(client)
+    client.zremrangebyscore(keys.HELD, "-inf", f"({now_ms}")
+    return set(cast("list[str]", client.zrange(keys.HELD, 0, -1)))
+
+
+def read_open(client: Client) -> list[OpenBook]:
+    """Every open book, in order, in one round trip."""
+    books = open_books(client)
+    replies = exchange_gently(client, [("HMGET", keys.position(book), "mark_ms", "unanswered_ms") for book in books])
+    return [_open_book(book, reply) for book, reply in zip(books, replies, strict=True)]
+
+
+def _open_book(book: str, reply: Any) -> OpenBook:
+    """A book whose record cannot be read has no mark; the brain says what is wrong with it."""
+    mark_ms, unanswered_ms = (None, None) if isinstance(reply, Exception) else reply
+    return OpenBook(book, _ms(mark_ms) or 0, _ms(unanswered_ms))
+
+
+def _ms(text: str | None) -> int | None:
+    return int(text) if text and _is_time(text) else None
+
+
+def _is_fresh(time_ms: int, now_ms: int, fresh_ms: int) -> bool:
+    return -FUTURE_TOLERANCE_MS <= now_ms - time_ms < fresh_ms
+
+
+def _told(name: str) -> str:
+    return "published" if name == "intents" else name

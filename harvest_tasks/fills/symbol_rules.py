@@ -1,0 +1,121 @@
+"""What a decision needs to know of a symbol besides its position: the rules that hold for it, and its ATR."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from time import monotonic
+from typing import Any, Final
+
+from harvest_tasks.fills.overrides import not_a_hash, overridden
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client, Command, Question, exchange, mapping
+from harvest_tasks.settings.exchange_info import instrument_of
+from harvest_tasks.settings.model import Settings
+from harvest_tasks.wire.numbers import positive
+from harvest_tasks.wire.refusal import Unusable
+from kernel.positions.instrument import Instrument
+from kernel.positions.ladder import Ladder
+from kernel.positions.rules import Rules
+
+CACHE_SEC: Final = 5.0
+"""How long a change of a symbol's rules may go unnoticed."""
+
+
+def base_rules(settings: Settings) -> Rules:
+    """How this deployment harvests a symbol of which it knows nothing more."""
+    return Rules(
+        ladder=settings.ladder,
+        set_be_at_r=settings.harvest_set_be_at_r,
+        trail_atr_mult=settings.harvest_trail_atr_mult,
+        min_stop_move_pct=settings.change_eps_pct,
+        cost_bps=settings.harvest_cost_bps,
+        instrument=Instrument(min_notional=settings.harvest_min_notional),
+        max_parts=settings.harvest_max_actions_per_min,
+        live=settings.is_live,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Rules, and when they were asked for (seconds of the cache's clock)."""
+
+    rules: Rules
+    asked: float
+
+
+class Reference:
+    """The rules by symbol, as Redis and the settings have them; a read is remembered for `CACHE_SEC`."""
+
+    def __init__(self, client: Client, settings: Settings, clock: Callable[[], float] = monotonic) -> None:
+        self._client = client
+        self._settings = settings
+        self._clock = clock
+        self._base = base_rules(settings)
+        self._ladder = Ladder(settings.harvest_ladder, settings.harvest_ladder_basis)
+        self._kept: dict[str, _Kept] = {}
+        self._tidied = clock()
+
+    def rules(self, symbols: Iterable[str]) -> dict[str, Rules]:
+        """The rules of each of `symbols`; at most one round trip. Raises redis-py's errors, except for a key of a
+        wrong type.
+        """
+        question = self.question(symbols)
+        return question.answer(exchange(self._client, question.commands))
+
+    def question(self, symbols: Iterable[str]) -> Question[dict[str, Rules]]:
+        """The same, about what is not remembered."""
+        wanted = list(dict.fromkeys(symbols))
+        now = self._clock()
+        missing = [symbol for symbol in wanted if not _is_fresh(self._kept.get(symbol), now)]
+        commands: list[Command] = []
+        for symbol in missing:
+            commands += (
+                ("HGET", self._settings.marketstate_prefix + symbol, "atr"),
+                ("HGETALL", keys.overrides(symbol)),
+            )
+
+        def answer(replies: Sequence[Any]) -> dict[str, Rules]:
+            if missing:
+                self._remember(missing, [_checked(reply) for reply in replies], now)
+            return {symbol: self._kept[symbol].rules for symbol in wanted}
+
+        return Question(commands, answer)
+
+    def _remember(self, symbols: Sequence[str], replies: Sequence[Any], now: float) -> None:
+        self._kept |= {
+            symbol: _Kept(self._rules(symbol, *replies[i * 2 : i * 2 + 2]), now) for i, symbol in enumerate(symbols)
+        }
+        # Symbols no longer asked for leave nothing behind.
+        if now - self._tidied >= CACHE_SEC:
+            self._kept = {symbol: kept for symbol, kept in self._kept.items() if _is_fresh(kept, now)}
+            self._tidied = now
+
+    def _rules(self, symbol: str, atr: Any, fields: Any) -> Rules:
+        """From the replies about one symbol; None stands for a key of a wrong type."""
+        settings = self._settings
+        instrument = instrument_of(settings.instruments, symbol, settings.harvest_min_notional)
+        rules = replace(self._base, instrument=instrument, atr=_atr(atr))
+        if fields is None:
+            return not_a_hash(rules, keys.overrides(symbol))
+        return overridden(rules, settings.harvest_min_r, self._ladder, mapping(fields)) if fields else rules
+
+
+def _is_fresh(kept: _Kept | None, now: float) -> bool:
+    return kept is not None and now - kept.asked < CACHE_SEC
+
+
+def _checked(reply: Any) -> Any:
+    """None for the error of a key of a wrong type; any other error is raised."""
+    if not isinstance(reply, Exception):
+        return reply
+    if not str(reply).startswith("WRONGTYPE"):
+        raise reply
+    return None
+
+
+def _atr(stated: str | None) -> Decimal | None:
+    """A price difference; what cannot be one is as good as none."""
+    try:
+        return positive("atr", stated)
+    except Unusable:
+        return None

@@ -1,0 +1,75 @@
+"""What other programs say about a symbol's market, as the kernel takes it."""
+
+from enum import StrEnum
+from math import inf
+from typing import NamedTuple
+
+from harvest_tasks.proposing.numbers import (
+    Fields,
+    Reply,
+    SkipReason,
+    Unusable,
+    fields,
+    in_range,
+    number,
+    optional_number,
+)
+from kernel.proposals.market import MarketState, P1Proposal
+
+
+class MarketSource(StrEnum):
+    REDIS_HASH = "redis_hash"
+    NEUTRAL = "neutral"
+
+
+NEUTRAL = MarketState(sigma=0.01, ts=0.3, p_trend=0.34, p_mr=0.33, p_chop=0.33)
+"""Speaks neither for nor against leaving: every component of the kill score is 0."""
+
+
+class Market(NamedTuple):
+    state: MarketState
+    source: MarketSource
+
+
+@in_range
+def market(reply: Reply, *, invented: bool) -> Market:
+    """The market state; for an `invented` position, neutral values when there is none."""
+    found = fields(reply)
+    if found:
+        return Market(_state(found), MarketSource.REDIS_HASH)
+    if invented:
+        return Market(NEUTRAL, MarketSource.NEUTRAL)
+    raise Unusable(SkipReason.NO_MARKET_STATE)
+
+
+def _state(found: Fields) -> MarketState:
+    return MarketState(
+        sigma=number(found, "sigma"),
+        ts=number(found, "ts"),
+        p_trend=number(found, "p_trend"),
+        p_mr=number(found, "p_mr"),
+        p_chop=number(found, "p_chop"),
+    )
+
+
+@in_range
+def risk_proposal(reply: Reply) -> P1Proposal | None:
+    found = fields(reply)
+    if not found:
+        return None
+    return P1Proposal(
+        stop_dist_pct=optional_number(found, "stop_dist_pct"),
+        proposed_sl=optional_number(found, "proposed_sl"),
+        proposed_tp=optional_number(found, "proposed_tp"),
+    )
+
+
+def age_sec(reply: Reply, now: float) -> float | None:
+    """Seconds since the market state was made; None when it does not say. A time of 0 is no time: infinite."""
+    if not isinstance(reply, dict) or not reply.get("ts_timestamp"):
+        return None
+    try:
+        made = number(reply, "ts_timestamp")
+    except Unusable:
+        return inf
+    return max(now - made, 0.0) if 0 < made <= now + 60 else inf

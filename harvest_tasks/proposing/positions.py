@@ -1,0 +1,96 @@
+"""Position snapshots from the hashes that describe positions. None is a position that is closed."""
+
+from harvest_tasks.proposing.numbers import Fields, SkipReason, Unusable, in_range, number, optional_number
+from kernel.proposals.snapshot import PositionSide, PositionSnapshot
+
+LONGEST_AGE_SEC = 10 * 365 * 86400.0
+"""An older position has no true opening time: 1.7 billion seconds is the age since a time of 0."""
+CLOCK_SKEW_SEC = 60.0
+
+_SIDES = {
+    "LONG": PositionSide.LONG,
+    "BUY": PositionSide.LONG,
+    "SHORT": PositionSide.SHORT,
+    "SELL": PositionSide.SHORT,
+}
+
+
+@in_range
+def described(symbol: str, found: Fields) -> PositionSnapshot | None:
+    """From another program's hash or stream entry.
+
+    Its `unrealized_pnl` is that of the whole position, so its size is needed for R, and to tell an open position
+    from a closed one: an entry without `qty` or `quantity` is unusable. A short's size may be negative.
+    """
+    qty = number(found, "qty", "quantity")
+    if qty == 0:
+        return None
+    side = _side(found, qty)
+    return PositionSnapshot(
+        symbol=symbol,
+        side=side,
+        entry_price=number(found, "entry_price"),
+        current_price=number(found, "current_price"),
+        peak_price=number(found, "peak_price"),
+        trough_price=number(found, "trough_price"),
+        age_sec=_age(number(found, "age_sec")),
+        unrealized_pnl=number(found, "unrealized_pnl"),
+        current_sl=optional_number(found, "current_sl"),
+        current_tp=optional_number(found, "current_tp"),
+        qty=abs(qty),
+    )
+
+
+@in_range
+def tracked(symbol: str, found: Fields, now: float) -> PositionSnapshot | None:
+    """From the hash of a book that fills are folded into; `now` in unix seconds."""
+    qty = number(found, "qty")
+    if qty == 0:
+        return None
+    entry, mark = number(found, "avg_entry"), number(found, "mark")
+    return PositionSnapshot(
+        symbol=symbol,
+        side=PositionSide.LONG if qty > 0 else PositionSide.SHORT,
+        entry_price=entry,
+        current_price=mark,
+        peak_price=number(found, "peak"),
+        trough_price=number(found, "trough"),
+        age_sec=_age(now - number(found, "opened_ms") / 1000),
+        unrealized_pnl=qty * (mark - entry),
+        current_sl=optional_number(found, "stop"),
+        qty=abs(qty),
+    )
+
+
+def synthetic(symbol: str) -> PositionSnapshot:
+    """An invented long in profit, for trying the publisher out."""
+    entry = 100.0 if "BTC" in symbol else 50.0
+    current = entry * 1.05
+    return PositionSnapshot(
+        symbol=symbol,
+        side=PositionSide.LONG,
+        entry_price=entry,
+        current_price=current,
+        peak_price=entry * 1.06,
+        trough_price=entry * 0.98,
+        age_sec=3600.0,
+        unrealized_pnl=current - entry,
+        current_sl=entry * 0.98,
+        current_tp=entry * 1.1,
+    )
+
+
+def _side(found: Fields, qty: float) -> PositionSide:
+    text = found.get("side", "")
+    side = _SIDES.get(text.upper())
+    if side is None:
+        raise Unusable(SkipReason.BAD_SIDE, f"side is {text!a:.60}, not LONG or SHORT")
+    if qty < 0 and side is PositionSide.LONG:
+        raise Unusable(SkipReason.BAD_SIDE, "a long has a negative quantity")
+    return side
+
+
+def _age(seconds: float) -> float:
+    if not -CLOCK_SKEW_SEC <= seconds <= LONGEST_AGE_SEC:
+        raise Unusable(SkipReason.BAD_TIME, f"an age of {seconds:.0f} s is none a position can have")
+    return max(seconds, 0.0)

@@ -1,0 +1,91 @@
+"""Published proposals: one hash per book, and a stream when one is wanted. Written by `publish.lua` alone."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import StrEnum
+from itertools import chain, islice
+from typing import Any, Final, NamedTuple, TypeVar
+
+from harvest_tasks.proposing.record import utc
+from harvest_tasks.server import script
+from harvest_tasks.server.client import Client
+from harvest_tasks.settings.model import Settings
+from harvest_tasks.wire import symbols
+from kernel.positions.quantities import plain
+
+STREAM_MAXLEN: Final = 10_000
+LIFETIMES: Final = 3
+"""A proposal outlives this many maximum publish ages, then it goes by itself."""
+BOOKS_PER_CALL: Final = 25
+"""The server does nothing else during a call: so many take it about a millisecond."""
+CALLS_AT_ONCE: Final = 6
+"""So many are sent together, and the server works on them while the next ones are made."""
+
+T = TypeVar("T")
+
+
+class Reply(StrEnum):
+    """What `publish.lua` did."""
+
+    PUBLISHED = "published"
+    UNCHANGED = "unchanged"
+    REMOVED = "removed"
+    ABSENT = "absent"
+    WRONG_TYPE = "wrong_type"
+
+
+_REPLIES: Final = {reply.value: reply for reply in Reply}
+
+
+class Publication(NamedTuple):
+    """The proposal of `book`; without fields the book has none any more."""
+
+    book: str
+    fields: Mapping[str, str]
+
+
+def removal(book: str) -> Publication:
+    return Publication(book, {})
+
+
+def publish(client: Client, settings: Settings, publications: Iterable[Publication], now: float) -> list[Reply]:
+    """What became of each, in order; `now` in unix seconds. They are sent as they are made, and waited for once.
+
+    Raises the first of redis-py's errors, when everything else is published.
+    """
+    calls = (_call(settings, books, now) for books in _portions(publications, BOOKS_PER_CALL))
+    replies = script.run_as_made(client, _portions(calls, CALLS_AT_ONCE))
+    return [_REPLIES[_sound(reply)] for done in replies for reply in _sound(done)]
+
+
+def _portions(whole: Iterable[T], size: int) -> Iterator[list[T]]:
+    rest = iter(whole)
+    while portion := list(islice(rest, size)):
+        yield portion
+
+
+def _sound(reply: Any) -> Any:
+    """`reply`, unless it is an error, which is raised."""
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
+
+
+def _call(settings: Settings, publications: Sequence[Publication], now: float) -> script.Call:
+    hashes = [settings.harvest_prefix + publication.book for publication in publications]
+    return script.Call(
+        script.load("publish"),
+        [*hashes, settings.stream_name] if settings.enable_stream else hashes,
+        [
+            int(now),
+            utc(now - settings.max_publish_age_sec),
+            plain(settings.change_eps_pct),
+            int(LIFETIMES * 1000 * settings.max_publish_age_sec),
+            STREAM_MAXLEN,
+            json.dumps([_row(publication) for publication in publications]),
+        ],
+    )
+
+
+def _row(publication: Publication) -> list[str]:
+    return [symbols.of_book(publication.book), *chain.from_iterable(publication.fields.items())]

@@ -1,0 +1,117 @@
+"""Where a symbol's position comes from: sources that are asked in order until one knows the symbol.
+
+The first source that knows the symbol decides, even when it says that the position is closed, or when what it
+says cannot be used: passing over a broken source would show a position that its owner did not mean.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple, TypeAlias
+
+from harvest_tasks.proposing import positions
+from harvest_tasks.proposing.inputs import Inputs
+from harvest_tasks.proposing.numbers import Reply, SkipReason, Unusable, fields
+from harvest_tasks.settings.model import PositionSource, Settings
+from kernel.proposals.snapshot import PositionSnapshot
+
+
+class Source(StrEnum):
+    REDIS_HASH = "redis_hash"
+    TRACKER = "tracker"
+    REDIS_STREAM = "redis_stream"
+    SYNTHETIC = "synthetic"
+
+
+class Held(NamedTuple):
+    """An open position of `book`, as `source` describes it."""
+
+    book: str
+    source: Source
+    position: PositionSnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """`source` knows `book`, but what it says cannot be used."""
+
+    book: str
+    source: Source
+    reason: SkipReason
+    detail: str
+
+
+Sighting: TypeAlias = Held | Unreadable
+_Sightings: TypeAlias = list[Sighting]
+
+
+def sightings(inputs: Inputs, settings: Settings, now: float) -> _Sightings:
+    """What is open on the symbol, at most once per book; empty when nothing is. `now` is in unix seconds."""
+    for source in _asked(inputs, settings):
+        found = _ask(source, inputs, now)
+        if found is not None:
+            return found
+    return []
+
+
+def _asked(inputs: Inputs, settings: Settings) -> Iterator[Source]:
+    if settings.position_source is not PositionSource.AUTO:
+        chosen = Source(settings.position_source)
+        if not (chosen is Source.SYNTHETIC and settings.is_live):
+            yield chosen
+        return
+    if inputs.tracked and _in_hedge_mode(inputs):
+        # One hash per symbol cannot say which leg it describes; the tracker knows both.
+        yield Source.TRACKER
+        return
+    yield from (Source.REDIS_HASH, Source.TRACKER, Source.REDIS_STREAM)
+    if settings.synthetic_fallback and not settings.is_live:
+        yield Source.SYNTHETIC
+
+
+def _in_hedge_mode(inputs: Inputs) -> bool:
+    legs = (reply for book, reply in inputs.tracked.items() if book != inputs.symbol)
+    return any(isinstance(leg, dict) and leg.get("qty", "0") != "0" for leg in legs)
+
+
+def _ask(source: Source, inputs: Inputs, now: float) -> _Sightings | None:
+    """What `source` says about the symbol; None when it does not know it."""
+    name = inputs.symbol
+    match source:
+        case Source.REDIS_HASH:
+            return _described(name, source, inputs.state)
+        case Source.TRACKER:
+            return _tracked(inputs, now)
+        case Source.REDIS_STREAM:
+            return _described(name, source, inputs.streamed)
+        case Source.SYNTHETIC:
+            return [Held(name, source, positions.synthetic(name))]
+
+
+def _described(name: str, source: Source, reply: Reply) -> _Sightings | None:
+    if not reply:
+        return None
+    return _sighted(name, source, lambda: positions.described(name, fields(reply)))
+
+
+def _tracked(inputs: Inputs, now: float) -> _Sightings | None:
+    known = {book: reply for book, reply in inputs.tracked.items() if reply}
+    if not known:
+        return None
+    return [
+        sighting
+        for book, reply in known.items()
+        for sighting in _sighted(book, Source.TRACKER, _reader(inputs.symbol, reply, now))
+    ]
+
+
+def _reader(name: str, reply: Reply, now: float) -> Callable[[], PositionSnapshot | None]:
+    return lambda: positions.tracked(name, fields(reply), now)
+
+
+def _sighted(book: str, source: Source, read: Callable[[], PositionSnapshot | None]) -> _Sightings:
+    try:
+        position = read()
+    except Unusable as wrong:
+        return [Unreadable(book, source, wrong.reason, wrong.detail)]
+    return [Held(book, source, position)] if position else []

@@ -1,0 +1,144 @@
+"""What one cycle of proposals did, book by book and in sum."""
+
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from harvest_tasks.logs import Line
+from harvest_tasks.proposing.numbers import SkipReason
+from harvest_tasks.proposing.sources import Source
+
+log = logging.getLogger(__name__)
+
+_NAMED = 5
+"""A line names at most this many books."""
+
+
+class Result(StrEnum):
+    PUBLISHED = "published"
+    UNCHANGED = "unchanged"
+    REMOVED = "removed"
+    SKIPPED = "skipped"
+
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+class Told:
+    """What this process has warned of, so that it warns of it again only when it changed or was gone for a while."""
+
+    def __init__(self) -> None:
+        self._last: defaultdict[str, dict[str, str]] = defaultdict(dict)
+
+    def news(self, kind: str, flaws: Mapping[str, str]) -> list[str]:
+        """Those of `flaws`, by book, that are others than last time; an empty one is none."""
+        last = self._last[kind]
+        fresh = [flaw for book, flaw in flaws.items() if flaw and last.get(book) != flaw]
+        last |= flaws
+        return fresh
+
+    def forget(self) -> None:
+        self._last.clear()
+
+
+told = Told()
+
+
+class Outcome(NamedTuple):
+    """What became of one book. `fields` is the proposal as computed now, empty unless one was computed."""
+
+    symbol: str
+    book: str
+    result: Result
+    reason: SkipReason | None = None
+    detail: str = ""
+    fields: Mapping[str, str] = _NOTHING
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: the proposal's fields beside what became of it."""
+        said = {"symbol": self.symbol, "book": self.book, "result": self.result.value}
+        return {**self.fields, **said, "reason": self.reason.value if self.reason else "", "detail": self.detail}
+
+
+@dataclass(frozen=True, slots=True)
+class CycleSummary:
+    """Outcomes of one cycle at `now_ms` (unix ms). `stale` names the symbols whose market state is too old."""
+
+    now_ms: int
+    outcomes: Sequence[Outcome]
+    stale: Sequence[str] = ()
+
+    def count(self, result: Result) -> int:
+        return sum(outcome.result is result for outcome in self.outcomes)
+
+    @property
+    def computed(self) -> int:
+        return sum(bool(outcome.fields) for outcome in self.outcomes)
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """How many books were skipped, by reason."""
+        return dict(sorted(Counter(outcome.reason.value for outcome in self.outcomes if outcome.reason).items()))
+
+    @property
+    def synthetic(self) -> list[str]:
+        """The books whose proposal rests on an invented position."""
+        return [o.book for o in self.outcomes if o.fields.get("position_source") == Source.SYNTHETIC]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The sums, for JSON."""
+        return {
+            "computed": self.computed,
+            **{result.value: self.count(result) for result in Result},
+            "skipped_by_reason": self.skipped,
+            "synthetic": len(self.synthetic),
+            "stale_market_states": len(self.stale),
+        }
+
+    def report(self) -> None:
+        """A line for each proposal that changed; a warning for each thing that an operator should look at, said once
+        until it changes.
+        """
+        log.debug("proposals: %s", self)
+        if log.isEnabledFor(logging.INFO):
+            self._report_changes()
+        known = set(self.synthetic)
+        invented = told.news("invented", {o.book: o.book if o.book in known else "" for o in self.outcomes})
+        if invented:
+            log.warning("proposals for invented positions: %s", _listed(invented))
+        known = set(self.stale)
+        stale = told.news("stale", {o.symbol: o.symbol if o.symbol in known else "" for o in self.outcomes})
+        if stale:
+            log.warning("market states too old or without a true time: %s", _listed(stale))
+        unusable = told.news("unusable", {o.book: _flaw(o) for o in self.outcomes})
+        if unusable:
+            log.warning("inputs that no proposal can rest on: %s", _listed(unusable))
+
+    def _report_changes(self) -> None:
+        for outcome in self.outcomes:
+            if outcome.result in (Result.PUBLISHED, Result.REMOVED):
+                log.info(Line(f"proposal {outcome.result}", book=outcome.book, **_gist(outcome.fields)))
+
+    def __str__(self) -> str:
+        """The sums in one line."""
+        sums = [f"computed={self.computed}", *(f"{result}={self.count(result)}" for result in Result)]
+        return " ".join([*sums, *(f"skipped:{reason}={n}" for reason, n in self.skipped.items())])
+
+
+def _gist(fields: Mapping[str, str]) -> dict[str, str]:
+    """What a proposal says, in short."""
+    names = ("harvest_action", "R_net", "kill_score", "new_sl_proposed")
+    return {name: fields[name] for name in names if name in fields}
+
+
+def _flaw(outcome: Outcome) -> str:
+    return f"{outcome.book} {outcome.reason} ({outcome.detail})" if outcome.detail else ""
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{len(names)}: {', '.join(names[:_NAMED])}{more}"

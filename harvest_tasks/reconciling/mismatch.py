@@ -1,0 +1,148 @@
+"""Differences between tracked positions and the exchange's record: noted at the first look, and a reason to freeze the
+book when a second look finds exactly the same.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from harvest_tasks.reconciling import audit as audits
+from harvest_tasks.reconciling import tracked as tracking
+from harvest_tasks.reconciling.audit import Audit, Seen
+from harvest_tasks.reconciling.comparison import Agreement, Difference, Kind, Unknown
+from harvest_tasks.reconciling.sighting import sighted
+from harvest_tasks.reconciling.tracked import Failed, Tracked, in_other_mode
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
+from harvest_tasks.settings.model import Settings
+from harvest_tasks.wire.exchange_position import Flat, Record, Unreadable, Untold
+from kernel.positions.entry import Freeze
+from kernel.positions.quantities import plain
+
+log = logging.getLogger(__name__)
+
+_Fields = dict[Any, Any]  # redis-py's type for a hash is invariant
+
+_COUNTED: Final[Mapping[type, str]] = {
+    Agreement: "agreed",
+    Difference: "differ",
+    Unknown: "unknown",
+    Unreadable: "unreadable",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """How many books a comparison found in each state, and those that it froze."""
+
+    counts: Mapping[str, int]
+    frozen: Sequence[str]
+
+
+def reconcile(client: Client, settings: Settings) -> Reconciled:
+    """Compare every book that has nothing waiting in its inbox; note what differs, and freeze what differed before."""
+    audit = audits.of_all(client, settings)
+    notes = cast("dict[str, str]", client.hgetall(keys.SUSPECTED))
+    frozen = _pursue(client, audit, notes)
+    _remember(client, audit)
+    return Reconciled(_counts(audit, frozen), frozen)
+
+
+def confirm(client: Client, settings: Settings) -> list[str]:
+    """Look again at the books whose positions differed at the last look; those that are frozen now."""
+    notes = cast("dict[str, str]", client.hgetall(keys.SUSPECTED))
+    return _pursue(client, audits.of(client, settings, notes), notes) if notes else []
+
+
+def _pursue(client: Client, audit: Audit, notes: Mapping[str, str]) -> list[str]:
+    """Freeze the books of `audit` that differ as noted, and note the others that differ; the books frozen."""
+    frozen: list[str] = []
+    kept: dict[str, str] = {}
+    for seen in _conclusive(client, audit):
+        if seen.tracked.waiting:
+            kept |= {book: text for book, text in notes.items() if book == seen.book}
+        elif isinstance(seen.finding, Difference):
+            sighting = sighted(notes, seen.book, plain(seen.finding.missed), audit)
+            targets = _unfrozen(client, seen, seen.finding, audit)
+            now_frozen = _freeze(client, targets, seen.finding, audit.now_ms) if sighting.has_lasted(audit) else []
+            frozen += now_frozen
+            if targets and not now_frozen:
+                kept[seen.book] = sighting.written()
+    _note(client, notes, kept)
+    return frozen
+
+
+def _conclusive(client: Client, audit: Audit) -> Sequence[Seen]:
+    """What may lead to a freeze: nothing while open positions are adopted, for what differs is being put right."""
+    return () if client.exists(keys.ADOPTION) else audit.seen
+
+
+def _unfrozen(client: Client, seen: Seen, finding: Difference, audit: Audit) -> list[Tracked]:
+    """The books to freeze: that of the difference, or those that are tracked in its place."""
+    if finding.kind is not Kind.OTHER_MODE:
+        found: Sequence[Tracked | Failed] = [seen.tracked]
+    else:
+        found = tracking.look(client, [book for book in in_other_mode(seen.book) if book in audit.known])
+    return [book for book in found if isinstance(book, Tracked) and not book.position.frozen]
+
+
+def _freeze(client: Client, targets: Sequence[Tracked], finding: Difference, now_ms: int) -> list[str]:
+    reason = f"reconciliation: tracked {plain(finding.tracked)}, exchange {plain(finding.exchange)}"
+    if finding.kind is Kind.OTHER_MODE:
+        reason += f" as {finding.book}"
+    frozen = [book.book for book in targets if tracking.deliver(client, book, [Freeze("", now_ms, reason)])]
+    for book in frozen:
+        log.error("froze book=%s %s: see harvest reconcile", book, reason)
+    return frozen
+
+
+def _note(client: Client, before: Mapping[str, str], after: Mapping[str, str]) -> None:
+    dropped = before.keys() - after.keys()
+    with client.pipeline(transaction=True) as pipe:
+        if dropped:
+            pipe.hdel(keys.SUSPECTED, *dropped)
+        if after:
+            pipe.hset(keys.SUSPECTED, mapping=_Fields(after))
+        pipe.execute()
+
+
+def _remember(client: Client, audit: Audit) -> None:
+    """Keep what was found where a position is open, so that a record that vanishes is known to have been there."""
+    found = {seen.book: _told(seen, audit.now_ms) for seen in audit.seen if _is_on_record(seen)}
+    with client.pipeline(transaction=True) as pipe:
+        pipe.delete(keys.COMPARED)
+        if found:
+            pipe.hset(keys.COMPARED, mapping=_Fields(found))
+        pipe.execute()
+
+
+def _is_on_record(seen: Seen) -> bool:
+    match seen.reading:
+        case Record():
+            return True
+        case Flat():
+            return seen.tracked.position.is_open
+        case Untold():
+            return False
+        case _:
+            return seen.was_on_record and seen.tracked.position.is_open
+
+
+def _told(seen: Seen, now_ms: int) -> str:
+    match seen.finding:
+        case Agreement(_, held, exchange) | Difference(_, held, exchange):
+            quantities = f" tracked={plain(held)} exchange={plain(exchange)}"
+        case _:
+            quantities = ""
+    return f"{now_ms} {_COUNTED[type(seen.finding)]}{quantities}"
+
+
+def _counts(audit: Audit, frozen: Sequence[str]) -> dict[str, int]:
+    kinds = [_COUNTED[type(seen.finding)] for seen in audit.seen if not seen.tracked.waiting]
+    kinds += ["unreadable"] * len(audit.failed)
+    return {
+        "compared": len(kinds),
+        **{kind: kinds.count(kind) for kind in _COUNTED.values()},
+        "frozen": len(frozen),
+    }

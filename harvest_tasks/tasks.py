@@ -1,0 +1,75 @@
+"""The tasks that workers run: each loads, makes one call, and commits. Those of the proposals are in `proposals`."""
+
+import logging
+from functools import partial
+from time import monotonic
+
+from harvest_tasks.celery import app
+from harvest_tasks.fills import sweep
+from harvest_tasks.fills.brain import PATIENCE_SEC as BRAIN_PATIENCE_SEC
+from harvest_tasks.fills.brain import answer, tell_and_ring, this_brain
+from harvest_tasks.fills.watcher import PATIENCE_SEC as WATCHER_PATIENCE_SEC
+from harvest_tasks.fills.watcher import Answerer, Succession, watch
+from harvest_tasks.logs import Line
+from harvest_tasks.messaging.wakeups import ring
+from harvest_tasks.reconciling import adoption, mismatch
+from harvest_tasks.server import liveness
+from harvest_tasks.server.client import shared
+from harvest_tasks.server.clock import server_ms
+from harvest_tasks.settings.model import current
+
+log = logging.getLogger(__name__)
+
+
+@app.task(name="harvest_tasks.watcher.watch_fills", ignore_result=True)
+def watch_fills(succeeds: bool = False) -> None:
+    """Watch for one slice, if no other watcher does, and start the next one. `succeeds`: one that is about to end."""
+    settings = current()
+    begin_next = partial(watch_fills.apply_async, kwargs={"succeeds": True}, expires=settings.watch_slice_sec)
+    # A connection of its own: taking one out of the pool and putting it back costs more than a fold.
+    with shared(settings.redis_url).client() as client:
+        own = this_brain().over(client)
+        answerer = Answerer(own.ledger, partial(answer, own))
+        succession = Succession(succeeds, begin_next)
+        first_start = partial(adoption.begin, client, settings)
+        slice_sec = settings.watch_slice_sec
+        if watch(client, settings, slice_sec, ring, WATCHER_PATIENCE_SEC, answerer, succession, first_start):
+            liveness.note(client, liveness.WATCHED_MS, server_ms(client))
+
+
+@app.task(name="harvest_tasks.brain.process_fills", ignore_result=True)
+def process_fills(books: list[str]) -> None:
+    """Bring `books` up to date with their inboxes. What takes longer is rung."""
+    tell_and_ring(*this_brain().process(books, monotonic() + BRAIN_PATIENCE_SEC))
+
+
+@app.task(name="harvest_tasks.sweep.evaluate_positions", ignore_result=True)
+def evaluate_positions() -> None:
+    """Bring fresh marks to open positions and decide about them; ring for whatever else waits."""
+    settings = current()
+    client = shared(settings.redis_url)
+    # Before marks fill the inboxes: both look at books whose inbox is empty.
+    adoption.advance(client, settings)
+    mismatch.confirm(client, settings)
+    sweep.evaluate(client, settings, this_brain())
+
+
+@app.task(name="harvest_tasks.reconciliation.reconcile_positions", ignore_result=True)
+def reconcile_positions() -> None:
+    """Compare the tracked positions with the exchange's own record once, and freeze what differs for the second time.
+
+    A fill that never reached the input leaves no trace in it; this is how it shows.
+    """
+    settings = current()
+    client = shared(settings.redis_url)
+    found = mismatch.reconcile(client, settings)
+    log.debug(Line("reconciled", **found.counts))
+    ring(found.frozen)
+    liveness.note(client, liveness.RECONCILED_MS, server_ms(client))
+
+
+@app.task(name="harvest_tasks.health.heartbeat", ignore_result=True)
+def heartbeat() -> None:
+    """Note that beat got a task run."""
+    client = shared(current().redis_url)
+    liveness.note(client, liveness.BEAT_MS, server_ms(client))

@@ -1,0 +1,1 @@
+"""What text in Redis means, both ways: pure functions from fields to values and back."""

@@ -1,0 +1,156 @@
+"""What the exchange says of a position, as another service writes it into a hash: read once, strictly.
+
+A record that cannot be read is not one that says flat.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from harvest_tasks.wire.fields import upper
+from harvest_tasks.wire.numbers import positive, signed
+from harvest_tasks.wire.refusal import RefusalReason, Unusable, shown
+from harvest_tasks.wire.symbols import legs
+from harvest_tasks.wire.timestamps import unix_ms
+
+Fields = Mapping[str, str]
+
+QTY_NAMES: Final = ("qty", "quantity")
+TIME_NAMES: Final = ("ts", "timestamp", "time", "updated_at")
+LONGEST_AGE_MS: Final = 10 * 365 * 86_400_000
+"""An older position has no true opening time: 1.7 billion seconds is the age since a time of 0."""
+
+_SIDES: Final = {"LONG": 1, "BUY": 1, "SHORT": -1, "SELL": -1}
+_LEGS: Final = {"LONG": 1, "SHORT": -1}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An open position: `qty` is signed (long > 0, base currency) and never 0, `entry` and `stop` are prices, `age_ms`
+    counts from its opening.
+    """
+
+    book: str
+    qty: Decimal
+    entry: Decimal
+    stop: Decimal | None = None
+    age_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Flat:
+    """No position. `stale` says why the record may not know of one that opened since, or is empty."""
+
+    book: str
+    stale: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """There is a record, and nothing can be concluded from it."""
+
+    book: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Untold:
+    """The only record of the symbol is of the other leg, which says nothing of this one."""
+
+    book: str
+
+
+Reading = Record | Flat | Unreadable | Untold
+
+
+def books_of(symbol: str, fields: Fields, is_hedge: bool) -> tuple[str, ...]:
+    """Whose record the hash under the key of `symbol` is: a leg's if it names one, and in hedge mode that of the leg of
+    its side, or of both where it has none.
+    """
+    stated = upper(fields.get("position_side"))
+    if stated in _LEGS:
+        return (f"{symbol}:{stated}",)
+    if not is_hedge:
+        return (symbol,)
+    sign = _SIDES.get(upper(fields.get("side")))
+    return tuple(leg for leg in legs(symbol) if sign in (None, _leg(leg)))
+
+
+def reading(book: str, fields: Fields, now_ms: int, longest_ms: int) -> Record | Flat | Unreadable:
+    """What `fields` say of `book` at `now_ms`. A record that states a time over `longest_ms` ago is stale."""
+    try:
+        stale = _staleness(fields, now_ms, longest_ms)
+        qty = _qty(fields)
+        if not qty:
+            return Flat(book, stale)
+        if stale:
+            return Unreadable(book, stale)
+        return _record(book, qty, fields)
+    except Unusable as flaw:
+        return Unreadable(book, flaw.detail)
+
+
+def _record(book: str, qty: Decimal, fields: Fields) -> Record:
+    return Record(
+        book,
+        abs(qty) * _sign(book, qty, fields),
+        positive("entry_price", _stated("entry_price", fields)),
+        _stop(fields),
+        _age_ms(fields),
+    )
+
+
+def _staleness(fields: Fields, now_ms: int, longest_ms: int) -> str:
+    name = next((name for name in TIME_NAMES if fields.get(name)), None)
+    if name is None:
+        return ""
+    age_ms = now_ms - unix_ms(name, fields[name])
+    return f"stale: written {age_ms // 1000} s ago" if age_ms > longest_ms else ""
+
+
+def _qty(fields: Fields) -> Decimal:
+    """A short's may be negative."""
+    name = next((name for name in QTY_NAMES if fields.get(name)), "qty")
+    return signed(name, _stated(name, fields))
+
+
+def _sign(book: str, qty: Decimal, fields: Fields) -> int:
+    """+1 or -1, on which side, quantity and leg agree."""
+    side, stated = fields.get("side", ""), fields.get("position_side", "")
+    sign, leg = _SIDES.get(upper(side)), _leg(book)
+    if sign is None:
+        raise Unusable(RefusalReason.BAD_SIDE, f"side is {shown(side)}, not LONG or SHORT")
+    if sign > 0 > qty:
+        raise Unusable(RefusalReason.CONFLICTING, "a long has a negative quantity")
+    if stated and upper(stated) not in (*_LEGS, "BOTH"):
+        raise Unusable(RefusalReason.BAD_POSITION_SIDE, f"position_side is {shown(stated)}, not LONG, SHORT or BOTH")
+    if leg not in (0, sign) or _LEGS.get(upper(stated), leg) != leg:
+        raise Unusable(RefusalReason.CONFLICTING, f"it is of the other side than {book}")
+    return sign
+
+
+def _stop(fields: Fields) -> Decimal | None:
+    """Many write 0 where there is none."""
+    text = fields.get("current_sl")
+    return positive("current_sl", text) if text and signed("current_sl", text) else None
+
+
+def _age_ms(fields: Fields) -> int | None:
+    """An age that cannot be one is as good as none."""
+    try:
+        age_ms = int(positive("age_sec", fields.get("age_sec")) * 1000)
+    except Unusable:
+        return None
+    return age_ms if age_ms <= LONGEST_AGE_MS else None
+
+
+def _leg(book: str) -> int:
+    return _LEGS.get(book.partition(":")[2], 0)
+
+
+def _stated(name: str, fields: Fields) -> str:
+    text = fields.get(name)
+    if not text:
+        raise Unusable(RefusalReason.MISSING, f"{name} is missing")
+    return text

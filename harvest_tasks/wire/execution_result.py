@@ -1,0 +1,189 @@
+"""The door: a raw `execution.result` entry becomes a kernel entry, a refusal, or is none of our business.
+
+Behind it everything is parsed, exact and trusted.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from functools import partial
+from typing import Any, Final, NamedTuple, NoReturn, TypeAlias
+
+from harvest_tasks.wire import fields as wire_fields
+from harvest_tasks.wire.numbers import quotient
+from harvest_tasks.wire.payload import Layers, glimpse, is_absent, open_layers
+from harvest_tasks.wire.refusal import RefusalReason, Unusable
+from harvest_tasks.wire.timestamps import event_time
+from kernel.positions.entry import Fill, Funding, Mark, Outcome, OutcomeStatus
+
+
+class IgnoredReason(StrEnum):
+    """Why an entry is none of our business."""
+
+    UNKNOWN_STATUS = "unknown_status"
+    NO_INTENT_ID = "no_intent_id"
+    NO_SYMBOL = "no_symbol"
+
+
+class Routed(NamedTuple):
+    """`entry` is for `book`, or, when that is None, for every book of `symbol`."""
+
+    symbol: str
+    book: str | None
+    entry: Fill | Mark | Outcome | Funding
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The entry cannot be used. `book` is the book whose fill this was: it may be wrong from here on."""
+
+    reason: RefusalReason
+    detail: str
+    book: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """The entry says nothing about a position."""
+
+    reason: IgnoredReason
+
+
+LEGS: Final = ("LONG", "SHORT")
+
+Admission: TypeAlias = Routed | Refused | Ignored
+_Kind: TypeAlias = Callable[[str, Layers], Routed | Ignored]
+
+
+def admit(entry_id: str, fields: Mapping[str, str]) -> Admission:
+    """What the entry `entry_id` (`<unix ms>-<seq>`) means. Never raises on any text in `fields`."""
+    try:
+        layers = open_layers(fields)
+    except Unusable as flaw:
+        return Refused(flaw.reason, flaw.detail, _book_of_fill(glimpse(fields)))
+    try:
+        return _kind(layers)(entry_id, layers)
+    except Unusable as flaw:
+        return Refused(flaw.reason, flaw.detail, _book_of_fill(layers))
+
+
+def _fill(entry_id: str, layers: Layers) -> Routed:
+    said = wire_fields.read(layers, wire_fields.FILL)
+    symbol = said.get("symbol") or _missing("symbol")
+    side = said.get("side") or _missing("side")
+    price = said.get("price") or _planned_price(layers)
+    qty = said.get("qty") or _bought(layers, price)
+    fill = Fill(
+        entry_id,
+        event_time(entry_id, layers),
+        side,
+        qty,
+        price,
+        said.get("trade_id"),
+        _intent_id(said),
+        said.get("stop_loss"),
+        said.get("atr"),
+        said.get("fee"),
+        _other_asset(symbol, said.get("fee_asset")),
+    )
+    return Routed(symbol, _book(symbol, said.get("position_side")), fill)
+
+
+def _mark(entry_id: str, layers: Layers) -> Routed:
+    said = wire_fields.read(layers, wire_fields.MARK)
+    symbol = said.get("symbol") or _missing("symbol")
+    price = said.get("price") or _missing("price")
+    return Routed(symbol, None, Mark(entry_id, event_time(entry_id, layers), price))
+
+
+def _funding(entry_id: str, layers: Layers) -> Routed:
+    said = wire_fields.read(layers, wire_fields.FUNDING)
+    symbol = said.get("symbol") or _missing("symbol")
+    amount = said["amount"] if "amount" in said else _missing("amount")
+    funding = Funding(entry_id, event_time(entry_id, layers), amount, _other_asset(symbol, said.get("asset")))
+    return Routed(symbol, _book(symbol, said.get("position_side")), funding)
+
+
+def _outcome(status: OutcomeStatus, entry_id: str, layers: Layers) -> Routed | Ignored:
+    said = wire_fields.read(layers, wire_fields.OUTCOME)
+    intent_id = _intent_id(said)
+    if intent_id is None:
+        return Ignored(IgnoredReason.NO_INTENT_ID)
+    if "symbol" not in said:
+        return Ignored(IgnoredReason.NO_SYMBOL)
+    symbol, position_side = said["symbol"], said.get("position_side")
+    outcome = Outcome(entry_id, event_time(entry_id, layers), status, intent_id)
+    # Without a leg it goes to every book of the symbol: the intent is only one's.
+    return Routed(symbol, _book(symbol, position_side) if position_side in LEGS else None, outcome)
+
+
+def _unknown(_entry_id: str, _layers: Layers) -> Ignored:
+    return Ignored(IgnoredReason.UNKNOWN_STATUS)
+
+
+_KINDS: Mapping[str, _Kind] = {
+    "FILLED": _fill,
+    "PARTIAL": _fill,
+    "PARTIALLY_FILLED": _fill,
+    "PRICE_UPDATE": _mark,
+    "FUNDING": _funding,
+    **{status.value: partial(_outcome, status) for status in OutcomeStatus},
+    "CANCELLED": partial(_outcome, OutcomeStatus.CANCELED),
+}
+
+
+def _kind(layers: Layers) -> _Kind:
+    kinds = _kinds(layers)
+    if len(kinds) > 1:
+        raise Unusable(RefusalReason.CONFLICTING, "status is stated twice and differs")
+    return kinds.pop() if kinds else _missing("status")
+
+
+def _kinds(layers: Layers) -> set[_Kind]:
+    kinds = set()
+    for layer in layers:
+        status = layer.get("status")
+        if not is_absent(status):
+            kinds.add(_KINDS.get(wire_fields.upper(status), _unknown))
+    return kinds
+
+
+def _book_of_fill(layers: Layers) -> str | None:
+    """The one valid book that `layers` name, if any of them says it is a fill."""
+    if _fill not in _kinds(layers):
+        return None
+    try:
+        said = wire_fields.read(layers, wire_fields.PLACE)
+    except Unusable:
+        return None
+    return _book(said["symbol"], said.get("position_side")) if "symbol" in said else None
+
+
+def _intent_id(said: Mapping[str, Any]) -> str | None:
+    """Beside an intent id, a correlation id may be the producer's own."""
+    return said.get("intent_id") or said.get("correlation_id")
+
+
+def _missing(meaning: str) -> NoReturn:
+    raise Unusable(RefusalReason.MISSING, f"{meaning} is missing")
+
+
+def _planned_price(layers: Layers) -> Decimal:
+    price: Decimal | None = wire_fields.read(layers, wire_fields.PLANNED_PRICE).get("price")
+    return price or _missing("price")
+
+
+def _bought(layers: Layers, price: Decimal) -> Decimal:
+    """The quantity that `position_size_usd` buys at `price`."""
+    notional: Decimal | None = wire_fields.read(layers, wire_fields.NOTIONAL).get("notional")
+    return quotient("qty", notional or _missing("qty"), price)
+
+
+def _other_asset(symbol: str, asset: str | None) -> str | None:
+    """`asset`, or None when it is the symbol's quote currency: a symbol ends in its name."""
+    return None if asset is None or symbol.partition("_")[0].endswith(asset) else asset
+
+
+def _book(symbol: str, position_side: str | None) -> str:
+    return f"{symbol}:{position_side}" if position_side in LEGS else symbol

@@ -1,0 +1,125 @@
+"""What an entry of each kind may say: the names its fields go by, and how each is read.
+
+A name that a table does not know is not read at all.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+from harvest_tasks.wire import symbols
+from harvest_tasks.wire.numbers import positive, signed
+from harvest_tasks.wire.payload import Layers, Numeral, is_absent
+from harvest_tasks.wire.refusal import RefusalReason, Unusable, shown
+from kernel.positions.entry import Side
+
+Reader: TypeAlias = Callable[[str, object], Any]
+Grammar: TypeAlias = Mapping[str, tuple[str, Reader]]
+"""Field name -> what it means, and how its value is read. Names with one meaning are aliases."""
+
+_is_identifier = re.compile(r"[!-~]{1,64}").fullmatch
+_is_asset = re.compile(r"[A-Z0-9]{2,16}").fullmatch
+_LONGEST_WORD = 16
+_SIDES = {side.value: side for side in Side}
+_POSITION_SIDES = frozenset(("LONG", "SHORT", "BOTH"))
+
+
+def read(layers: Layers, grammar: Grammar) -> dict[str, Any]:
+    """What `layers` say in the words of `grammar`; whatever is said twice must agree."""
+    said: dict[str, Any] = {}
+    for layer in layers:
+        for name, value in layer.items():
+            rule = grammar.get(name)
+            if rule is None or (not value and is_absent(value)):
+                continue
+            meaning, reader = rule
+            understood = reader(name, value)
+            if meaning in said and said[meaning] != understood:
+                detail = f"{name} {shown(value)} contradicts another {meaning}"
+                raise Unusable(RefusalReason.CONFLICTING, detail)
+            said[meaning] = understood
+    return said
+
+
+def _symbol(name: str, value: object) -> str:
+    if isinstance(value, str) and type(value) is not Numeral and symbols.is_symbol(value):
+        return value
+    raise Unusable(RefusalReason.BAD_SYMBOL, f"{name} {shown(value)} is not a symbol such as BTCUSDT")
+
+
+def _side(name: str, value: object) -> Side:
+    side = _SIDES.get(upper(value))
+    if side is None:
+        raise Unusable(RefusalReason.BAD_SIDE, f"{name} {shown(value)} is neither BUY nor SELL")
+    return side
+
+
+def _position_side(name: str, value: object) -> str:
+    position_side = upper(value)
+    if position_side not in _POSITION_SIDES:
+        detail = f"{name} {shown(value)} is not LONG, SHORT or BOTH"
+        raise Unusable(RefusalReason.BAD_POSITION_SIDE, detail)
+    return position_side
+
+
+def _identifier(name: str, value: object) -> str:
+    """Text, or a JSON integer, whose digits it then is."""
+    if isinstance(value, str) and _is_identifier(value):
+        if type(value) is not Numeral:
+            return value
+        if value.isdigit():
+            return str(value)
+    detail = f"{name} {shown(value)} is not 1 to 64 printable characters without spaces"
+    raise Unusable(RefusalReason.BAD_ID, detail)
+
+
+def _asset(name: str, value: object) -> str:
+    asset = upper(value)
+    if type(value) is not Numeral and _is_asset(asset):
+        return asset
+    raise Unusable(RefusalReason.BAD_ASSET, f"{name} {shown(value)} is not an asset such as USDT")
+
+
+def upper(value: object) -> str:
+    """A word in upper case, or a word no table knows: `str.upper` makes FILLED of a ligature, too."""
+    if isinstance(value, str) and len(value) <= _LONGEST_WORD and value.isascii():
+        return value.upper()
+    return ""
+
+
+PLACE: Final[Grammar] = {
+    "symbol": ("symbol", _symbol),
+    "position_side": ("position_side", _position_side),
+}
+FILL: Final[Grammar] = {
+    **PLACE,
+    "side": ("side", _side),
+    "action": ("side", _side),
+    "qty": ("qty", positive),
+    "quantity": ("qty", positive),
+    "filled_qty": ("qty", positive),
+    "price": ("price", positive),
+    "avg_price": ("price", positive),
+    "trade_id": ("trade_id", _identifier),
+    "fill_id": ("trade_id", _identifier),
+    "order_id": ("order_id", _identifier),
+    "intent_id": ("intent_id", _identifier),
+    "correlation_id": ("correlation_id", _identifier),
+    "stop_loss": ("stop_loss", positive),
+    "atr": ("atr", positive),
+    "fee": ("fee", signed),
+    "fee_asset": ("fee_asset", _asset),
+}
+PLANNED_PRICE: Final[Grammar] = {"entry_price": ("price", positive)}
+NOTIONAL: Final[Grammar] = {"position_size_usd": ("notional", positive)}
+MARK: Final[Grammar] = {"symbol": ("symbol", _symbol), "price": ("price", positive)}
+FUNDING: Final[Grammar] = {
+    **PLACE,
+    "amount": ("amount", signed),
+    "asset": ("asset", _asset),
+}
+OUTCOME: Final[Grammar] = {
+    **PLACE,
+    "intent_id": ("intent_id", _identifier),
+    "correlation_id": ("correlation_id", _identifier),
+}

@@ -1,0 +1,87 @@
+"""The number grammar of the door: text is checked in full before any of it is converted.
+
+Producers that compute in floats write `8.7e-06` and `0.30000000000000004`, so both are numbers; values are
+rounded half-even to 12 decimals. `Decimal("1e5000000")` would be cheap to make and minutes of CPU to use.
+"""
+
+import re
+from decimal import Decimal
+from typing import NoReturn
+
+from harvest_tasks.wire.refusal import RefusalReason, Unusable, shown
+from kernel.positions.quantities import exact, on_grid
+
+LIMIT = Decimal("1e15")
+"""Every number is below this."""
+
+_LONGEST = 40
+_is_on_grid = re.compile(r"(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,12})?").fullmatch
+_NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,20})?(?:[eE]([+-]?[0-9]+))?")
+_EXPONENT = re.compile(r"[+-]?[0-9]{1,2}")
+
+_MALFORMED = (
+    (re.compile(r"[+-]?(?:s?nan|inf(?:inity)?)", re.ASCII | re.IGNORECASE), RefusalReason.NOT_FINITE),
+    (re.compile(r"[+-].+", re.DOTALL), RefusalReason.SIGNED),
+    (re.compile(r"[1-9][0-9]{15,}(?:\.[0-9]+)?"), RefusalReason.TOO_LARGE),
+)
+
+
+def positive(name: str, value: object) -> Decimal:
+    """A price or a quantity: above 0 and below 1e15 after rounding."""
+    return _magnitude(name, value) or _refuse_zero(name)
+
+
+def signed(name: str, value: object) -> Decimal:
+    """An amount of money that may be negative or zero."""
+    if isinstance(value, str) and value[:1] == "-":
+        return _magnitude(name, value[1:]).copy_negate()
+    return _magnitude(name, value)
+
+
+@exact
+def quotient(name: str, dividend: Decimal, divisor: Decimal) -> Decimal:
+    """`dividend / divisor` of two positive numbers, under the same rules as `positive`."""
+    return _rounded(name, dividend / divisor) or _refuse_zero(name)
+
+
+def well_formed(name: str, value: object) -> str:
+    """`value` as text of an unsigned number that is safe to convert."""
+    if not isinstance(value, str):
+        raise Unusable(RefusalReason.NOT_A_NUMBER, f"{name} is {shown(value)}, not a number")
+    if len(value) > _LONGEST:
+        raise Unusable(RefusalReason.NUMBER_TOO_LONG, f"{name} {shown(value)} is over {_LONGEST} characters")
+    match = _NUMBER.fullmatch(value)
+    if match is None:
+        raise Unusable(_malformation(value), f"{name} {shown(value)} is not a plain positive number")
+    if match[1] is not None and not _is_small(match[1]):
+        detail = f"{name} {shown(value)} has an exponent outside -12..15"
+        raise Unusable(RefusalReason.EXPONENT_OUT_OF_RANGE, detail)
+    return value
+
+
+def _magnitude(name: str, value: object) -> Decimal:
+    if isinstance(value, str) and _is_on_grid(value):
+        return Decimal(value)
+    return _rounded(name, Decimal(well_formed(name, value)))
+
+
+def _rounded(name: str, number: Decimal) -> Decimal:
+    rounded = on_grid(number)
+    if rounded >= LIMIT:
+        raise Unusable(RefusalReason.TOO_LARGE, f"{name} must be below 1e15")
+    return rounded
+
+
+def _refuse_zero(name: str) -> NoReturn:
+    raise Unusable(RefusalReason.NOT_POSITIVE, f"{name} must be above 0 when rounded to 12 decimals")
+
+
+def _is_small(exponent: str) -> bool:
+    return _EXPONENT.fullmatch(exponent) is not None and -12 <= int(exponent) <= 15
+
+
+def _malformation(text: str) -> RefusalReason:
+    for pattern, reason in _MALFORMED:
+        if pattern.fullmatch(text):
+            return reason
+    return RefusalReason.NOT_A_NUMBER
