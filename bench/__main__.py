@@ -12,7 +12,7 @@ from bench.cost import Ticks
 from bench.processes import NotStarted
 from bench.report import HEADER, LATEST, LEGEND, Result, lines, write
 from bench.setup import Setup
-from harvest_tasks.processes.embedded import EmbeddedError
+from harvest_tasks.processes.embedded_server import EmbeddedError
 
 Measurement = Callable[[Setup], Iterator[Result]]
 

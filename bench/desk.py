@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from harvest_tasks.processes.embedded import EmbeddedServer, wheel_executable
+from harvest_tasks.processes.embedded_server import EmbeddedServer, wheel_executable
 from harvest_tasks.settings.model import Settings
 
 # A backlog is hours of a desk in seconds: with the limits of a day's trading, every run would only measure refusals.

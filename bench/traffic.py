@@ -16,7 +16,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import Final
 
-from harvest_tasks.demo.tape import carried
+from harvest_tasks.simulation.demo.prices import carried
 from kernel.positions.entry import Side
 
 Entry = dict[str, str]

@@ -80,7 +80,7 @@ def _mendable() -> dict[type[Exception], int]:
     from redis.exceptions import ResponseError
     from redis.exceptions import TimeoutError as Unanswered
 
-    from harvest_tasks.processes.embedded import EmbeddedError
+    from harvest_tasks.processes.embedded_server import EmbeddedError
     from harvest_tasks.processes.supervisor import NotReady
     from harvest_tasks.settings.model import SettingsError
 

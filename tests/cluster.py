@@ -21,8 +21,8 @@ from processes import children_of
 from pytest_celery import CeleryWorkerContainer, RedisContainer
 from waiting import wait_until
 
-from harvest_tasks.processes.embedded import LOOPBACK, EmbeddedServer
-from harvest_tasks.processes.leash import Leash, kill_group
+from harvest_tasks.processes.embedded_server import LOOPBACK, EmbeddedServer
+from harvest_tasks.processes.process_group import Leash, kill_group
 from harvest_tasks.settings.model import Settings
 
 READY_WITHIN_SEC = 60.0

@@ -13,7 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from processes import marked
 from waiting import wait_until
 
-from harvest_tasks.processes.embedded import EmbeddedError, EmbeddedServer, wheel_executable
+from harvest_tasks.processes.embedded_server import EmbeddedError, EmbeddedServer, wheel_executable
 from harvest_tasks.server.client import Client, connect
 
 # No deadline: two shared cores say nothing about the code.

@@ -17,7 +17,7 @@ from places import Place, Places
 from users import GuardedServer, assert_nobody_is_denied
 from waiting import wait_until
 
-from harvest_tasks.processes.embedded import free_port
+from harvest_tasks.processes.embedded_server import free_port
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import connect
 from harvest_tasks.settings.model import Settings

@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harvest_tasks.processes.keeper import Backoff, Child
-from harvest_tasks.processes.relay import Relay
+from harvest_tasks.processes.child import Backoff, Child
+from harvest_tasks.processes.log_relay import Relay
 from harvest_tasks.processes.supervisor import NotReady, Supervisor
 
 NOT_READY = 1

@@ -5,13 +5,12 @@ from dataclasses import asdict
 
 import click
 
-from harvest_tasks.commands.failure import Failure
-from harvest_tasks.commands.server import reached
+from harvest_tasks.commands.formatting import recent
+from harvest_tasks.commands.session import Failure, reached
 from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json
-from harvest_tasks.commands.wording import recent
-from harvest_tasks.operations import letters, readmission
+from harvest_tasks.operations import dead_letters, letters
+from harvest_tasks.operations.dead_letters import Busy, Kept, Result, Retried, Unknown
 from harvest_tasks.operations.letters import Letter
-from harvest_tasks.operations.readmission import Busy, Kept, Result, Retried, Unknown
 from harvest_tasks.server import keys
 from harvest_tasks.settings.model import Settings
 
@@ -67,7 +66,7 @@ def retry(letter: str | None, everything: bool, as_json: bool) -> None:
         raise click.UsageError("name one letter, or give --all")
     with reached() as (settings, client):
         try:
-            results = readmission.retry(client, settings.stream_execution_result, None if letter is None else [letter])
+            results = dead_letters.retry(client, settings.stream_execution_result, None if letter is None else [letter])
         except Busy as error:
             raise Failure(f"{error}; try again") from error
     if as_json:

@@ -10,12 +10,12 @@ import click
 from redis.exceptions import RedisError
 from rich.console import Console
 
-from harvest_tasks.commands.failure import Failure
+from harvest_tasks.commands.session import Failure
 from harvest_tasks.commands.tables import show_json
-from harvest_tasks.demo.feed import Interrupted, Stuck
-from harvest_tasks.demo.stage import SERVER_NAMES, Stage, outside_settings, private_stage
-from harvest_tasks.paper.execution import Terms
 from harvest_tasks.processes.supervisor import NotReady
+from harvest_tasks.simulation.demo.environment import SERVER_NAMES, Stage, outside_settings, private_stage
+from harvest_tasks.simulation.demo.feed import Interrupted, Stuck
+from harvest_tasks.simulation.paper.execution import Terms
 
 FEE_BPS: Final = Decimal(5)
 SLIPPAGE_BPS: Final = Decimal(1)
@@ -44,7 +44,7 @@ def demo(as_json: bool, seed: str, speed: float) -> None:
     _say_what_is_left_out(console)
     terms = Terms(SLIPPAGE_BPS, FEE_BPS, REJECT_SHARE, seed=seed)
     with private_stage() as stage, _explained(stage):
-        from harvest_tasks.demo.performance import perform  # the app reads the environment, which is set by now
+        from harvest_tasks.simulation.demo.run import perform  # the app reads the environment, which is set by now
 
         summary = perform(stage, console, terms, speed)
     if as_json:

@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 
-from harvest_tasks.commands import crew
+from harvest_tasks.commands import session
 from harvest_tasks.commands.metrics import UNREACHABLE, exporting
 from harvest_tasks.commands.tables import Column, json_option, show, show_json
 from harvest_tasks.operations.diagnosis import CHECKS, Finding, findings
@@ -32,7 +32,7 @@ def doctor(everything: bool, as_json: bool) -> None:
     logging.basicConfig(level="WARNING", format="%(message)s", stream=sys.stderr)
     with exporting(settings) as exporter:
         figures = list(exporter.collect())
-        consumed = crew.consumed() if exporter.has_broker else None
+        consumed = session.consumed() if exporter.has_broker else None
         found = findings(Figures(figures, consumed, time()))
     if as_json:
         show_json(found)

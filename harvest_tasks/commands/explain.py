@@ -6,16 +6,15 @@ from typing import Final
 
 import click
 
-from harvest_tasks.commands.account import Account, as_dict
-from harvest_tasks.commands.failure import Failure
-from harvest_tasks.commands.server import reached
+from harvest_tasks.commands.explain_text import tell
+from harvest_tasks.commands.session import Failure, reached
 from harvest_tasks.commands.tables import json_option, show_json
-from harvest_tasks.commands.telling import tell
 from harvest_tasks.fills import inbox
 from harvest_tasks.fills.ledger import Ledger
 from harvest_tasks.fills.symbol_rules import Reference
-from harvest_tasks.operations import explanation, journal, views
-from harvest_tasks.operations.views import Book, Unreadable
+from harvest_tasks.operations import explanation, journal, positions
+from harvest_tasks.operations.account import Account, as_dict
+from harvest_tasks.operations.positions import Book, Unreadable
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
 
@@ -40,12 +39,12 @@ def explain(book: str, records: int, as_json: bool) -> None:
 
 
 def _found(client: Client, name: str) -> Book:
-    if not views.exists(client, name):
+    if not positions.exists(client, name):
         known = inbox.known_books(client)
         near = [book for book in known if book.startswith(f"{name}:")] or get_close_matches(name, known)
         hint = f"did you mean {' or '.join(near)}?" if near else "`harvest positions --all` lists what is"
         raise Failure(f"{name} is not tracked: {hint}")
-    (book,) = views.read_books(client, [name])
+    (book,) = positions.read_books(client, [name])
     if isinstance(book, Unreadable):
         raise Failure(book.problem)
     return book
@@ -55,11 +54,11 @@ def _account(client: Client, settings: Settings, book: Book, records: int) -> Ac
     position = book.position
     rules = Reference(client, settings).rules([position.symbol])[position.symbol]
     guards = Ledger(client, settings).load([]).guards
-    terms = views.risk_terms(client, settings, position.symbol)
-    out = views.already_out(client, explanation.wanted(position, rules, guards))
+    terms = positions.risk_terms(client, settings, position.symbol)
+    out = positions.already_out(client, explanation.wanted(position, rules, guards))
     guards = replace(guards, published=out)
     return Account(
-        row=views.position_row(book, rules, guards.now_ms),
+        row=positions.position_row(book, rules, guards.now_ms),
         position=position,
         explained=explanation.explain(position, rules, guards, terms),
         guards=guards,

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import click
 from rich.text import Text
 
-from harvest_tasks.commands.server import reached
+from harvest_tasks.commands.formatting import cost, duration, figure, money, r_text, recent
+from harvest_tasks.commands.session import reached
 from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json
-from harvest_tasks.commands.wording import cost, duration, figure, money, r_text, recent
 from harvest_tasks.fills.inbox import known_books
-from harvest_tasks.operations import past
-from harvest_tasks.operations.past import Past
+from harvest_tasks.operations import history as records
+from harvest_tasks.operations.history import Past
 from harvest_tasks.wire import symbols
 from harvest_tasks.wire.history import Harvest, HarvestKind, Lifecycle
 from harvest_tasks.wire.symbols import of_book
@@ -63,7 +63,7 @@ def history(symbol: str | None, limit: int, as_json: bool) -> None:
     """
     with reached() as (_, client):
         names = [symbol] if symbol else sorted({of_book(book) for book in known_books(client)})
-        found = past.read(client, names)
+        found = records.read(client, names)
     shown = Past(found.harvests[:limit], found.lifecycles[:limit], found.unreadable)
     if as_json:
         show_json(shown)

@@ -9,8 +9,8 @@ from decimal import Decimal
 import click
 from rich.text import Text
 
+from harvest_tasks.commands.formatting import printable
 from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json, width
-from harvest_tasks.commands.wording import printable
 from harvest_tasks.settings.exchange_info import instrument_of
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire import symbols

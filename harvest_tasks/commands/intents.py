@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import click
 from rich.text import Text
 
-from harvest_tasks.commands.server import reached
+from harvest_tasks.commands.formatting import figure, recent
+from harvest_tasks.commands.session import reached
 from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json
-from harvest_tasks.commands.wording import figure, recent
-from harvest_tasks.operations import published
-from harvest_tasks.operations.published import Published
+from harvest_tasks.operations import intents as intents_module
+from harvest_tasks.operations.intents import Published
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire import symbols
 
@@ -44,7 +44,7 @@ def intents(limit: int, symbol: str | None, as_json: bool) -> None:
     Where the whole Intent id does not fit, its beginning is shown.
     """
     with reached() as (settings, client):
-        found = published.newest(client, settings, limit, symbol)
+        found = intents_module.newest(client, settings, limit, symbol)
     if as_json:
         show_json(found)
     elif found:

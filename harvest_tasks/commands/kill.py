@@ -2,12 +2,11 @@
 
 import click
 
-from harvest_tasks.commands.failure import Failure
-from harvest_tasks.commands.server import reached
+from harvest_tasks.commands.formatting import printable
+from harvest_tasks.commands.session import Failure, reached
 from harvest_tasks.commands.tables import json_option, show_json
-from harvest_tasks.commands.wording import printable
-from harvest_tasks.operations import switch
-from harvest_tasks.operations.switch import NotASwitch, Switch
+from harvest_tasks.operations import kill_switch
+from harvest_tasks.operations.kill_switch import NotASwitch, Switch
 
 
 @click.group()
@@ -32,7 +31,7 @@ def off() -> None:
 def status(as_json: bool) -> None:
     """Say whether publishing is allowed: exit code 0 if it is, 1 if not."""
     with reached() as (settings, client):
-        found = switch.read(client, settings.harvest_kill_switch_key)
+        found = kill_switch.read(client, settings.harvest_kill_switch_key)
     if as_json:
         show_json({"key": found.key, "killed": found.is_killed, "value": found.value, "type": found.kind})
     else:
@@ -44,7 +43,7 @@ def _write(*, killed: bool) -> None:
     with reached() as (settings, client):
         key = settings.harvest_kill_switch_key
         try:
-            before = switch.write(client, key, killed=killed)
+            before = kill_switch.write(client, key, killed=killed)
         except NotASwitch as error:
             hint = "nothing is published while it does; set HARVEST_KILL_SWITCH_KEY, or delete that key"
             raise Failure(f"{error}: {hint}") from error

@@ -12,7 +12,7 @@ from typing import Final
 import click
 from prometheus_client import CollectorRegistry, generate_latest, start_http_server
 
-from harvest_tasks.commands.failure import Failure
+from harvest_tasks.commands.session import Failure
 from harvest_tasks.metrics.exporter import Exporter
 from harvest_tasks.server.client import connect
 from harvest_tasks.settings import redis_url

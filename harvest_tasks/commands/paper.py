@@ -6,10 +6,10 @@ from decimal import Decimal
 
 import click
 
-from harvest_tasks.commands.server import reached
+from harvest_tasks.commands.session import reached
 from harvest_tasks.logs import begin
-from harvest_tasks.paper.execution import Terms
-from harvest_tasks.paper.executor import Paper
+from harvest_tasks.simulation.paper.execution import Terms
+from harvest_tasks.simulation.paper.executor import Paper
 
 SHARE = click.FloatRange(0, 1)
 

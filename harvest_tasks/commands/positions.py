@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import click
 from rich.text import Text
 
-from harvest_tasks.commands.server import reached
+from harvest_tasks.commands.formatting import age, cost, figure, money, printable, r_text
+from harvest_tasks.commands.session import reached
 from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json
-from harvest_tasks.commands.wording import age, cost, figure, money, printable, r_text
 from harvest_tasks.fills.inbox import known_books, open_books
 from harvest_tasks.fills.symbol_rules import Reference
-from harvest_tasks.operations.views import Book, PositionRow, Unreadable, position_row, read_books
+from harvest_tasks.operations.positions import Book, PositionRow, Unreadable, position_row, read_books
 from harvest_tasks.server.clock import server_ms
 from harvest_tasks.settings.model import Settings
 from kernel.positions.holding import Origin

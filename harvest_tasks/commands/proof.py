@@ -10,16 +10,16 @@ from typing import Final
 
 import click
 
-from harvest_tasks.commands import crew
-from harvest_tasks.commands.failure import Failure
+from harvest_tasks.commands import session
 from harvest_tasks.commands.metrics import UNREACHABLE, exporting
+from harvest_tasks.commands.session import Failure
 from harvest_tasks.commands.tables import Column, json_option, show, show_json
 from harvest_tasks.metrics.exporter import Exporter
 from harvest_tasks.operations.figures import Figures
-from harvest_tasks.proof import pack
-from harvest_tasks.proof.exhibit import Exhibit, Verdict
-from harvest_tasks.proof.pack import Case
-from harvest_tasks.proof.report import markdown, summary
+from harvest_tasks.operations.proof import suite
+from harvest_tasks.operations.proof.check import Exhibit, Verdict
+from harvest_tasks.operations.proof.report import markdown, summary
+from harvest_tasks.operations.proof.suite import Case
 from harvest_tasks.server.client import connect
 from harvest_tasks.settings.model import Settings
 
@@ -38,7 +38,7 @@ def proof(seconds: float, active: bool, report: Path | None, as_json: bool) -> N
     """
     settings = Settings.from_env(os.environ)
     logging.basicConfig(level="WARNING", format="%(message)s", stream=sys.stderr)
-    exhibits = [*_seen(settings, seconds), *pack.rehearsed(settings, os.environ, active=active)]
+    exhibits = [*_seen(settings, seconds), *suite.rehearsed(settings, os.environ, active=active)]
     if report is not None:
         _write(report, markdown(exhibits, settings, time()))
     if as_json:
@@ -56,14 +56,14 @@ def _seen(settings: Settings, seconds: float) -> list[Exhibit]:
             if not exporter.is_up:
                 click.echo("harvest: the server of REDIS_URL does not answer: start it, or mend REDIS_URL", err=True)
                 raise click.exceptions.Exit(UNREACHABLE)
-            return pack.exhibits(Case(client, settings, lambda: _scrape(exporter)), before, seconds)
+            return suite.exhibits(Case(client, settings, lambda: _scrape(exporter)), before, seconds)
     finally:
         client.close()
 
 
 def _scrape(exporter: Exporter) -> Figures:
     told = list(exporter.collect())
-    return Figures(told, crew.consumed() if exporter.has_broker else None, time())
+    return Figures(told, session.consumed() if exporter.has_broker else None, time())
 
 
 def _tell(exhibits: Sequence[Exhibit]) -> None:

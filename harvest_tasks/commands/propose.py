@@ -13,8 +13,8 @@ import click
 from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import TimeoutError as Unanswered
 
+from harvest_tasks.commands.formatting import figure, r_text, score
 from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json
-from harvest_tasks.commands.wording import figure, r_text, score
 from harvest_tasks.logs import begin
 from harvest_tasks.proposing.cycle import ALL, run_cycle
 from harvest_tasks.proposing.summary import CycleSummary, Outcome

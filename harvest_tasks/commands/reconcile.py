@@ -5,11 +5,9 @@ from collections.abc import Collection, Iterator, Sequence
 import click
 from rich.text import Text
 
-from harvest_tasks.commands.bell import ring
-from harvest_tasks.commands.failure import Failure
-from harvest_tasks.commands.server import reached
+from harvest_tasks.commands.formatting import figure, printable
+from harvest_tasks.commands.session import Failure, reached, ring
 from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json
-from harvest_tasks.commands.wording import figure, printable
 from harvest_tasks.reconciling import audit as audits
 from harvest_tasks.reconciling import settlement as settlement_module
 from harvest_tasks.reconciling.settlement import ComparedRow, Settled, Settlement, Unread

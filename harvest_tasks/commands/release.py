@@ -4,13 +4,11 @@ from collections.abc import Sequence
 
 import click
 
-from harvest_tasks.commands.bell import ring
-from harvest_tasks.commands.failure import Failure
-from harvest_tasks.commands.server import reached
-from harvest_tasks.commands.wording import printable
+from harvest_tasks.commands.formatting import printable
+from harvest_tasks.commands.session import Failure, reached, ring
 from harvest_tasks.fills import inbox
-from harvest_tasks.operations import views
-from harvest_tasks.operations.views import Book, Unreadable
+from harvest_tasks.operations import positions
+from harvest_tasks.operations.positions import Book, Unreadable
 from harvest_tasks.server.client import Client
 from harvest_tasks.server.clock import server_ms
 from harvest_tasks.wire import symbols
@@ -54,9 +52,9 @@ def _switch_mode(client: Client, symbol: str) -> None:
 
 
 def _release(client: Client, name: str) -> str:
-    if not views.exists(client, name):
+    if not positions.exists(client, name):
         raise Failure(f"{name} is not tracked: `harvest positions --all` lists what is")
-    (found,) = views.read_books(client, [name])
+    (found,) = positions.read_books(client, [name])
     if isinstance(found, Unreadable):
         raise Failure(found.problem)
     if not found.position.frozen:
@@ -72,7 +70,7 @@ def _not_yet(book: Book) -> str:
 
 
 def _release_all(client: Client) -> Sequence[str]:
-    found = views.read_books(client, inbox.known_books(client))
+    found = positions.read_books(client, inbox.known_books(client))
     frozen = [book.position for book in found if isinstance(book, Book) and book.position.frozen]
     # Those that are not frozen get it, too: a freeze may wait in an inbox.
     released = inbox.release_all(client, server_ms(client))

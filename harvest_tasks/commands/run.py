@@ -4,11 +4,11 @@ import os
 
 import click
 
-from harvest_tasks.processes import crew
-from harvest_tasks.processes.keeper import Child
+from harvest_tasks.processes import roles
+from harvest_tasks.processes.child import Child
 from harvest_tasks.settings.model import Settings
 
-NAMES = (*crew.WORKERS, "beat", "flower")
+NAMES = (*roles.WORKERS, "beat", "flower")
 
 
 @click.command()
@@ -27,7 +27,7 @@ def run(name: str, workers: int, flower_port: int) -> None:
 
 def _child(name: str, fill_slots: int, port: int) -> Child:
     if name == "beat":
-        return crew.beat()
+        return roles.beat()
     if name == "flower":
-        return crew.flower(port)
-    return crew.worker(name, fill_slots, watched=True)
+        return roles.flower(port)
+    return roles.worker(name, fill_slots, watched=True)

@@ -16,7 +16,7 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from harvest_tasks.commands.wording import printable
+from harvest_tasks.commands.formatting import printable
 from kernel.positions.quantities import plain
 
 GAP: Final = 2

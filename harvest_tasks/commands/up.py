@@ -10,11 +10,11 @@ from typing import Final
 
 import click
 
-from harvest_tasks.processes import crew
-from harvest_tasks.processes.embedded import LOOPBACK, EmbeddedServer, free_port, is_free
-from harvest_tasks.processes.keeper import Child, Probe
+from harvest_tasks.processes import roles
+from harvest_tasks.processes.child import Child, Probe
+from harvest_tasks.processes.embedded_server import LOOPBACK, EmbeddedServer, free_port, is_free
+from harvest_tasks.processes.log_relay import Relay
 from harvest_tasks.processes.readiness import Readiness
-from harvest_tasks.processes.relay import Relay
 from harvest_tasks.processes.supervisor import Supervisor
 from harvest_tasks.server.client import connect
 from harvest_tasks.settings.model import Settings
@@ -48,7 +48,7 @@ def up(flower: bool, flower_port: int | None, workers: int) -> None:
         server = None if _is_server_given() else stack.enter_context(closing(EmbeddedServer()))
         settings = _settings(server)
         client = stack.enter_context(closing(connect(settings.redis_url)))
-        readiness = crew.readiness(client, settings, port)
+        readiness = roles.readiness(client, settings, port)
         if server is None:
             _check_reachable(readiness)
         children = _children(server, settings, workers, port)
@@ -80,10 +80,10 @@ def _check_reachable(readiness: Readiness) -> None:
 
 def _children(server: EmbeddedServer | None, settings: Settings, fill_slots: int, port: int | None) -> list[Child]:
     return [
-        *([] if server is None else [crew.server(server)]),
-        *crew.workers(fill_slots, settings, watched=port is not None),
-        crew.beat(),
-        *([] if port is None else [crew.patient(crew.flower(port))]),
+        *([] if server is None else [roles.server(server)]),
+        *roles.workers(fill_slots, settings, watched=port is not None),
+        roles.beat(),
+        *([] if port is None else [roles.patient(roles.flower(port))]),
     ]
 
 

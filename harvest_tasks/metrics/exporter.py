@@ -12,7 +12,8 @@ from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as Unanswered
 
-from harvest_tasks.metrics import books, broker, guards, intake, pulse, scores, server, totals
+from harvest_tasks.metrics import counters, guards, input_stream, liveness, positions, proposals, server
+from harvest_tasks.metrics import queues as queues_module
 from harvest_tasks.metrics.events import Events
 from harvest_tasks.metrics.families import gauge, gauges
 from harvest_tasks.metrics.replies import Command, Replies, ask
@@ -81,12 +82,12 @@ class Exporter(Collector):
         seconds, micros = replies.demand("time")
         now_ms = seconds * 1000 + micros // 1000
         more = ask(self._client, self._more_commands(replies))
-        yield from intake.families(replies, more, now_ms)
-        yield from pulse.families(replies, settings, now_ms)
-        yield from totals.families(replies)
-        yield from books.families(replies, more, settings, now_ms)
+        yield from input_stream.families(replies, more, now_ms)
+        yield from liveness.families(replies, settings, now_ms)
+        yield from counters.families(replies)
+        yield from positions.families(replies, more, settings, now_ms)
         yield from guards.families(replies, settings, now_ms)
-        yield from scores.families(replies, more, settings, now_ms / 1000)
+        yield from proposals.families(replies, more, settings, now_ms / 1000)
         yield from server.families(replies, now_ms)
         yield from self._events.families(self._client, replies)
         yield self._refusals({**replies.refused, **more.refused})
@@ -103,10 +104,10 @@ class Exporter(Collector):
     def _first_commands(self) -> dict[str, Command]:
         return {
             "time": ("TIME",),
-            **intake.commands(self._settings),
-            **pulse.commands(),
-            **totals.commands(),
-            **books.commands(),
+            **input_stream.commands(self._settings),
+            **liveness.commands(),
+            **counters.commands(),
+            **positions.commands(),
             **guards.commands(self._settings),
             **server.commands(),
             **self._events.commands(),
@@ -114,13 +115,13 @@ class Exporter(Collector):
 
     def _more_commands(self, replies: Replies) -> dict[str, Command]:
         return {
-            **intake.more_commands(self._settings, replies),
-            **books.more_commands(replies),
-            **scores.more_commands(self._settings, replies),
+            **input_stream.more_commands(self._settings, replies),
+            **positions.more_commands(replies),
+            **proposals.more_commands(self._settings, replies),
         }
 
     def _queues(self) -> Iterator[Metric]:
-        yield from broker.families(ask(self._broker, broker.commands()))
+        yield from queues_module.families(ask(self._broker, queues_module.commands()))
 
 
 def _identity(settings: Settings) -> tuple[str, str]:

@@ -10,7 +10,7 @@ import kombu.exceptions
 import redis.exceptions
 from celery import Celery
 
-from harvest_tasks.processes.embedded import LOOPBACK
+from harvest_tasks.processes.embedded_server import LOOPBACK
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from harvest_tasks.processes.keeper import Backoff, Child, Keeper, Probe
-from harvest_tasks.processes.leash import Leash
-from harvest_tasks.processes.relay import Relay
+from harvest_tasks.processes.child import Backoff, Child, Keeper, Probe
+from harvest_tasks.processes.log_relay import Relay
+from harvest_tasks.processes.process_group import Leash
 
 POLL_SEC: Final = 0.05
 HOPELESS: Final = 3

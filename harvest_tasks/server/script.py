@@ -1,17 +1,22 @@
-"""Lua scripts that ship beside this module: loaded by digest, reloaded when the server forgot them."""
+"""Lua scripts: each stands beside the module that calls it, is run by its digest, and is loaded again when the server
+forgot it.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha1
 from importlib.resources import files
-from typing import Any
+from typing import Any, Final
 
 from redis.exceptions import NoScriptError
 
 from harvest_tasks.server.client import Client, Command, exchange, exchange_as_made
 
 Value = str | int
+
+ROOMS: Final = {"route": "fills", "commit": "fills", "publish": "proposing"}
+"""Where each script is, by its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +39,8 @@ class Call:
 
 @lru_cache
 def load(name: str) -> Script:
-    """The script `lua/<name>.lua`."""
-    text = files("harvest_tasks").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+    """The script `<room>/<name>.lua`."""
+    text = files("harvest_tasks").joinpath(ROOMS[name], f"{name}.lua").read_text(encoding="utf-8")
     # SHA-1 is how EVALSHA names a script; nothing is secured by it.
     return Script(name, text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 

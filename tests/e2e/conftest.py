@@ -28,7 +28,7 @@ from users import GuardedServer, assert_nobody_is_denied, worker_user
 from waiting import wait_until
 
 from harvest_tasks.messaging.configuration import QUEUES, configuration
-from harvest_tasks.processes.embedded import EmbeddedServer
+from harvest_tasks.processes.embedded_server import EmbeddedServer
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, connect
 from harvest_tasks.server.liveness import PROPOSALS_CYCLE_MS

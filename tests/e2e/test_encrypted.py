@@ -19,7 +19,7 @@ from users import TOGETHER, GuardedServer, Users, for_up
 from waiting import wait_until
 
 from harvest_tasks.messaging.configuration import configuration
-from harvest_tasks.processes.embedded import LOOPBACK, EmbeddedError, EmbeddedServer, free_port
+from harvest_tasks.processes.embedded_server import LOOPBACK, EmbeddedError, EmbeddedServer, free_port
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import connect
 from harvest_tasks.settings.model import Settings

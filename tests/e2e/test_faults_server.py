@@ -26,7 +26,7 @@ from harvest_tasks.fills.plan import Plan
 from harvest_tasks.fills.router import Route
 from harvest_tasks.fills.sweep import LOST_INBOX, unblock
 from harvest_tasks.fills.watcher import watch
-from harvest_tasks.processes.embedded import EmbeddedServer
+from harvest_tasks.processes.embedded_server import EmbeddedServer
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, connect
 

@@ -20,7 +20,7 @@ from users import Users, assert_nobody_is_denied, guarded
 from waiting import wait_until
 
 from harvest_tasks.messaging.configuration import configuration
-from harvest_tasks.processes.embedded import EmbeddedServer, free_port
+from harvest_tasks.processes.embedded_server import EmbeddedServer, free_port
 from harvest_tasks.server.client import connect
 from harvest_tasks.settings.model import Settings
 

@@ -22,7 +22,7 @@ from waiting import wait_until
 
 from harvest_tasks import celery, proposals, tasks
 from harvest_tasks.messaging.configuration import QUEUES, configuration
-from harvest_tasks.processes.embedded import EmbeddedServer
+from harvest_tasks.processes.embedded_server import EmbeddedServer
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, connect
 from harvest_tasks.settings import model

@@ -27,7 +27,7 @@ from processes import children_of, in_session, marked, program
 from users import TOGETHER, GuardedServer, for_up
 from waiting import wait_until
 
-from harvest_tasks.processes.embedded import EmbeddedServer, free_port
+from harvest_tasks.processes.embedded_server import EmbeddedServer, free_port
 from harvest_tasks.server import keys, liveness
 from harvest_tasks.server.client import Client, connect
 

@@ -15,8 +15,8 @@ from users import GuardedServer, assert_nobody_is_denied, worker_user
 from waiting import wait_until
 
 from harvest_tasks.messaging.systemd import AT_WORK
-from harvest_tasks.processes.crew import WORKERS
-from harvest_tasks.processes.embedded import EmbeddedServer
+from harvest_tasks.processes.embedded_server import EmbeddedServer
+from harvest_tasks.processes.roles import WORKERS
 from harvest_tasks.server.client import connect
 
 PATIENCE_SEC = 60.0

@@ -13,7 +13,7 @@ from typing import Final, Self
 from users import GuardedServer
 
 from faults.report import Failure
-from harvest_tasks.processes.embedded import EmbeddedServer
+from harvest_tasks.processes.embedded_server import EmbeddedServer
 from harvest_tasks.server.client import Client, connect
 
 JOBS: Final = 2

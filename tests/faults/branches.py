@@ -42,7 +42,7 @@ _FORGET: Final = f"redis.call('SELECT', {DATABASE}) return redis.call('DEL', '{K
 
 @lru_cache
 def counted(name: str) -> script.Script:
-    """The script `lua/<name>.lua`, counting."""
+    """The script of that name, counting."""
     text = _real(name).text
     for at, number in reversed(_bodies(name)):
         text = f"{text[:at]} took({number}){text[at:]}"

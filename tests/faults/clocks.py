@@ -29,7 +29,7 @@ from harvest_tasks.fills.plan import plan
 from harvest_tasks.fills.router import Behind, Deposed, Moved, Route
 from harvest_tasks.fills.sweep import unblock, waiting_books
 from harvest_tasks.fills.symbol_rules import base_rules
-from harvest_tasks.processes.embedded import wheel_executable
+from harvest_tasks.processes.embedded_server import wheel_executable
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import connect
 from harvest_tasks.server.clock import server_ms

@@ -11,7 +11,7 @@ from faults.prepared import Prepared, bytes_client, prepare
 from faults.scenarios import Scenario
 from faults.stage import Stage, Switch
 from faults.steps import stretched
-from harvest_tasks.processes.embedded import EmbeddedServer
+from harvest_tasks.processes.embedded_server import EmbeddedServer
 
 Job = TypeVar("Job")
 Done = TypeVar("Done")

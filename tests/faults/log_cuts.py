@@ -37,8 +37,8 @@ from faults.steps import start_clock, stretched, tick
 from harvest_tasks.fills.brain import Brain
 from harvest_tasks.fills.sweep import held_books
 from harvest_tasks.fills.watcher import watch
-from harvest_tasks.processes.embedded import EmbeddedServer
-from harvest_tasks.processes.leash import Leash, kill_group
+from harvest_tasks.processes.embedded_server import EmbeddedServer
+from harvest_tasks.processes.process_group import Leash, kill_group
 from harvest_tasks.server import keys, script
 from harvest_tasks.server.client import Client, connect
 from harvest_tasks.settings.model import Settings

@@ -25,7 +25,7 @@ from faults.report import Result
 from faults.shares import blame, gather, note
 from faults.trips import Trips
 from harvest_tasks.fills import inbox
-from harvest_tasks.operations.readmission import Retried, retry
+from harvest_tasks.operations.dead_letters import Retried, retry
 from harvest_tasks.reconciling import settlement
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client

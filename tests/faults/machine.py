@@ -40,7 +40,7 @@ from harvest_tasks.fills.inbox import deliver
 from harvest_tasks.fills.ledger import Ledger
 from harvest_tasks.fills.loading import Loaded
 from harvest_tasks.fills.plan import plan
-from harvest_tasks.processes.embedded import EmbeddedServer
+from harvest_tasks.processes.embedded_server import EmbeddedServer
 from harvest_tasks.server import keys
 from harvest_tasks.settings.model import Settings
 from kernel.positions.position import parse_id

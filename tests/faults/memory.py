@@ -32,7 +32,7 @@ from faults.report import Result
 from faults.shares import blame, gather, note
 from faults.traffic import WIDE_SPREAD
 from faults.trips import Trips
-from harvest_tasks.processes.embedded import EmbeddedServer, wheel_executable
+from harvest_tasks.processes.embedded_server import EmbeddedServer, wheel_executable
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings

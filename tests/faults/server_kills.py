@@ -28,8 +28,8 @@ from faults.producer import Producer
 from faults.report import Result
 from faults.shares import blame, gather
 from faults.traffic import WIDE_SPREAD
-from harvest_tasks.processes.embedded import EmbeddedServer
-from harvest_tasks.processes.leash import Leash, kill_group
+from harvest_tasks.processes.embedded_server import EmbeddedServer
+from harvest_tasks.processes.process_group import Leash, kill_group
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings

@@ -14,7 +14,7 @@ from cluster import inherited
 from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 from users import ROLES, Users, denied, guarded
 
-from harvest_tasks.processes.embedded import EmbeddedServer
+from harvest_tasks.processes.embedded_server import EmbeddedServer
 from harvest_tasks.proposing.publish import Publication, publish
 from harvest_tasks.proposing.record import utc
 from harvest_tasks.server.client import Client, connect

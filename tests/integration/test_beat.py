@@ -12,7 +12,7 @@ from celery.beat import ScheduleEntry
 from harvest_tasks.messaging.configuration import configuration
 from harvest_tasks.messaging.scheduler import MOST_WAITING, BoundedScheduler
 from harvest_tasks.messaging.systemd import AT_WORK
-from harvest_tasks.processes.embedded import EmbeddedServer
+from harvest_tasks.processes.embedded_server import EmbeddedServer
 from harvest_tasks.settings.model import Settings
 
 

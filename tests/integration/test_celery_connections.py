@@ -6,7 +6,7 @@ import pytest
 from celery import Celery
 
 from harvest_tasks.messaging.configuration import configuration
-from harvest_tasks.processes.embedded import EmbeddedServer
+from harvest_tasks.processes.embedded_server import EmbeddedServer
 from harvest_tasks.server.client import Client, connect
 from harvest_tasks.settings.model import Settings
 

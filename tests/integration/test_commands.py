@@ -15,8 +15,8 @@ from processes import program
 from waiting import wait_until
 
 from harvest_tasks.cli import main
-from harvest_tasks.operations import readmission
-from harvest_tasks.processes.embedded import EmbeddedServer
+from harvest_tasks.operations import dead_letters
+from harvest_tasks.processes.embedded_server import EmbeddedServer
 from harvest_tasks.server import keys
 from harvest_tasks.wire import execution_result
 from harvest_tasks.wire.refusal import RefusalReason
@@ -537,12 +537,12 @@ def test_two_operators_retry_one_letter_once(desk, refuse, monkeypatch):
     def while_another_is_at_it(*entry: Any) -> execution_result.Admission:
         if not others:
             others.append("at it")
-            others.extend(readmission.retry(desk.client, desk.source, [letter]))
+            others.extend(dead_letters.retry(desk.client, desk.source, [letter]))
         return admit(*entry)
 
     monkeypatch.setattr(execution_result, "admit", while_another_is_at_it)
-    assert readmission.retry(desk.client, desk.source, [letter]) == [readmission.Unknown(letter)]
-    assert isinstance(others[1], readmission.Retried)
+    assert dead_letters.retry(desk.client, desk.source, [letter]) == [dead_letters.Unknown(letter)]
+    assert isinstance(others[1], dead_letters.Retried)
     assert desk.client.xlen(desk.source) == 2
 
 

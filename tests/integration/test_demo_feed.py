@@ -5,12 +5,12 @@ from decimal import Decimal
 import pytest
 from desk import Desk
 
-from harvest_tasks.demo import feed as feeds
-from harvest_tasks.demo.feed import Feed, Interrupted, Stuck
 from harvest_tasks.fills.router import Route
-from harvest_tasks.paper.execution import Terms
-from harvest_tasks.paper.executor import Paper
 from harvest_tasks.server.client import Client
+from harvest_tasks.simulation.demo import feed as feeds
+from harvest_tasks.simulation.demo.feed import Feed, Interrupted, Stuck
+from harvest_tasks.simulation.paper.execution import Terms
+from harvest_tasks.simulation.paper.executor import Paper
 
 BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 PRICE = {"symbol": "BTCUSDT", "status": "PRICE_UPDATE", "price": "106"}

@@ -12,12 +12,12 @@ import pytest
 from processes import in_session, program
 from waiting import wait_until
 
-from harvest_tasks.processes.embedded import EmbeddedError, EmbeddedServer
+from harvest_tasks.processes.embedded_server import EmbeddedError, EmbeddedServer
 from harvest_tasks.server.client import connect
 
 OWNER = """
 import signal
-from harvest_tasks.processes.embedded import EmbeddedServer
+from harvest_tasks.processes.embedded_server import EmbeddedServer
 with EmbeddedServer({executable!r}) as server:
     print(server.pid, server.directory, flush=True)
     signal.pause()

@@ -10,7 +10,7 @@ from desk import Desk, assert_all_accounted_for
 from redis.exceptions import ResponseError
 from waiting import wait_until
 
-from harvest_tasks.processes.embedded import EmbeddedServer
+from harvest_tasks.processes.embedded_server import EmbeddedServer
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import connect
 

@@ -10,7 +10,7 @@ from desk import Desk, assert_all_accounted_for
 
 from harvest_tasks.cli import main
 from harvest_tasks.fills import inbox
-from harvest_tasks.operations import past
+from harvest_tasks.operations import history
 from harvest_tasks.server import keys
 from kernel.positions.entry import Adopt
 
@@ -45,7 +45,7 @@ def harvest(environ):
 
 
 def remembered(desk, *symbols):
-    return past.read(desk.client, symbols or ("BTCUSDT",))
+    return history.read(desk.client, symbols or ("BTCUSDT",))
 
 
 def filled(intent, qty: str, at: str = "105", **fields: str) -> dict[str, str]:

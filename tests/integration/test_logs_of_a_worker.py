@@ -12,7 +12,7 @@ from desk import Desk
 from waiting import wait_until
 
 from harvest_tasks.messaging.configuration import configuration
-from harvest_tasks.processes.embedded import EmbeddedServer
+from harvest_tasks.processes.embedded_server import EmbeddedServer
 from harvest_tasks.server.client import Client, connect
 from harvest_tasks.settings.model import Settings
 

@@ -15,7 +15,7 @@ from waiting import wait_until
 
 from harvest_tasks.messaging.configuration import configuration
 from harvest_tasks.messaging.scheduler import BoundedScheduler
-from harvest_tasks.processes.embedded import EmbeddedServer
+from harvest_tasks.processes.embedded_server import EmbeddedServer
 from harvest_tasks.server.client import Client, connect
 from harvest_tasks.settings.model import Settings
 

@@ -16,9 +16,10 @@ from scraped import Scrape, scraping
 
 from harvest_tasks import celery, proposals, tasks
 from harvest_tasks.fills import brain, sweep
-from harvest_tasks.metrics import books, exporter, scores, tail
+from harvest_tasks.metrics import exporter, positions, tail
+from harvest_tasks.metrics import proposals as proposals_module
 from harvest_tasks.metrics.exporter import Exporter
-from harvest_tasks.processes.embedded import EmbeddedServer, free_port
+from harvest_tasks.processes.embedded_server import EmbeddedServer, free_port
 from harvest_tasks.proposing.cycle import run_cycle
 from harvest_tasks.reconciling import mismatch
 from harvest_tasks.server import keys, liveness
@@ -304,7 +305,7 @@ def test_r_is_net_of_costs_as_the_ladder_has_it(redis: Client, watched: Watch) -
 def test_of_too_many_positions_those_with_the_largest_r_are_shown(
     desk: Desk, watched: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(books, "MOST", 2)
+    monkeypatch.setattr(positions, "MOST", 2)
     scrape = watched(desk)
     for symbol, mark in {"AAUSDT": "101", "BBUSDT": "91", "CCUSDT": "104"}.items():
         desk.run({**BUY, "symbol": symbol}, price(mark, symbol))
@@ -336,7 +337,7 @@ def test_a_frozen_book_is_named_with_its_cause_and_its_letter_counted(desk: Desk
 def test_of_too_many_frozen_books_the_open_ones_are_named(
     desk: Desk, watched: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(books, "MOST", 1)
+    monkeypatch.setattr(positions, "MOST", 1)
     scrape = watched(desk)
     desk.run(
         {**BUY, "symbol": "AAUSDT", "qty": "-1"}, {**BUY, "symbol": "BBUSDT"}, {**BUY, "symbol": "BBUSDT", "qty": "-1"}
@@ -561,7 +562,7 @@ def test_the_legs_of_a_symbol_have_proposals_of_their_own(desk: Desk, watched: W
 def test_of_too_many_proposals_those_with_the_highest_score_are_shown(
     desk: Desk, watched: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scores, "MOST", 1)
+    monkeypatch.setattr(proposals_module, "MOST", 1)
     scrape = watched(desk)
     for symbol, state in {"BTCUSDT": feeds.CALM, "ETHUSDT": feeds.FLIPPED, "SOLUSDT": feeds.CALM}.items():
         feeds.write_hash(desk.client, f"quantum:marketstate:{symbol}", state)

@@ -14,7 +14,7 @@ from promtool import judged, needs_promtool
 from scraped import Scrape
 
 from harvest_tasks.cli import main
-from harvest_tasks.processes.embedded import EmbeddedServer, free_port
+from harvest_tasks.processes.embedded_server import EmbeddedServer, free_port
 from harvest_tasks.server.client import Client
 
 HARVEST = [sys.executable, "-m", "harvest_tasks"]

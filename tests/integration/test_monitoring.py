@@ -14,7 +14,7 @@ from scraped import Scrape, scraping
 
 from harvest_tasks.cli import COMMANDS
 from harvest_tasks.metrics.exporter import Exporter
-from harvest_tasks.processes.embedded import EmbeddedServer
+from harvest_tasks.processes.embedded_server import EmbeddedServer
 from harvest_tasks.proposing.cycle import run_cycle
 from harvest_tasks.server import liveness
 from harvest_tasks.server.client import connect

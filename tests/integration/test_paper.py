@@ -13,11 +13,11 @@ from desk import Desk, assert_all_accounted_for
 from processes import program
 from waiting import wait_until
 
-from harvest_tasks.paper.execution import Answer, Terms
-from harvest_tasks.paper.executor import Paper
-from harvest_tasks.processes.embedded import EmbeddedServer
+from harvest_tasks.processes.embedded_server import EmbeddedServer
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, connect
+from harvest_tasks.simulation.paper.execution import Answer, Terms
+from harvest_tasks.simulation.paper.executor import Paper
 
 BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 LIVE = {"HARVEST_MODE": "live", "HARVEST_LIVE_CONFIRM": "yes"}

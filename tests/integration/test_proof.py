@@ -16,12 +16,12 @@ from healthy import BUY, LONG_AGO_MS, Break, behind, lost, make_healthy
 from users import guarded
 
 from harvest_tasks.cli import main
-from harvest_tasks.commands import crew
+from harvest_tasks.commands import session
 from harvest_tasks.operations.diagnosis import CHECKS, CREWS
-from harvest_tasks.processes.embedded import EmbeddedServer, free_port
-from harvest_tasks.proof import pace, units
-from harvest_tasks.proof.calc_only import USER
-from harvest_tasks.proof.deployment import PARTS
+from harvest_tasks.operations.proof import proposal_rate, systemd_units
+from harvest_tasks.operations.proof.calc_only import USER
+from harvest_tasks.operations.proof.deployment import PARTS
+from harvest_tasks.processes.embedded_server import EmbeddedServer, free_port
 from harvest_tasks.proposing.cycle import run_cycle
 from harvest_tasks.server import keys, liveness
 from harvest_tasks.server.client import Client, connect
@@ -52,14 +52,14 @@ def desk(redis: Client) -> Desk:
 def consumed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The queues that workers say they consume."""
     queues = set(CREWS)
-    monkeypatch.setattr(crew, "consumed", lambda: queues)
+    monkeypatch.setattr(session, "consumed", lambda: queues)
     return queues
 
 
 @pytest.fixture
 def proof(environ: Mapping[str, str], consumed: set[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Proof:
     """On a machine without systemd, unless a test says otherwise."""
-    monkeypatch.setattr(units, "BOOTED", tmp_path / "none")
+    monkeypatch.setattr(systemd_units, "BOOTED", tmp_path / "none")
 
     def prove(*arguments: str, **extra: str) -> Result:
         given = {**environ, "COLUMNS": "200", **SHADOW, **extra}
@@ -212,7 +212,7 @@ def test_a_publication_is_seen_while_one_watches(desk: Desk) -> None:
 
     later = Timer(0.2, publish)
     later.start()
-    watched = pace.watch(desk.client, desk.settings, ["BTCUSDT"], 1.0)
+    watched = proposal_rate.watch(desk.client, desk.settings, ["BTCUSDT"], 1.0)
     later.join()
     (seen,) = watched.publications
     assert (seen.before["harvest_action"], seen.after["harvest_action"]) == ("PARTIAL_25", "FULL_CLOSE_PROPOSED")
@@ -286,9 +286,9 @@ def test_units_are_active_or_fail_or_are_not_there(
     program = tmp_path / "systemctl"
     program.write_text(SYSTEMCTL.format(units="quantum-harvest-beat quantum-harvest-brain", load=load, state=state))
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setattr(units, "BOOTED", tmp_path)
+    monkeypatch.setattr(systemd_units, "BOOTED", tmp_path)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    found = units.active()
+    found = systemd_units.active()
     assert (found.verdict.value, seen in found.seen) == (verdict, True)
     assert ("systemctl restart quantum-harvest-beat.service" in found.remedy) is (verdict == "failed")
 
@@ -305,7 +305,7 @@ def test_active_rehearses_in_an_empty_database_and_leaves_it_empty(desk: Desk, p
 @pytest.mark.parametrize(
     ("act", "part", "broken"),
     [
-        ("kill switch", "switch.write", lambda *_, **__: None),
+        ("kill switch", "kill_switch_module.write", lambda *_, **__: None),
         ("rate limit", "server_ms", lambda _: 0),
         ("each once", "Stage.open", lambda own, symbol: own.feed(symbol, **{**OPENED, "trade_id": str(next(NUMBERS))})),
         ("one cycle", "CALM", {"sigma": "none"}),
@@ -314,7 +314,7 @@ def test_active_rehearses_in_an_empty_database_and_leaves_it_empty(desk: Desk, p
 def test_what_does_not_hold_in_the_rehearsal_is_named(
     desk: Desk, proof: Proof, monkeypatch: pytest.MonkeyPatch, act: str, part: str, broken: object
 ) -> None:
-    monkeypatch.setattr(f"harvest_tasks.proof.rehearsal.{part}", broken)
+    monkeypatch.setattr(f"harvest_tasks.operations.proof.rehearsal.{part}", broken)
     done = proof("--json", "--active")
     assert first_failed(done)["subject"] == f"rehearsal: {act}"
 

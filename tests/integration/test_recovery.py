@@ -17,7 +17,7 @@ from harvest_tasks.fills import watcher
 from harvest_tasks.fills.lease import LEASE_MS
 from harvest_tasks.fills.watcher import Succession, watch
 from harvest_tasks.messaging import transport
-from harvest_tasks.processes.embedded import EmbeddedServer
+from harvest_tasks.processes.embedded_server import EmbeddedServer
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, connect
 

@@ -11,7 +11,7 @@ import pytest
 from cluster import inherited
 from users import Users, guarded
 
-from harvest_tasks.processes.embedded import EmbeddedServer
+from harvest_tasks.processes.embedded_server import EmbeddedServer
 
 HARVEST = str(Path(sys.executable).with_name("harvest"))
 CELERY = [sys.executable, "-m", "celery", "--app=harvest_tasks"]

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from harvest_tasks.demo import unharvested, weather
-from harvest_tasks.demo.strategy import Opening, Strategy, stopped_at
-from harvest_tasks.demo.tape import SYMBOLS, Candle, Tape, carried
-from harvest_tasks.paper.execution import Terms
+from harvest_tasks.simulation.demo import baseline, market_inputs
+from harvest_tasks.simulation.demo.prices import SYMBOLS, Candle, Tape, carried
+from harvest_tasks.simulation.demo.strategy import Opening, Strategy, stopped_at
+from harvest_tasks.simulation.paper.execution import Terms
 from kernel.positions.entry import Side
 
 FREE = Terms()
@@ -113,19 +113,19 @@ def test_without_harvest_a_position_ends_at_its_stop_its_time_or_the_end(
     candles: list[Candle], change: dict[str, Any], exit_price: str
 ) -> None:
     changed = {**change, "stop": Decimal(change.get("stop", "95"))}
-    assert unharvested.market_exit(opening(**changed), candles, QUICK) == Decimal(exit_price)
+    assert baseline.market_exit(opening(**changed), candles, QUICK) == Decimal(exit_price)
 
 
 def test_without_harvest_both_fills_pay_fee_and_slippage() -> None:
     terms = Terms(slippage_bps=Decimal(100), fee_bps=Decimal(100))
-    (outcome,) = unharvested.outcomes([opening()], Tape({"BTCUSDT": [FLAT, UP]}), QUICK, terms)
+    (outcome,) = baseline.outcomes([opening()], Tape({"BTCUSDT": [FLAT, UP]}), QUICK, terms)
     end = Decimal("101.97")
     assert outcome == (end - 100) * 2 - 2 - end * 2 / 100
 
 
 def test_a_market_state_is_what_the_publisher_takes() -> None:
     candles = carried().candles["BTCUSDT"]
-    state = weather.market_state(candles, 1_769_178_600.0)
+    state = market_inputs.market_state(candles, 1_769_178_600.0)
     assert state is not None
     assert set(state) == {"sigma", "ts", "p_trend", "p_mr", "p_chop", "ts_timestamp"}
     assert sum(float(state[name]) for name in ("p_trend", "p_mr", "p_chop")) == pytest.approx(1, abs=1e-5)
@@ -133,12 +133,12 @@ def test_a_market_state_is_what_the_publisher_takes() -> None:
 
 
 def test_a_market_without_moves_has_no_trend() -> None:
-    state = weather.market_state([FLAT] * 40, 0.0)
+    state = market_inputs.market_state([FLAT] * 40, 0.0)
     assert state is not None
     assert (state["sigma"], state["p_trend"], state["p_chop"]) == ("0.000000", "0.000000", "1.000000")
 
 
 def test_there_is_no_weather_before_there_are_enough_minutes() -> None:
-    assert weather.market_state([FLAT] * 30, 0.0) is None
-    assert weather.risk_proposal([FLAT] * 3, QUICK) is None
-    assert weather.risk_proposal([FLAT] * 4, QUICK) == {"stop_dist_pct": "0.040000"}
+    assert market_inputs.market_state([FLAT] * 30, 0.0) is None
+    assert market_inputs.risk_proposal([FLAT] * 3, QUICK) is None
+    assert market_inputs.risk_proposal([FLAT] * 4, QUICK) == {"stop_dist_pct": "0.040000"}

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from harvest_tasks.demo.evidence import Evidence, read
-from harvest_tasks.demo.verification import Fold, differences, fold
 from harvest_tasks.settings.model import Settings
+from harvest_tasks.simulation.demo.recording import Evidence, read
+from harvest_tasks.simulation.demo.verification import Fold, differences, fold
 from harvest_tasks.wire.position import to_fields
 
 LIVE = Settings.from_env({"HARVEST_MODE": "live", "HARVEST_LIVE_CONFIRM": "yes", "HARVEST_LIVE_STOPS": "true"})

@@ -8,11 +8,11 @@ import pytest
 from books import fill, mark, run
 from rich.console import Console
 
-from harvest_tasks.demo.board import Board, Sent
-from harvest_tasks.demo.panels import screen
-from harvest_tasks.demo.view import Lines, Screen, view
 from harvest_tasks.fills.symbol_rules import base_rules
 from harvest_tasks.settings.model import Settings
+from harvest_tasks.simulation.demo.live_state import Board, Sent
+from harvest_tasks.simulation.demo.panels import screen
+from harvest_tasks.simulation.demo.view import Lines, Screen, view
 from kernel.positions.position import Position
 
 RULES = base_rules(Settings.from_env({}))

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from books import fill, long_100, mark, run, short_100
 
-from harvest_tasks.paper.execution import Answer, Terms, execute
-from harvest_tasks.paper.order import IntentType, Order
+from harvest_tasks.simulation.paper.execution import Answer, Terms, execute
+from harvest_tasks.simulation.paper.order import IntentType, Order
 from harvest_tasks.wire.execution_result import Routed, admit
 from kernel.positions.entry import Entry, Fill, Outcome, Side
 from kernel.positions.position import Position

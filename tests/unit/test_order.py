@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harvest_tasks.paper.order import BadOrder, IntentType, parse
+from harvest_tasks.simulation.paper.order import BadOrder, IntentType, parse
 from kernel.positions.entry import Side
 
 PAYLOAD: dict[str, Any] = {

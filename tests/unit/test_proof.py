@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from harvest_tasks.operations.figures import Figures
-from harvest_tasks.proof import calc_only, pace
-from harvest_tasks.proof.pace import Publication, Watched
+from harvest_tasks.operations.proof import calc_only, proposal_rate
+from harvest_tasks.operations.proof.proposal_rate import Publication, Watched
 from harvest_tasks.settings.model import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -41,7 +41,7 @@ def test_proposals_reach_nothing_that_writes() -> None:
         "import harvest_tasks.fills.brain",
         "from harvest_tasks.fills import sweep",
         "from harvest_tasks.fills.ledger import Ledger",
-        "def later():\n    from harvest_tasks.paper import executor",
+        "def later():\n    from harvest_tasks.simulation.paper import executor",
     ],
 )
 def test_whoever_reaches_it_directly_or_not_is_found(
@@ -76,19 +76,19 @@ def test_what_proposals_may_not_reach_is_what_the_import_contract_says() -> None
     ],
 )
 def test_a_publication_has_a_reason(changed: dict[str, str]) -> None:
-    assert pace.is_due(publication(**changed), SETTINGS)
+    assert proposal_rate.is_due(publication(**changed), SETTINGS)
 
 
 @pytest.mark.parametrize("changed", [{}, {"kill_score": "0.501"}, {"computed_at_utc": "2026-01-23T14:30:59"}])
 def test_or_it_has_none(changed: dict[str, str]) -> None:
-    assert not pace.is_due(publication(**changed), SETTINGS)
+    assert not proposal_rate.is_due(publication(**changed), SETTINGS)
 
 
 @pytest.mark.parametrize(("stop", "is_due"), [("100.1", False), ("100.11", True), ("", True)])
 def test_a_stop_moves_by_more_than_a_ratio(stop: str, is_due: bool) -> None:
     before = {**BEFORE, "new_sl_proposed": "100"}
     moved = Publication("BTCUSDT", before, {**before, **NEXT, "new_sl_proposed": stop})
-    assert pace.is_due(moved, SETTINGS) is is_due
+    assert proposal_rate.is_due(moved, SETTINGS) is is_due
 
 
 @pytest.mark.parametrize(
@@ -105,4 +105,4 @@ def test_a_stop_moves_by_more_than_a_ratio(stop: str, is_due: bool) -> None:
 def test_the_pace_is_kept_if_cycles_run_and_publish_for_a_reason(
     seconds: float, cycles: int, publications: Sequence[Publication], verdict: str
 ) -> None:
-    assert pace.kept(Watched(seconds, cycles, publications), SETTINGS, NOTHING, NOTHING).verdict == verdict
+    assert proposal_rate.kept(Watched(seconds, cycles, publications), SETTINGS, NOTHING, NOTHING).verdict == verdict

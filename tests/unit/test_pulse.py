@@ -3,7 +3,7 @@
 import pytest
 
 from harvest_tasks.fills.lease import LEASE_MS
-from harvest_tasks.metrics import pulse
+from harvest_tasks.metrics import liveness
 from harvest_tasks.metrics.replies import Replies
 from harvest_tasks.settings.model import Settings
 
@@ -13,7 +13,7 @@ SETTINGS = Settings.from_env({})
 
 def watcher_age(left_ms: int, watched_ms: int = NOW_MS - 90_000) -> float:
     replies = Replies({"lease": left_ms, "heartbeat": {"watched_ms": str(watched_ms)}}, {})
-    ages, *_ = pulse.families(replies, SETTINGS, NOW_MS)
+    ages, *_ = liveness.families(replies, SETTINGS, NOW_MS)
     return next(sample.value for sample in ages.samples if sample.labels == {"of": "watcher"})
 
 

@@ -3,7 +3,7 @@
 import os
 import re
 
-from harvest_tasks.processes.relay import LONGEST, Lines, Relay
+from harvest_tasks.processes.log_relay import LONGEST, Lines, Relay
 
 
 def lines_of(*chunks: bytes) -> list[bytes]:

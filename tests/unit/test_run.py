@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from harvest_tasks.cli import main
 from harvest_tasks.commands.run import NAMES
-from harvest_tasks.processes import crew
+from harvest_tasks.processes import roles
 from harvest_tasks.settings.model import Settings
 
 Executed = list[list[str]]
@@ -31,7 +31,7 @@ def executed(monkeypatch: pytest.MonkeyPatch) -> Executed:
 def test_it_becomes_each_process_that_up_keeps(executed: Executed) -> None:
     for name in NAMES:
         assert CliRunner().invoke(main, ["run", name], env={"REDIS_URL": "redis://localhost"}).exit_code == 0
-    kept = [*crew.workers(2, Settings(), watched=True), crew.beat(), crew.flower(5555)]
+    kept = [*roles.workers(2, Settings(), watched=True), roles.beat(), roles.flower(5555)]
     assert executed == [child.argv for child in kept]
 
 

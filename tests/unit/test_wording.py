@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from harvest_tasks.commands import wording
+from harvest_tasks.commands import formatting
 
 
 @pytest.mark.parametrize(
@@ -12,7 +12,7 @@ from harvest_tasks.commands import wording
     [("60123.456789012345", "60123.45679"), ("0.000012345678912", "0.00001234567891"), ("1e5", "100000"), ("0", "0")],
 )
 def test_a_figure_has_ten_digits_and_no_exponent(value, text):
-    assert wording.figure(Decimal(value)) == text
+    assert formatting.figure(Decimal(value)) == text
 
 
 @pytest.mark.parametrize(
@@ -20,11 +20,16 @@ def test_a_figure_has_ten_digits_and_no_exponent(value, text):
     [("12.345", "+12.34"), ("-12.5", "-12.5"), ("0.0012345", "+0.001234"), ("0", "0"), ("-0.00", "0")],
 )
 def test_money_is_signed_and_in_cents_from_one_on(value, text):
-    assert wording.money(Decimal(value)) == text
+    assert formatting.money(Decimal(value)) == text
 
 
 def test_r_is_never_rounded_up():
-    assert [wording.r_text(Decimal(r)) for r in ("0.499", "-0.499", "1", "-0.001")] == ["0.49", "-0.49", "1.00", "0.00"]
+    assert [formatting.r_text(Decimal(r)) for r in ("0.499", "-0.499", "1", "-0.001")] == [
+        "0.49",
+        "-0.49",
+        "1.00",
+        "0.00",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -32,8 +37,8 @@ def test_r_is_never_rounded_up():
     [(0, "0.0 s"), (119_949, "119.9 s"), (120_000, "2 min"), (7_200_000, "2 h"), (-2_500, "2.5 s ahead")],
 )
 def test_an_age_is_in_the_largest_unit_that_fills_twice(ms, text):
-    assert wording.age(ms) == text
+    assert formatting.age(ms) == text
 
 
 def test_nothing_a_terminal_obeys_is_printed():
-    assert wording.printable("a\x1b[31m\r\n\udcff\u202eb") == "a\\x1b[31m\\r\\n\\udcff\\u202eb"
+    assert formatting.printable("a\x1b[31m\r\n\udcff\u202eb") == "a\\x1b[31m\\r\\n\\udcff\\u202eb"

@@ -1,0 +1,174 @@
+"""An account of a book as text: what is held and what happens next first, then why, then what happened."""
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import click
+
+from harvest_tasks.commands.explain_tables import show_tables
+from harvest_tasks.commands.formatting import cost, duration, figure, how_old, moment, money, percent, printable, r_text
+from harvest_tasks.commands.tables import width
+from harvest_tasks.operations.account import Account
+from harvest_tasks.operations.explanation import Explanation, RiskSource, Upcoming
+from harvest_tasks.operations.positions import PositionRow
+from kernel.positions.decision import Decision
+from kernel.positions.holding import Origin
+from kernel.positions.intent import Intent, IntentKind
+from kernel.positions.ladder_state import Reservation
+from kernel.positions.quantities import ZERO, exact, plain
+from kernel.positions.rules import Rules
+from kernel.positions.stops import break_even_price, trailing_distance
+
+LABEL: Final = 9
+
+
+def tell(account: Account) -> None:
+    """Print it."""
+    for label, text in _lines(account):
+        click.echo(_filled(f"{label:<{LABEL}} ", printable(text)))
+    show_tables(account)
+
+
+def _filled(label: str, text: str) -> str:
+    return textwrap.fill(
+        text,
+        width(),
+        initial_indent=label,
+        subsequent_indent=" " * (LABEL + 1),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _lines(account: Account) -> Iterator[tuple[str, str]]:
+    row, explained = account.row, account.explained
+    if explained is None:
+        earned = money(row.banked_pnl + account.position.holding.net_pnl)
+        yield row.book, f"flat; {earned} earned so far, net of fees and funding"
+        if row.frozen:
+            yield "Frozen", f"{row.frozen}: `harvest release {row.book}` once its position is right"
+    else:
+        yield row.book, _headline(account)
+        yield from _what_happens(explained)
+        yield from _what_is_held(account, explained)
+    if row.waiting:
+        yield "Inbox", f"{row.waiting} waiting: no worker has applied them yet"
+
+
+def _headline(account: Account) -> str:
+    row = account.row
+    aged = "" if row.mark_age_ms is None else f" ({how_old(row.mark_age_ms)})"
+    return f"{row.side} {figure(row.qty)} from {figure(row.entry)}, mark {figure(row.mark)}{aged}: R {r_text(row.r)}"
+
+
+def _what_happens(explained: Explanation) -> Iterator[tuple[str, str]]:
+    for decision in explained.due:
+        yield "Now", f"{_asked(decision)} is due{_verdict(decision)}"
+    if not explained.due:
+        yield "Now", "nothing is due"
+    upcoming = explained.upcoming
+    if upcoming is not None:
+        yield "Next", f"{_asked(upcoming)} at mark {figure(upcoming.price)}{_obstacle(upcoming)}"
+
+
+def _asked(asked: Decision | Upcoming) -> str:
+    return _intents(asked.intents) if asked.intents else asked.action
+
+
+@exact
+def _intents(intents: Sequence[Intent]) -> str:
+    """The first, with the quantity of all: they are parts of one harvest."""
+    intent = intents[0]
+    match intent.kind:
+        case IntentKind.HARVEST:
+            parts = f" in {len(intents)} parts" if len(intents) > 1 else ""
+            qty = figure(sum((part.qty for part in intents), ZERO))
+            return f"{intent.side} {qty}{parts} (rung {' + '.join(intent.rungs)})"
+        case IntentKind.MOVE_SL_BE:
+            return f"the stop's move to {figure(intent.stop_price)} (break-even)"
+        case IntentKind.TRAIL_UPDATE:
+            return f"the stop's move to {figure(intent.stop_price)} (trailing)"
+
+
+def _verdict(decision: Decision) -> str:
+    if decision.refusal is None:
+        return ", and nothing holds it back: it goes out when a worker looks next"
+    return f", held back: {decision.refusal}"
+
+
+def _obstacle(upcoming: Upcoming) -> str:
+    return "" if upcoming.refusal is None else f"; as things are it would be held back: {upcoming.refusal}"
+
+
+def _what_is_held(account: Account, explained: Explanation) -> Iterator[tuple[str, str]]:
+    row = account.row
+    adopted = ", adopted from the exchange's record" if row.origin == Origin.ADOPTED else ""
+    yield "Position", f"{row.position_id}, {figure(row.base_qty)} entered since {moment(row.opened_ms)} UTC{adopted}"
+    yield "PnL", _pnl(row)
+    share = percent(row.risk_per_unit / row.entry)
+    yield "Risk", f"{figure(row.risk_per_unit)} per unit, {share} of the entry: {_source(account, explained)}"
+    yield "Stop", _stop(account)
+    for reservation in account.position.progress.reservations:
+        yield "Reserved", _reservation(account, reservation)
+    yield from _rules(account.rules)
+
+
+def _pnl(row: PositionRow) -> str:
+    parts = [
+        f"{money(row.unrealized_pnl)} unrealized",
+        f"{money(row.realized_pnl)} realized",
+        f"{cost(row.fees)} in fees",
+    ]
+    parts += [f"{money(row.funding)} funding"] if row.funding else []
+    parts += [f"{figure(amount)} {asset} in other fees" for asset, amount in row.other_fees.items()]
+    return f"{', '.join(parts)}: {r_text(row.net_r)} R realized, net"
+
+
+def _rules(rules: Rules) -> Iterator[tuple[str, str]]:
+    """What is not the same for every symbol."""
+    limits = rules.instrument
+    if limits.tick is not None:
+        most = "" if limits.max_qty is None else f", at most {figure(limits.max_qty)} an order"
+        yield (
+            "Exchange",
+            f"quantities in steps of {figure(limits.step)}{most}; prices in steps of {figure(limits.tick)}",
+        )
+    if rules.cost_bps:
+        yield "Costs", f"{plain(rules.cost_bps)} bps of the entry are taken off R"
+    if rules.overrides:
+        yield "Rules", f"its own: {rules.overrides}"
+
+
+def _source(account: Account, explained: Explanation) -> str:
+    implied = figure(explained.implied_stop)
+    match explained.risk_source:
+        case RiskSource.OPENING_STOP:
+            return f"the stop it opened with, {implied}"
+        case RiskSource.PUBLISHED_DISTANCE:
+            return f"the published stop_dist_pct, like a stop at {implied}"
+        case RiskSource.FALLBACK:
+            return f"FALLBACK_STOP_PCT, like a stop at {implied}"
+        case RiskSource.EARLIER:
+            return f"as it was when it opened, like a stop at {implied}"
+
+
+@exact
+def _stop(account: Account) -> str:
+    progress, rules = account.position.progress, account.rules
+    if not progress.break_even:
+        price = figure(break_even_price(account.position, rules))
+        return (
+            f"{figure(progress.stop) or 'none known'}; to break-even at {price} from R {r_text(rules.set_be_at_r)} on"
+        )
+    distance = trailing_distance(account.position, rules)
+    if distance is None:
+        return f"{figure(progress.stop)}, past break-even; it does not trail, as no ATR is known"
+    return f"{figure(progress.stop)}, past break-even; it trails the best price by {figure(distance)}"
+
+
+def _reservation(account: Account, reservation: Reservation) -> str:
+    waited = account.guards.now_ms - reservation.placed_ms
+    late = waited > account.settings.harvest_intent_timeout_sec * 1000
+    alarm = ", unanswered for too long" if late else ""
+    return f"{figure(reservation.qty)} by {reservation.intent_id}, {duration(max(0, waited))} ago{alarm}"

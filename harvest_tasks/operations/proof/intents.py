@@ -1,0 +1,181 @@
+"""What came out: intents, each once and within the limit, their memory, and what went wrong."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Final, Self
+
+from harvest_tasks.fills.loading import WINDOW_MS
+from harvest_tasks.operations import diagnosis, intents
+from harvest_tasks.operations import kill_switch as kill_switch_module
+from harvest_tasks.operations.figures import Figures
+from harvest_tasks.operations.intents import Published
+from harvest_tasks.operations.proof.check import Exhibit, fails, holds, judged, listed, not_run, shows
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
+from harvest_tasks.server.clock import server_ms
+from harvest_tasks.server.streams import newest_first, time_ms
+from harvest_tasks.settings.model import Settings
+from harvest_tasks.wire.position import BadRecord, from_fields
+from kernel.positions.ladder_state import HARVEST_ACTION
+from kernel.positions.position import Position
+
+LOOKED_AT: Final = 1_000
+"""Of the newest intents, and of the newest records of the journal."""
+RECENT_MS: Final = 3_600_000
+"""How long a dead letter is an error of now."""
+WHO_DELETES: Final = "find who deletes keys: ACL LOG, and docs/security.md for a user of its own for each program"
+STOP_IT: Final = "harvest kill on, then harvest explain"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the journal says of a published intent: the key of its dedup entry, and the rungs that it spent."""
+
+    book: str
+    position_id: str
+    action: str
+    published_ms: int
+
+    @property
+    def dedup(self) -> str:
+        return keys.dedup(self.position_id, self.action)
+
+    @property
+    def rungs(self) -> Sequence[str]:
+        """None for a stop's move."""
+        if not self.action.startswith(HARVEST_ACTION):
+            return ()
+        return self.action.removeprefix(HARVEST_ACTION).partition(":")[0].split("+")
+
+    @classmethod
+    def of(cls, record_id: str, values: Mapping[str, str]) -> Self:
+        return cls(values["book"], values["position_id"], values["action"], time_ms(record_id))
+
+
+@shows("output streams")
+def streams(client: Client, settings: Settings, figures: Figures) -> Exhibit:
+    """Whether what was published is in the streams that it went to."""
+    lengths = figures.by("stream", "stream_entries")
+    out = {name: lengths.get(name, 0) for name in (settings.stream_harvest_suggestions, settings.stream_trade_intent)}
+    told = out | {keys.DECISIONS: lengths.get(keys.DECISIONS, 0)}
+    if settings.enable_stream:
+        told[settings.stream_name] = client.xlen(settings.stream_name)
+    seen = ", ".join(f"{name} {length:.0f}" for name, length in told.items())
+    count = figures.value("intents_published_total")
+    if not count:
+        return not_run(f"no intent was due yet: {seen}")
+    if not any(out.values()) or not told[keys.DECISIONS]:
+        return fails(f"{count:.0f} intents were published, and of them there is no trace: {seen}", WHO_DELETES)
+    return holds(f"{seen}; newest intent {_newest_age(client, settings)}")
+
+
+@shows("each intent once")
+def each_once(client: Client, settings: Settings) -> Exhibit:
+    """Whether no intent stands in the streams twice."""
+    found = intents.newest(client, settings, LOOKED_AT)
+    twice = {intent_id for intent_id, n in Counter(intent.intent_id for intent in found).items() if n > 1}
+    if twice:
+        book = next(intent.book for intent in found if intent.intent_id in twice)
+        return fails(f"published twice: {listed(sorted(twice))}", f"{STOP_IT} {book}")
+    if not found:
+        return not_run("no intent was due yet")
+    return holds(f"{len(found)} newest intents, {len(found)} ids")
+
+
+@shows("dedup and rungs")
+def memory(client: Client, settings: Settings) -> Exhibit:
+    """Whether every published rung is spent in its position's record, and young intents have their dedup key."""
+    records = list(_records(client))
+    if not records:
+        return not_run("no intent was due yet")
+    forgotten = _forgotten(client, records)
+    if forgotten:
+        return fails(f"published, and not spent: {listed(forgotten)}", f"{STOP_IT} {forgotten[0].split()[0]}")
+    youngest_ms = server_ms(client) - settings.harvest_dedup_ttl_sec * 1000
+    young = [record.dedup for record in records if record.published_ms > youngest_ms]
+    gone = [name for name, there in zip(young, _exist(client, young), strict=True) if not there]
+    if gone:
+        return fails(f"keys that went before HARVEST_DEDUP_TTL_SEC: {listed(gone)}", WHO_DELETES)
+    spent = sum(len(record.rungs) for record in records)
+    return holds(f"{len(young)} dedup keys of young intents are there; {spent} rungs published, all spent")
+
+
+@shows("rate limit")
+def rate(client: Client, settings: Settings, since_ms: int) -> Exhibit:
+    """Whether the intents published from a minute before `since_ms` on (unix ms) kept the limit."""
+    limit = settings.harvest_max_actions_per_min
+    times = [i.time_ms for i in intents.newest(client, settings, LOOKED_AT) if i.time_ms > since_ms - WINDOW_MS]
+    most = max((sum(at - WINDOW_MS < other <= at for other in times) for at in times), default=0)
+    if most > limit:
+        return fails(f"{most} intents within 60 s, and HARVEST_MAX_ACTIONS_PER_MIN is {limit}", "harvest kill on")
+    return holds(f"at most {most} intents within 60 s; {limit} may be")
+
+
+@shows("kill switch")
+def kill_switch(client: Client, settings: Settings, figures: Figures) -> Exhibit:
+    found = kill_switch_module.read(client, settings.harvest_kill_switch_key)
+    state = "absent" if found.value is None else f"{found.value!r}"
+    return judged([diagnosis.killed(figures)], f"off: {found.key} is {state}")
+
+
+@shows("recent errors")
+def errors(client: Client, before: Figures, after: Figures) -> Exhibit:
+    """Dead letters of the last hour, and books that failed while one watched."""
+    letters = _recent_letters(client)
+    if letters:
+        reasons = listed(f"{n} {reason}" for reason, n in Counter(letters).most_common())
+        return fails(f"dead letters within the last hour: {reasons}", "harvest deadletter list")
+    failed = after.value("book_failures_total") - before.value("book_failures_total")
+    if failed:
+        unit = diagnosis.CREWS["fills"]
+        return fails(f"books failed {failed:.0f} times meanwhile", f"journalctl -u {unit}")
+    return holds("no dead letter within the last hour, and no book failed meanwhile")
+
+
+def _newest_age(client: Client, settings: Settings) -> str:
+    found: Sequence[Published] = intents.newest(client, settings, 1)
+    return f"{(server_ms(client) - found[0].time_ms) / 1000:.0f} s ago" if found else "is not one of ours"
+
+
+def _records(client: Client) -> Iterator[Record]:
+    for record_id, values in islice(newest_first(client, keys.DECISIONS), LOOKED_AT):
+        if values.get("decision") == "published":
+            yield Record.of(record_id, values)
+
+
+def _forgotten(client: Client, records: Iterable[Record]) -> list[str]:
+    """Rungs of open lifecycles that were published and are neither spent nor armed again by a failed attempt."""
+    held = {book: _position(client, book) for book in {record.book for record in records}}
+    forgotten = []
+    for record in records:
+        position = held[record.book]
+        if position is not None and position.is_open and position.position_id == record.position_id:
+            known = {*position.progress.spent, *dict(position.progress.failures)}
+            forgotten += [f"{record.book} at {rung} R" for rung in record.rungs if rung not in known]
+    return forgotten
+
+
+def _position(client: Client, book: str) -> Position | None:
+    """None of a record that Harvest did not write: the doctor names it."""
+    fields: Any = client.hgetall(keys.position(book))
+    try:
+        return from_fields(book, fields)
+    except BadRecord:
+        return None
+
+
+def _exist(client: Client, names: Sequence[str]) -> list[int]:
+    with client.pipeline(transaction=False) as pipe:
+        for name in names:
+            pipe.exists(name)
+        found: list[int] = pipe.execute()
+    return found
+
+
+def _recent_letters(client: Client) -> list[str]:
+    """The reasons of the dead letters of the last hour."""
+    since = server_ms(client) - RECENT_MS
+    found: Any = client.xrange(keys.DEADLETTER, min=str(since), count=LOOKED_AT)
+    return [values.get("reason", "").partition(":")[0] for _, values in found]

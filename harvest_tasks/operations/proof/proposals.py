@@ -1,0 +1,136 @@
+"""What proposals rest on, what would be proposed now, and what stands in Redis."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final, Self
+
+from harvest_tasks.operations import diagnosis
+from harvest_tasks.operations.diagnosis import GRACE_SEC, STALE_INTERVALS
+from harvest_tasks.operations.figures import Figures
+from harvest_tasks.operations.proof.check import Exhibit, fails, holds, judged, listed, not_run, refusals, shows
+from harvest_tasks.proposing import inputs, markets
+from harvest_tasks.proposing.cycle import ALL, chosen, decide
+from harvest_tasks.proposing.inputs import Inputs
+from harvest_tasks.proposing.numbers import Unusable
+from harvest_tasks.proposing.publish import Publication
+from harvest_tasks.proposing.summary import Outcome
+from harvest_tasks.server.client import Client
+from harvest_tasks.server.clock import server_now
+from harvest_tasks.settings.model import Settings
+from kernel.proposals.partial_exit import HarvestAction
+
+TOLD: Final = ("harvest_action", "R_net", "kill_score", "last_update_epoch")
+PROPOSER: Final = diagnosis.CREWS["proposals"]
+RUN_IT: Final = f"systemctl restart {PROPOSER} (or harvest up); journalctl -u {PROPOSER}"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What proposals rest on at `now` (unix s), and what a cycle would decide then."""
+
+    now: float
+    gathered: Sequence[Inputs]
+    decided: Sequence[Publication | Outcome]
+
+    @classmethod
+    def of(cls, client: Client, settings: Settings) -> Self:
+        """Reads as a cycle does, and writes nothing."""
+        now = server_now(client)
+        gathered = inputs.read(client, settings, chosen(client, settings.symbols or (ALL,)))
+        return cls(now, gathered, [decision for found in gathered for decision in decide(found, settings, now)])
+
+    @property
+    def due(self) -> list[str]:
+        """The books of which there should be a proposal."""
+        return [d.book for d in self.decided if isinstance(d, Publication) and d.fields]
+
+
+@shows("market state")
+def market_states(look: Look, settings: Settings, figures: Figures) -> Exhibit:
+    """Whether each symbol's market state is there, and one that the kernel takes."""
+    given = {found.symbol: found.market for found in look.gathered if found.market != {}}
+    wrong = refusals(given, lambda reply: markets.market(reply, invented=False), Unusable)
+    if wrong:
+        first = next(iter(wrong))
+        remedy = f"mend what writes {settings.marketstate_prefix}{first}"
+        return fails(listed(f"{name}: {why}" for name, why in wrong.items()), remedy)
+    oldest = max(figures.by("symbol", "market_state_age_seconds").values(), default=None)
+    aged = "none says how old it is" if oldest is None else f"the oldest is {oldest:.0f} s old"
+    return judged(
+        [diagnosis.market_states(figures)], f"{len(given)} of {len(look.gathered)} symbols have a valid one, {aged}"
+    )
+
+
+@shows("risk proposals")
+def risk_proposals(look: Look, settings: Settings) -> Exhibit:
+    """Whether each symbol has one, or which take the fallback."""
+    wrong = refusals({found.symbol: found.risk for found in look.gathered}, markets.risk_proposal, Unusable)
+    if wrong:
+        first = next(iter(wrong))
+        remedy = f"mend what writes {settings.riskproposal_prefix}{first}"
+        return fails(listed(f"{name}: {why}" for name, why in wrong.items()), remedy)
+    without = [found.symbol for found in look.gathered if not _states_distance(found)]
+    seen = f"{len(look.gathered) - len(without)} of {len(look.gathered)} symbols have one"
+    if without:
+        seen += f"; FALLBACK_STOP_PCT={settings.fallback_stop_pct} stands in for {listed(without)}"
+    return holds(seen)
+
+
+@shows("one cycle")
+def one_cycle(look: Look) -> Exhibit:
+    """What `harvest propose --once` would compute now, without its writes."""
+    wrong = [f"{d.book}: {d.detail or d.reason}" for d in look.decided if isinstance(d, Outcome)]
+    if wrong:
+        return fails(f"not computed: {listed(wrong)}", "mend that input; harvest propose --once says it again")
+    flat = len(look.decided) - len(look.due)
+    return holds(f"{len(look.due)} proposals computed, {flat} books without a position; nothing was written")
+
+
+@shows("proposals")
+def published(client: Client, settings: Settings, before: Look, look: Look, figures: Figures) -> Exhibit:
+    """Whether each proposal that was due in both looks stands in Redis with its figures, looked at lately."""
+    books = [book for book in look.due if book in before.due]
+    invented = diagnosis.invented(figures)
+    if invented:
+        return judged([invented], "")
+    if not books:
+        flawed = any(isinstance(decision, Outcome) for decision in look.decided)
+        return not_run("none can be computed" if flawed else "no symbol has an open position, so no proposal is due")
+    held = _held(client, settings, books)
+    oldest = STALE_INTERVALS * settings.publish_interval_sec + GRACE_SEC
+    wrong = [f"{book} {why}" for book, fields in held.items() if (why := _flaw(fields, look.now, oldest))]
+    return fails(listed(wrong), RUN_IT) if wrong else holds(listed(map(_gist, held.items()), "; "))
+
+
+def _states_distance(found: Inputs) -> bool:
+    risk = markets.risk_proposal(found.risk)
+    return bool(risk and risk.stop_dist_pct and risk.stop_dist_pct > 0)
+
+
+def _held(client: Client, settings: Settings, books: Sequence[str]) -> dict[str, dict[str, str]]:
+    """The proposal of each book; nothing where there is none, or another type of key."""
+    with client.pipeline(transaction=False) as pipe:
+        for book in books:
+            pipe.hgetall(settings.harvest_prefix + book)
+        replies: list[Any] = pipe.execute(raise_on_error=False)
+    return {book: reply if isinstance(reply, dict) else {} for book, reply in zip(books, replies, strict=True)}
+
+
+def _flaw(fields: Mapping[str, str], now: float, oldest: float) -> str:
+    """What is wrong with a proposal; empty if nothing is."""
+    if not fields:
+        return "has none"
+    try:
+        action, *numbers = (fields[name] for name in TOLD)
+        HarvestAction(action)
+        _, _, looked = (Decimal(text) for text in numbers)
+    except (KeyError, ValueError, InvalidOperation):
+        return f"has one without {', '.join(TOLD)}"
+    age = now - float(looked)
+    return f"was looked at {age:.0f} s ago" if age > oldest else ""
+
+
+def _gist(item: tuple[str, Mapping[str, str]]) -> str:
+    book, fields = item
+    return f"{book} {fields['harvest_action']}, R {float(fields['R_net']):.2f}, K {float(fields['kill_score']):.3f}"

@@ -1,0 +1,208 @@
+"""The real code at work in an empty database of the state server: a kill switch is turned, a rung
+fires once, a limit is reached, a cycle of proposals runs. Every key is deleted in the end.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from time import monotonic
+from typing import Any, Final
+
+from redis.exceptions import NoPermissionError, ResponseError
+
+from harvest_tasks.fills.brain import Brain
+from harvest_tasks.fills.router import Route
+from harvest_tasks.fills.watcher import watch
+from harvest_tasks.operations import intents
+from harvest_tasks.operations import kill_switch as kill_switch_module
+from harvest_tasks.operations.proof.check import Exhibit, fails, holds, not_run, shows
+from harvest_tasks.proposing.cycle import run_cycle
+from harvest_tasks.proposing.summary import Result
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client, connect
+from harvest_tasks.server.clock import server_ms, server_now
+from harvest_tasks.settings import redis_url
+from harvest_tasks.settings.model import Settings
+from kernel.positions.ladder import Rung
+
+SUBJECT: Final = "rehearsal"
+HIGHEST: Final = 15
+"""Servers have 16 databases unless told otherwise."""
+CLAIM_SEC: Final = 300
+SYMBOL: Final = "PROOFUSDT"
+OTHER: Final = "PROOF2USDT"
+ENTRY: Final = 100
+STOP: Final = 90
+PATIENCE_SEC: Final = 10.0
+BROKEN: Final = "keep the kill switch on, and run make test with this release"
+CHOSEN: Final = frozenset(Settings.model_fields) - {
+    *("redis_host", "redis_port", "redis_db", "broker_url", "result_backend", "instruments_file", "symbols"),
+    *("harvest_min_notional", "harvest_cost_bps", "position_source", "enable_stream"),
+}
+"""Settings that a rehearsal goes by: all but where things are, and what an exchange asks of a real symbol."""
+CALM: Final = {"sigma": "0.01", "ts": "0.35", "p_trend": "0.6", "p_mr": "0.2", "p_chop": "0.2"}
+
+
+class NoRoom(Exception):
+    """No database of the server is empty."""
+
+
+def exhibits(settings: Settings, environ: Mapping[str, str]) -> list[Exhibit]:
+    """What came of it, in order; each act goes on where the one before it ended."""
+    try:
+        with stage(settings, environ) as own:
+            return [act(own) for act in (kill_switch, once, limit, cycle)]
+    except NoRoom as why:
+        return [left_out(str(why))]
+    except NoPermissionError as refused:
+        return [left_out(f"{refused}: the server's owner may")]
+
+
+@shows(SUBJECT)
+def left_out(why: str) -> Exhibit:
+    return not_run(why)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A database to oneself, and the settings that lead there."""
+
+    client: Client
+    settings: Settings
+
+    def feed(self, symbol: str, **fields: str) -> None:
+        """Bring one entry through the whole path, without Celery."""
+        self.client.xadd(self.settings.stream_execution_result, dict[Any, Any]({"symbol": symbol, **fields}))
+        Route(self.client, self.settings).ensure_group()
+        watch(self.client, self.settings, 0.0, lambda _: None)
+        self.process(symbol)
+
+    def process(self, symbol: str) -> None:
+        Brain(self.client, self.settings).process([symbol], monotonic() + PATIENCE_SEC)
+
+    def open(self, symbol: str) -> None:
+        fill = {"side": "BUY", "qty": "1", "price": str(ENTRY), "stop_loss": str(STOP), "trade_id": "1"}
+        self.feed(symbol, status="FILLED", **fill)
+
+    def price(self, symbol: str) -> None:
+        """One just over the first rung."""
+        self.feed(symbol, status="PRICE_UPDATE", price=f"{ENTRY + (ENTRY - STOP) * self.rung.r + 1}")
+
+    def forget(self, names: Sequence[str]) -> None:
+        if names:
+            self.client.delete(*names)
+
+    def close(self) -> None:
+        """Delete every key that is Harvest's by its name: should somebody else have come, his stay."""
+        self.forget([name for name in self.client.scan_iter(count=1000) if self._is_ours(name)])
+
+    def _is_ours(self, name: str) -> bool:
+        chosen = self.settings.model_dump().values()
+        prefixes = (self.settings.marketstate_prefix, self.settings.riskproposal_prefix, self.settings.harvest_prefix)
+        return name.startswith(("quantum:", *prefixes)) or name in chosen
+
+    @property
+    def rung(self) -> Rung:
+        return self.settings.ladder.rungs[0]
+
+    def harvests(self, symbol: str) -> int:
+        """How many were published."""
+        found = intents.newest(self.client, self.settings, 100, symbol)
+        return sum(intent.stop_price is None for intent in found)
+
+    def held(self, symbol: str) -> str:
+        """Why what is due was held back."""
+        return str(self.client.hget(keys.position(symbol), "held") or "")
+
+
+@shows(f"{SUBJECT}: kill switch")
+def kill_switch(own: Stage) -> Exhibit:
+    kill_switch_module.write(own.client, own.settings.harvest_kill_switch_key, killed=True)
+    own.open(SYMBOL)
+    own.price(SYMBOL)
+    killed, why = own.harvests(SYMBOL), own.held(SYMBOL)
+    kill_switch_module.write(own.client, own.settings.harvest_kill_switch_key, killed=False)
+    own.process(SYMBOL)
+    let = own.harvests(SYMBOL)
+    if (killed, let) != (0, 1) or "killed" not in why:
+        return fails(f"{killed} intents while it was on, {let} after it was turned off", BROKEN)
+    return holds(f"on: the rung at {own.rung.name} R was held back; off: it went out")
+
+
+@shows(f"{SUBJECT}: each once")
+def once(own: Stage) -> Exhibit:
+    """The same price and the same fill again, also without the dedup keys."""
+    own.price(SYMBOL)
+    own.open(SYMBOL)
+    names = list(own.client.scan_iter(keys.dedup(SYMBOL, "*")))
+    own.forget(names)
+    own.price(SYMBOL)
+    count, duplicates = own.harvests(SYMBOL), int(own.client.hget(keys.COUNTS, "duplicate") or 0)
+    if (count, duplicates) != (1, 1) or not names:
+        return fails(f"{count} harvests, {duplicates} duplicates, {len(names)} dedup keys", BROKEN)
+    return holds(f"a repeated fill and price changed nothing, also without the {len(names)} dedup keys")
+
+
+@shows(f"{SUBJECT}: rate limit")
+def limit(own: Stage) -> Exhibit:
+    most = own.settings.harvest_max_actions_per_min
+    own.client.lpush(keys.WINDOW, *[server_ms(own.client)] * most)
+    own.open(OTHER)
+    own.price(OTHER)
+    count, why = own.harvests(OTHER), own.held(OTHER)
+    if count or "rate_limited" not in why:
+        return fails(f"{count} harvests beyond {most} in a minute", BROKEN)
+    return holds(f"after {most} intents the next one was held back")
+
+
+@shows(f"{SUBJECT}: one cycle")
+def cycle(own: Stage) -> Exhibit:
+    """Twice, as `harvest propose --once` runs it."""
+    own.client.hset(own.settings.marketstate_prefix + SYMBOL, mapping=dict[Any, Any](CALM))
+    done = [run_cycle(own.client, own.settings, [SYMBOL], server_now(own.client)) for _ in range(2)]
+    results = [outcome.result for summary in done for outcome in summary.outcomes]
+    if results != [Result.PUBLISHED, Result.UNCHANGED]:
+        return fails(f"came to {', '.join(results)}", BROKEN)
+    return holds("Single cycle complete: published once, unchanged the second time")
+
+
+@contextmanager
+def stage(settings: Settings, environ: Mapping[str, str]) -> Iterator[Stage]:
+    """The highest empty database, emptied again in the end. Raises `NoRoom`."""
+    client, url = _claimed(settings)
+    kept = {name: text for name, text in environ.items() if name.lower() in CHOSEN}
+    own = Stage(client, Settings.from_env({**kept, "REDIS_URL": url}))
+    try:
+        yield own
+    finally:
+        own.close()
+        client.close()
+
+
+def _claimed(settings: Settings) -> tuple[Client, str]:
+    """A client of a database that held nothing, and holds a mark now."""
+    state = redis_url.parse(settings.redis_url)
+    taken = {state.db, *(_database(url) for url in (settings.broker_url, settings.result_backend))}
+    for db in range(HIGHEST, -1, -1):
+        url = replace(state, db=db).for_redis()
+        client = connect(url)
+        if db not in taken and _claim(client):
+            return client, url
+        client.close()
+    raise NoRoom("no database of the server is empty")
+
+
+def _database(url: str) -> int:
+    return redis_url.parse(url, redis_url.CELERY_FORMS).db
+
+
+def _claim(client: Client) -> bool:
+    try:
+        if client.dbsize() or not client.set(keys.PROOF, "1", nx=True, ex=CLAIM_SEC):
+            return False
+    except NoPermissionError:
+        raise
+    except ResponseError:
+        # The server has fewer databases.
+        return False
+    return int(client.dbsize()) == 1

@@ -1,0 +1,135 @@
+"""Keeps one child process running: its log, its restarts, its end."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from harvest_tasks.processes.log_relay import Lines, Relay
+from harvest_tasks.processes.process_group import Leash, kill_group
+
+Probe: TypeAlias = Callable[[], str | None]
+"""What is still missing, in words, or None. Runs in a thread; may block for a second or two."""
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """What to run; `missing` holds back the children after it until it is None."""
+
+    name: str
+    argv: Sequence[str]
+    environ: Mapping[str, str]
+    missing: Probe | None = None
+    stop_within: float = 10.0
+    """Seconds from SIGTERM to SIGKILL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Seconds to wait before a dead child is started again: doubling, until one lived for `steady` seconds."""
+
+    first: float = 0.5
+    most: float = 30.0
+    steady: float = 60.0
+
+    def delay(self, deaths_in_a_row: int) -> float:
+        return min(self.most, self.first * 2.0 ** min(deaths_in_a_row - 1, 30))
+
+
+class Keeper:
+    """Starts its child, and starts it again whenever it ends, until `stop`."""
+
+    def __init__(self, child: Child, leash: Leash, waiters: Executor, relay: Relay, backoff: Backoff) -> None:
+        self.child = child
+        self.deaths = 0
+        self.last_line = "it logged nothing"
+        self._leash = leash
+        self._waiters = waiters
+        self._relay = relay
+        self._backoff = backoff
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stopping = asyncio.Event()
+        self._keeping: asyncio.Task[None] | None = None
+
+    def start(self) -> asyncio.Task[None]:
+        """The returned task ends only after `stop`, or by an error of ours."""
+        self._keeping = asyncio.create_task(self._keep())
+        return self._keeping
+
+    async def stop(self, at_once: asyncio.Event) -> bool:
+        """Whether the child ended by SIGTERM alone, within its deadline and before `at_once`."""
+        self._stopping.set()
+        if self._keeping is None:
+            return True
+        if self._process is not None:
+            self._process.terminate()
+        in_time = await _ends(self._keeping, within=self.child.stop_within, unless=at_once)
+        if not in_time and self._process is not None:
+            self._say("did not stop: killed")
+            kill_group(self._process)
+        await self._keeping
+        return in_time
+
+    async def _keep(self) -> None:
+        in_a_row = 0
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            code = await self._run_once()
+            if self._stopping.is_set():
+                return
+            self.deaths += 1
+            in_a_row = 1 if time.monotonic() - began >= self._backoff.steady else in_a_row + 1
+            await self._pause(code, self._backoff.delay(in_a_row))
+
+    async def _run_once(self) -> int:
+        """Its exit code, once neither it nor anything it forked runs any more."""
+        reading, writing = os.pipe()
+        try:
+            process = self._leash.start(self.child.argv, output=writing, environ=self.child.environ)
+        finally:
+            os.close(writing)
+        self._process = process
+        self._say(f"started as process {process.pid}")
+        lines = await self._relay_lines(reading)
+        code = await asyncio.get_running_loop().run_in_executor(self._waiters, process.wait)
+        kill_group(process)
+        self._process = None
+        # Longer only if something it forked left the session, and so may write for ever.
+        with suppress(TimeoutError):
+            await asyncio.wait_for(lines.ended.wait(), 1.0)
+        return code
+
+    async def _relay_lines(self, reading: int) -> Lines:
+        pipe = os.fdopen(reading, "rb", 0)
+        _, lines = await asyncio.get_running_loop().connect_read_pipe(lambda: Lines(self._line), pipe)
+        return lines
+
+    async def _pause(self, code: int, seconds: float) -> None:
+        self._say(f"{_describe(code)}, started again in {seconds:g} s")
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+
+    def _line(self, text: bytes) -> None:
+        if text.strip():
+            self.last_line = text.decode(errors="replace").strip()
+        self._relay.line(self.child.name, text)
+
+    def _say(self, text: str) -> None:
+        self._relay.line("harvest", f"{self.child.name}: {text}".encode())
+
+
+async def _ends(task: asyncio.Task[None], *, within: float, unless: asyncio.Event) -> bool:
+    interrupt = asyncio.create_task(unless.wait())
+    done, _ = await asyncio.wait({task, interrupt}, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+    interrupt.cancel()
+    return task in done
+
+
+def _describe(code: int) -> str:
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"

@@ -1,0 +1,171 @@
+"""Whether Harvest did what the kernel says: the same entries folded here, in one process, without a server.
+
+Compared exactly: every field of every position, every byte of every intent in each symbol's order, and the counts.
+The money is compared with the cash that the fills moved, which needs no notion of a position at all.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from itertools import zip_longest
+from typing import Final
+
+from harvest_tasks.fills.symbol_rules import base_rules
+from harvest_tasks.settings.model import Settings
+from harvest_tasks.simulation.demo.recording import Evidence, Fields, read
+from harvest_tasks.wire.execution_result import Refused, Routed, admit
+from harvest_tasks.wire.intent import Delivery, payload
+from harvest_tasks.wire.position import to_fields
+from harvest_tasks.wire.symbols import books as books_of
+from kernel.positions.decision import decide
+from kernel.positions.entry import Entry, Fill
+from kernel.positions.guards import Guards
+from kernel.positions.holding import RiskTerms
+from kernel.positions.position import Position, applied
+from kernel.positions.quantities import ZERO, exact, plain
+from kernel.positions.rules import Rules
+
+ROUNDING: Final = Decimal("0.000001")
+"""Mean entries are rounded to 12 decimals, so cash and profit may differ by less than this."""
+LEDGERS_OWN: Final = frozenset(("version", "trades_generation"))
+SHOWN: Final = 5
+UNLIMITED: Final = 1_000
+
+
+@dataclass(slots=True)
+class Fold:
+    """What the kernel makes of entries: positions by book, payloads by symbol, and counts as Harvest keeps them."""
+
+    rules: Rules
+    delivery: Delivery
+    positions: dict[str, Position] = field(default_factory=dict)
+    intents: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    counts: Counter[str] = field(default_factory=Counter)
+    fills: int = 0
+    cash: Decimal = ZERO
+    lifecycles: list[Decimal] = field(default_factory=list)
+    """What each position that was closed came to, net of fees."""
+    _trades: set[tuple[str, str]] = field(default_factory=set)
+
+    @exact
+    def take(self, entry_id: str, fields: Fields) -> None:
+        admitted = admit(entry_id, fields)
+        if isinstance(admitted, Routed):
+            self._route(admitted)
+        else:
+            self.counts.update(("in", "deadlettered" if isinstance(admitted, Refused) else "ignored"))
+
+    def _route(self, routed: Routed) -> None:
+        if routed.book is not None:
+            self.positions.setdefault(routed.book, Position(routed.book))
+            reached = [routed.book]
+        else:
+            reached = [book for book in books_of(routed.symbol) if book in self.positions]
+        for book in reached:
+            self.counts.update(("in", self._deliver(book, routed.entry)))
+        if not reached:
+            self.counts.update(("in", "ignored"))
+
+    def _deliver(self, book: str, entry: Entry) -> str:
+        """Apply `entry` to `book`, decide, and say how it counts."""
+        if isinstance(entry, Fill) and entry.trade_id is not None:
+            if (book, entry.trade_id) in self._trades:
+                return "duplicate"
+            self._trades.add((book, entry.trade_id))
+        position = applied(self.positions[book], entry, RiskTerms())
+        if position is self.positions[book]:
+            return "duplicate"
+        if isinstance(entry, Fill):
+            self._account(entry, position)
+        self.positions[book], _, decisions = decide(position, self.rules, _permissive(position))
+        cause = f"{position.applied[0]}-{position.applied[1]}"
+        for decision in decisions:
+            for intent in decision.intents if decision.refusal is None else ():
+                self.intents[intent.symbol].append(payload(intent, self.delivery, cause))
+        return "applied"
+
+    def _account(self, fill: Fill, position: Position) -> None:
+        self.fills += 1
+        self.cash -= fill.side.sign * fill.qty * fill.price + (fill.fee or ZERO)
+        if not position.is_open:
+            self.lifecycles.append(position.holding.realized_pnl - position.holding.fees)
+
+    @property
+    @exact
+    def pnl(self) -> Decimal:
+        """Realized, net of fees, in quote currency."""
+        books = self.positions.values()
+        return sum((p.banked_pnl + p.holding.realized_pnl - p.holding.fees for p in books), ZERO)
+
+
+def _permissive(position: Position) -> Guards:
+    """Nothing killed, nothing stale, and no limit."""
+    now_ms = 0 if position.quote is None else position.quote.time_ms
+    return Guards(now_ms=now_ms, fresh_ms=1, killed=False, budget=UNLIMITED)
+
+
+def fold(entries: Iterable[tuple[str, Fields]], settings: Settings) -> Fold:
+    timeout_ms = int(settings.harvest_intent_timeout_sec * 1000)
+    folded = Fold(base_rules(settings), Delivery(settings.is_live, settings.harvest_live_stops, timeout_ms))
+    for entry_id, fields in entries:
+        folded.take(entry_id, fields)
+    return folded
+
+
+def differences(evidence: Evidence, folded: Fold) -> list[str]:
+    """Each way in which what Harvest did differs from what the kernel says; none: verified."""
+    return [
+        *_positions(evidence, folded),
+        *_intents(evidence, folded),
+        *_counts(evidence, folded),
+        *_cash(folded),
+    ]
+
+
+def _positions(evidence: Evidence, folded: Fold) -> Iterator[str]:
+    for book in sorted(set(evidence.positions) | set(folded.positions)):
+        tracked = {n: text for n, text in evidence.positions.get(book, {}).items() if n not in LEDGERS_OWN}
+        expected = to_fields(folded.positions[book]) if book in folded.positions else {}
+        for name in sorted(set(tracked) | set(expected)):
+            if tracked.get(name) != expected.get(name):
+                yield f"{book} {name}: tracked {tracked.get(name)!r}, folded {expected.get(name)!r}"
+
+
+def _intents(evidence: Evidence, folded: Fold) -> Iterator[str]:
+    published: defaultdict[str, list[str]] = defaultdict(list)
+    for text in evidence.intents:
+        published[read(text)["symbol"]].append(text)
+    for symbol in sorted(set(published) | set(folded.intents)):
+        yield from _unlike(symbol, published[symbol], folded.intents[symbol])
+
+
+def _unlike(symbol: str, published: Sequence[str], expected: Sequence[str]) -> Iterator[str]:
+    pairs = enumerate(zip_longest(published, expected), start=1)
+    unlike = [(n, said, due) for n, (said, due) in pairs if said != due]
+    yield from (f"{symbol} intent {n}: {_contrast(said, due)}" for n, said, due in unlike[:SHOWN])
+    if len(unlike) > SHOWN:
+        yield f"{symbol}: {len(unlike) - SHOWN} more intents differ"
+
+
+def _contrast(published: str | None, folded: str | None) -> str:
+    """In which words two payloads differ."""
+    if published is None or folded is None:
+        return f"published {published or 'nothing'}, folded {folded or 'nothing'}"
+    said, due = read(published), read(folded)
+    names = [name for name in sorted(set(said) | set(due)) if said.get(name) != due.get(name)]
+    return "; ".join(f"{name} published {said.get(name)}, folded {due.get(name)}" for name in names) or "other bytes"
+
+
+def _counts(evidence: Evidence, folded: Fold) -> Iterator[str]:
+    for name in ("in", "applied", "duplicate", "deadlettered", "ignored"):
+        if evidence.counts.get(name, 0) != folded.counts[name]:
+            yield f"{name}: counted {evidence.counts.get(name, 0)}, folded {folded.counts[name]}"
+
+
+def _cash(folded: Fold) -> Iterator[str]:
+    still_open = sorted(book for book, position in folded.positions.items() if position.is_open)
+    if still_open:
+        yield f"still open: {', '.join(still_open)}"
+    elif abs(folded.cash - folded.pnl) > ROUNDING:
+        yield f"the fills moved {plain(folded.cash)} of cash, the positions realized {plain(folded.pnl)}"
