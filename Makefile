@@ -61,13 +61,13 @@ plots: setup ## draw docs/img from the newest bench
 	@$(BIN)/python -m bench.plots $(ARGS)
 
 faults: setup ## inject faults and print what held (SEED=7 ONLY=F1,F15 SCALE=0.1)
-	@PYTHONPATH=.:tests $(BIN)/python -m faults
+	@PYTHONPATH=.:tests $(BIN)/python -m laboratory
 
 faults-long: setup ## the same again and again, each time with a fresh seed (DURATION=3600, in seconds)
-	@PYTHONPATH=.:tests DURATION=$(or $(DURATION),3600) $(BIN)/python -m faults
+	@PYTHONPATH=.:tests DURATION=$(or $(DURATION),3600) $(BIN)/python -m laboratory
 
 mutants: setup ## change kernel/ in every place, one at a time: does a test notice?
-	@PYTHONPATH=.:tests $(BIN)/python -m faults.python_mutants
+	@PYTHONPATH=.:tests $(BIN)/python -m laboratory.python_mutants
 
 clean: ## remove what make built
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .bench .faults dist

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -75,6 +75,12 @@ def nothing_left_behind() -> Iterator[None]:
         for process in left:
             os.kill(process.pid, signal.SIGKILL)
         pytest.fail(f"the tests left processes behind: {left}")
+
+
+@pytest.fixture
+def measured(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Notes a line for the end of the run."""
+    return lambda line: tallies.MEASURED.append(f"{request.node.name}: {line}")
 
 
 @pytest.fixture(scope="session")

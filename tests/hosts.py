@@ -9,10 +9,10 @@ from time import sleep
 from typing import Final
 
 from cluster import Program, inherited
-from faults.account import Account
-from faults.arena import executable
-from faults.fleet import QUEUES, READY_WITHIN_SEC, SETTINGS
-from faults.traffic import WIDE_SPREAD, Traffic
+from laboratory.account import Account
+from laboratory.arena import executable
+from laboratory.fleet import QUEUES, READY_WITHIN_SEC, SETTINGS
+from laboratory.traffic import WIDE_SPREAD, Traffic
 from places import Place, Places
 from users import GuardedServer, assert_nobody_is_denied
 from waiting import wait_until

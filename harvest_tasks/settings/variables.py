@@ -11,7 +11,6 @@ from kernel.positions.quantities import plain
 
 PREFIX: Final = "HARVEST_"
 """Every name with this prefix is ours, so an unknown one is a mistake."""
-RESERVED: Final = "HARVEST_FAILPOINT"
 
 _LONGEST_SHOWN: Final = 60
 
@@ -65,8 +64,6 @@ def written(value: object) -> str:
 
 def _unknown_line(name: str, known: set[str]) -> str:
     visible = name.encode("unicode_escape").decode("ascii")
-    if name.upper().startswith(RESERVED):
-        return f"{visible}: is reserved for fault tests, which this process does not run; unset it"
     # The prefix alone would make any two of our names look alike.
     stems = {setting.removeprefix(PREFIX): setting for setting in known}
     near = get_close_matches(name.upper().strip().removeprefix(PREFIX), stems, n=1)

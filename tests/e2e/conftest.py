@@ -23,7 +23,6 @@ from pytest_celery import (
     RedisTestBackend,
     RedisTestBroker,
 )
-from tallies import MEASURED
 from users import GuardedServer, assert_nobody_is_denied, worker_user
 from waiting import wait_until
 
@@ -35,8 +34,6 @@ from harvest_tasks.server.liveness import PROPOSALS_CYCLE_MS
 from harvest_tasks.settings.model import Settings
 
 TAIL = 4_000
-
-Measure = Callable[[str], None]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -51,12 +48,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 def _tail(program: Program) -> str:
     return program.logs().decode(errors="replace")[-TAIL:]
-
-
-@pytest.fixture
-def measured(request: pytest.FixtureRequest) -> Measure:
-    """Notes a line for the end of the run."""
-    return lambda line: MEASURED.append(f"{request.node.name}: {line}")
 
 
 @pytest.fixture(scope="module")

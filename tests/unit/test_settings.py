@@ -278,10 +278,6 @@ def test_a_long_value_is_cut_in_its_line() -> None:
         ("HARVEST_MODE\n", "HARVEST_MODE\\n: is not a setting; did you mean HARVEST_MODE?"),
         ("HARVEST_SYMBOLS", "HARVEST_SYMBOLS: is not a setting; did you mean SYMBOLS?"),
         ("HARVEST_XYZZY", "HARVEST_XYZZY: is not a setting; unset it"),
-        (
-            "HARVEST_FAILPOINT_COMMIT",
-            "HARVEST_FAILPOINT_COMMIT: is reserved for fault tests, which this process does not run; unset it",
-        ),
     ],
 )
 def test_an_unknown_harvest_name_is_refused(name: str, line: str) -> None:

@@ -1,1 +1,0 @@
-"""The fault harness: what is injected, what must hold afterwards, and how often it was tried (`make faults`)."""
