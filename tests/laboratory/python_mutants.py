@@ -32,11 +32,24 @@ GUARDS: Final[Wanted] = {
     "kernel/positions/decision.py": ("decide",),
     "harvest_tasks/fills/plan.py": ("plan", "_decide", "_held_record", "_published_record"),
 }
-GUARD_TESTS: Final = ("test_guards", "test_plan", "test_kernel_corners")
+GUARD_TESTS: Final = ("unit/test_guards", "unit/test_plan", "unit/test_kernel_corners")
 KERNEL_TESTS: Final = (
-    *("test_guards", "test_instrument", "test_ladder", "test_plan", "test_position", "test_position_properties"),
-    *("test_proposal_edges", "test_proposal_golden", "test_proposal_properties", "test_stops", "test_kernel_corners"),
-    "test_random_positions_at_the_kernel",
+    *(
+        "unit/test_guards",
+        "unit/test_instrument",
+        "unit/test_ladder",
+        "unit/test_plan",
+        "unit/test_position",
+        "unit/test_position_properties",
+    ),
+    *(
+        "unit/test_proposal_edges",
+        "unit/test_proposal_golden",
+        "unit/test_proposal_properties",
+        "unit/test_stops",
+        "unit/test_kernel_corners",
+    ),
+    "laboratory/tests/test_random_positions_at_the_kernel",
 )
 
 
@@ -77,7 +90,7 @@ def run(arena: Arena) -> Result:
 
 
 def tried(wanted: Wanted, tests: Sequence[str], jobs: int, *, watched: bool = False) -> Score:
-    """Every mutant of what is wanted, each against the unit tests of these names, in a copy that is gone afterwards;
+    """Every mutant of what is wanted, each against the tests of these names, in a copy that is gone afterwards;
     when it is `watched`, it says how far it is.
 
     Raises AssertionError if they fail without any change.
@@ -86,7 +99,7 @@ def tried(wanted: Wanted, tests: Sequence[str], jobs: int, *, watched: bool = Fa
         directory = Path(name)
         copy(directory)
         argv = [sys.executable, "-m", "laboratory.mutant_loop", str(jobs), json.dumps(wanted)]
-        paths = [f"tests/unit/{test}.py" for test in tests]
+        paths = [f"tests/{test}.py" for test in tests]
         environ = {**os.environ, "PYTHONPATH": os.pathsep.join((".", "tests")), "PYTHONDONTWRITEBYTECODE": "1"}
         said = None if watched else subprocess.PIPE
         done = subprocess.run(  # noqa: S603 - ours
