@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 DECIDING = (
     "kernel",
     "schedules",
-    *(f"harvest_tasks/{part}" for part in ("door", "publishing", "reconciling", "tracking")),
+    *(f"harvest_tasks/{part}" for part in ("fills", "proposing", "reconciling", "wire")),
 )
 FILES = [file for folder in DECIDING for file in sorted((ROOT / folder).glob("**/*.py"))]
 TREES = {file: ast.parse(file.read_text(encoding="utf-8")) for file in FILES}
