@@ -104,17 +104,17 @@ def call_overdue(client: Client, books: Sequence[OpenBook], now_ms: int, timeout
     deliver(client, dict.fromkeys(late, Overdue("", now_ms, limit)))
 
 
-def unblock(client: Client, waiting: Sequence[str], lock_ms: int) -> None:
-    """Let no lease, and no lock of the books `waiting`, last longer than a new one: a clock that was set back lengthens
+def unblock(client: Client, books: Sequence[str], lock_ms: int) -> None:
+    """Let no lease, and no lock of `books`, last longer than a new one: a clock that was set back lengthens
     them. Freeze those books whose inbox somebody deleted.
     """
     with client.pipeline(transaction=False) as pipe:
         pipe.pexpire(keys.LEASE, LEASE_MS, lt=True)
-        for book in waiting:
+        for book in books:
             pipe.pexpire(keys.lock(book), lock_ms, lt=True)
             pipe.xlen(keys.inbox(book))
         _, *replies = pipe.execute(raise_on_error=False)
-    empty = [book for book, length in zip(waiting, replies[1::2], strict=True) if length == 0]
+    empty = [book for book, length in zip(books, replies[1::2], strict=True) if length == 0]
     if empty:
         freeze = Freeze("", server_ms(client), LOST_INBOX)
         deliver(client, dict.fromkeys(_without_inbox(client, empty), freeze))
