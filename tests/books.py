@@ -6,7 +6,7 @@ from itertools import count
 from typing import Any
 
 from kernel.positions.decision import Decision, decide
-from kernel.positions.entry import Entry, Fill, Mark, Outcome, OutcomeStatus, Side
+from kernel.positions.entry import Entry, Fill, Mark, OrderEnded, OrderEndStatus, Side
 from kernel.positions.guards import Guards
 from kernel.positions.holding import RiskTerms
 from kernel.positions.intent import Intent
@@ -51,9 +51,9 @@ def mark(price: str, **values: Any) -> Mark:
     return Mark(source_id, values.pop("time_ms", int(source_id.partition("-")[0])), Decimal(price))
 
 
-def outcome(intent_id: str, status: str = "REJECTED") -> Outcome:
+def outcome(intent_id: str, status: str = "REJECTED") -> OrderEnded:
     source_id = next_id()
-    return Outcome(source_id, int(source_id.partition("-")[0]), OutcomeStatus(status), intent_id)
+    return OrderEnded(source_id, int(source_id.partition("-")[0]), OrderEndStatus(status), intent_id)
 
 
 def long_100(**values: Any) -> Fill:

@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from kernel.positions.entry import Fill, Mark, Outcome, OutcomeStatus, Side
+from kernel.positions.entry import Fill, Mark, OrderEnded, OrderEndStatus, Side
 
 ENTRY_ID = "1700000000123-0"
 TIME_MS = 1_700_000_000_123
@@ -59,13 +59,13 @@ def mark(price: Number = 60_000, *, source_id: str = ENTRY_ID, time_ms: int = TI
 
 
 def outcome(
-    status: OutcomeStatus = OutcomeStatus.REJECTED,
+    status: OrderEndStatus = OrderEndStatus.REJECTED,
     intent_id: str = "h-1",
     *,
     source_id: str = ENTRY_ID,
     time_ms: int = TIME_MS,
-) -> Outcome:
-    return Outcome(source_id, time_ms, status, intent_id)
+) -> OrderEnded:
+    return OrderEnded(source_id, time_ms, status, intent_id)
 
 
 def _overridden(fields: dict[str, str], overrides: dict[str, str | None]) -> dict[str, str]:

@@ -109,7 +109,7 @@ def _what_is_held(account: Account, explained: Explanation) -> Iterator[tuple[st
     share = percent(row.risk_per_unit / row.entry)
     yield "Risk", f"{figure(row.risk_per_unit)} per unit, {share} of the entry: {_source(account, explained)}"
     yield "Stop", _stop(account)
-    for reservation in account.position.progress.reservations:
+    for reservation in account.position.ladder_state.reservations:
         yield "Reserved", _reservation(account, reservation)
     yield from _rules(account.rules)
 
@@ -155,16 +155,14 @@ def _source(account: Account, explained: Explanation) -> str:
 
 @exact
 def _stop(account: Account) -> str:
-    progress, rules = account.position.progress, account.rules
-    if not progress.break_even:
+    state, rules = account.position.ladder_state, account.rules
+    if not state.break_even:
         price = figure(break_even_price(account.position, rules))
-        return (
-            f"{figure(progress.stop) or 'none known'}; to break-even at {price} from R {r_text(rules.set_be_at_r)} on"
-        )
+        return f"{figure(state.stop) or 'none known'}; to break-even at {price} from R {r_text(rules.set_be_at_r)} on"
     distance = trailing_distance(account.position, rules)
     if distance is None:
-        return f"{figure(progress.stop)}, past break-even; it does not trail, as no ATR is known"
-    return f"{figure(progress.stop)}, past break-even; it trails the best price by {figure(distance)}"
+        return f"{figure(state.stop)}, past break-even; it does not trail, as no ATR is known"
+    return f"{figure(state.stop)}, past break-even; it trails the best price by {figure(distance)}"
 
 
 def _reservation(account: Account, reservation: Reservation) -> str:

@@ -172,6 +172,6 @@ def _look_until(plan: Plan) -> int | str:
     position = plan.position
     if position.quote is None or not position.is_open or position.frozen:
         return ""
-    if not any(reason in _PASSING for _, reason in position.progress.held):
+    if not any(reason in _PASSING for _, reason in position.ladder_state.held):
         return ""
     return position.quote.time_ms + plan.guards.fresh_ms

@@ -7,7 +7,7 @@ from harvest_tasks.wire import execution_result, inbox_entry
 from harvest_tasks.wire.dead_letter import DeadLetter, raw
 from harvest_tasks.wire.refusal import RefusalReason
 from harvest_tasks.wire.symbols import of_book
-from kernel.positions.entry import Fill, Freeze, Funding, Outcome
+from kernel.positions.entry import Fill, Freeze, Funding, OrderEnded
 
 POSITION_MODE: Final = "position_mode"
 WRONG_TYPE: Final = "inbox_wrong_type"
@@ -19,7 +19,7 @@ Letter = tuple[str, str, int, str]
 Directions = tuple[str, str, str, str, str, int | str, str]
 """What route.lua is told of an entry after its id: kind, target, packed, reason, sha256, size, head."""
 
-_KINDS: Final[Mapping[type, str]] = {Fill: "B", Funding: "K", Outcome: "O"}
+_KINDS: Final[Mapping[type, str]] = {Fill: "B", Funding: "K", OrderEnded: "O"}
 """Of an entry for one book."""
 
 

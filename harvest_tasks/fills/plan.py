@@ -13,7 +13,7 @@ from typing import NamedTuple
 from harvest_tasks.wire.dead_letter import DeadLetter
 from harvest_tasks.wire.history import Row, rows, suggested
 from kernel.positions.decision import Decision, decide
-from kernel.positions.entry import Adopt, Entry, Fill, Freeze, Outcome, Overdue, Release
+from kernel.positions.entry import Adopt, Entry, Fill, Freeze, OrderEnded, Overdue, Release
 from kernel.positions.guards import Guards, Refusal
 from kernel.positions.holding import RiskTerms
 from kernel.positions.intent import Intent, IntentKind
@@ -148,11 +148,11 @@ def _note(made: Plan, entry: Entry) -> None:
             made.journal.append(_record(position, "frozen", reason=entry.reason))
         case Release():
             made.journal.append(_record(position, "released"))
-        case Outcome():
-            for rung in position.progress.released(entry.intent_id)[1]:
+        case OrderEnded():
+            for rung in position.ladder_state.released(entry.intent_id)[1]:
                 made.journal.append(_record(position, "exhausted", action=rung, intent_id=entry.intent_id))
         case Overdue():
-            for intent_id in position.progress.late(entry.placed_before_ms):
+            for intent_id in position.ladder_state.late(entry.placed_before_ms):
                 made.journal.append(_record(position, "unanswered", intent_id=intent_id))
         case Adopt():
             made.journal.append(_adoption_record(position, entry))

@@ -34,7 +34,7 @@ def as_dict(account: Account) -> dict[str, Any]:
     """For JSON. A flat book has no risk, rungs, guards or intents."""
     explained = account.explained
     journal = [_record(record) for record in account.records]
-    position = {"position": asdict(account.row), "reservations": account.position.progress.reservations}
+    position = {"position": asdict(account.row), "reservations": account.position.ladder_state.reservations}
     if explained is None:
         return {**position, "journal": journal}
     return {

@@ -115,7 +115,7 @@ def _standing(position: Position, quote: Quote, guards: Guards) -> frozenset[Ref
 
 def _rungs(position: Position, quote: Quote, rules: Rules) -> list[RungView]:
     due = due_rungs(position, quote, rules)
-    failures = dict(position.progress.failures)
+    failures = dict(position.ladder_state.failures)
     views = []
     for rung in rules.ladder.rungs:
         price = price_at(position.holding, rules, rung.r)
@@ -134,7 +134,7 @@ def _rungs(position: Position, quote: Quote, rules: Rules) -> list[RungView]:
 
 
 def _state(position: Position, rung: Rung, due: Sequence[Rung]) -> RungState:
-    if rung.name in position.progress.spent:
+    if rung.name in position.ladder_state.spent:
         return RungState.SPENT
     return RungState.DUE if rung in due else RungState.ARMED
 
@@ -162,8 +162,8 @@ def _implied_stop(position: Position) -> Decimal:
 
 
 def _risk_source(position: Position, terms: RiskTerms) -> RiskSource:
-    holding, progress = position.holding, position.progress
-    if not progress.break_even and progress.stop == _implied_stop(position):
+    holding, state = position.holding, position.ladder_state
+    if not state.break_even and state.stop == _implied_stop(position):
         return RiskSource.OPENING_STOP
     published = terms.stop_dist_pct or ZERO
     if published and terms.per_unit(holding.avg_entry) == holding.risk_per_unit:

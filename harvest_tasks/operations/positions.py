@@ -101,7 +101,7 @@ def _book(name: str, fields: Any, waiting: Any) -> Book | Unreadable:
 def position_row(book: Book, rules: Rules, now_ms: int) -> PositionRow:
     """The figures of `book` at `now_ms` by the server's clock."""
     position = book.position
-    holding, quote, progress = position.holding, position.quote, position.progress
+    holding, quote, state = position.holding, position.quote, position.ladder_state
     return PositionRow(
         book=position.book,
         position_id=position.position_id,
@@ -122,11 +122,11 @@ def position_row(book: Book, rules: Rules, now_ms: int) -> PositionRow:
         other_fees=dict(holding.other_fees),
         net_r=holding.net_r.quantize(SHOWN_R, rounding=ROUND_DOWN, context=EXACT),
         origin=holding.origin.value,
-        stop=progress.stop,
-        break_even=progress.break_even,
-        rungs_spent=progress.spent,
-        rungs_armed=tuple(rung.name for rung in rules.ladder.rungs if rung.name not in progress.spent),
-        reserved=progress.reserved,
+        stop=state.stop,
+        break_even=state.break_even,
+        rungs_spent=state.spent,
+        rungs_armed=tuple(rung.name for rung in rules.ladder.rungs if rung.name not in state.spent),
+        reserved=state.reserved,
         frozen=position.frozen,
         opened_ms=holding.opened_ms,
         waiting=book.waiting,

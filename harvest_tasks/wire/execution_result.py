@@ -15,7 +15,7 @@ from harvest_tasks.wire.numbers import quotient
 from harvest_tasks.wire.payload import Layers, glimpse, is_absent, open_layers
 from harvest_tasks.wire.refusal import RefusalReason, Unusable
 from harvest_tasks.wire.timestamps import event_time
-from kernel.positions.entry import Fill, Funding, Mark, Outcome, OutcomeStatus
+from kernel.positions.entry import Fill, Funding, Mark, OrderEnded, OrderEndStatus
 
 
 class IgnoredReason(StrEnum):
@@ -31,7 +31,7 @@ class Routed(NamedTuple):
 
     symbol: str
     book: str | None
-    entry: Fill | Mark | Outcome | Funding
+    entry: Fill | Mark | OrderEnded | Funding
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def _funding(entry_id: str, layers: Layers) -> Routed:
     return Routed(symbol, _book(symbol, said.get("position_side")), funding)
 
 
-def _outcome(status: OutcomeStatus, entry_id: str, layers: Layers) -> Routed | Ignored:
+def _outcome(status: OrderEndStatus, entry_id: str, layers: Layers) -> Routed | Ignored:
     said = wire_fields.read(layers, wire_fields.OUTCOME)
     intent_id = _intent_id(said)
     if intent_id is None:
@@ -113,7 +113,7 @@ def _outcome(status: OutcomeStatus, entry_id: str, layers: Layers) -> Routed | I
     if "symbol" not in said:
         return Ignored(IgnoredReason.NO_SYMBOL)
     symbol, position_side = said["symbol"], said.get("position_side")
-    outcome = Outcome(entry_id, event_time(entry_id, layers), status, intent_id)
+    outcome = OrderEnded(entry_id, event_time(entry_id, layers), status, intent_id)
     # Without a leg it goes to every book of the symbol: the intent is only one's.
     return Routed(symbol, _book(symbol, position_side) if position_side in LEGS else None, outcome)
 
@@ -128,8 +128,8 @@ _KINDS: Mapping[str, _Kind] = {
     "PARTIALLY_FILLED": _fill,
     "PRICE_UPDATE": _mark,
     "FUNDING": _funding,
-    **{status.value: partial(_outcome, status) for status in OutcomeStatus},
-    "CANCELLED": partial(_outcome, OutcomeStatus.CANCELED),
+    **{status.value: partial(_outcome, status) for status in OrderEndStatus},
+    "CANCELLED": partial(_outcome, OrderEndStatus.CANCELED),
 }
 
 

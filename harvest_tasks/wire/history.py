@@ -84,11 +84,11 @@ def rows(before: Position, after: Position, entry: Entry) -> Iterator[Row]:
     if not before.is_open:
         return
     ended = after.epoch != before.epoch or not after.is_open
-    still_open = () if ended else after.progress.reservations
+    still_open = () if ended else after.ladder_state.reservations
     # What an entry does not concern is passed on, the very same.
-    if still_open is not before.progress.reservations:
+    if still_open is not before.ladder_state.reservations:
         kept = {reservation.intent_id for reservation in still_open}
-        for reservation in before.progress.reservations:
+        for reservation in before.ladder_state.reservations:
             if reservation.intent_id not in kept:
                 yield from _executed(before, entry, reservation)
     if ended:

@@ -17,8 +17,8 @@ from kernel.positions.entry import (
     Freeze,
     Funding,
     Mark,
-    Outcome,
-    OutcomeStatus,
+    OrderEnded,
+    OrderEndStatus,
     Overdue,
     Release,
     Side,
@@ -72,7 +72,7 @@ def _texts(entry: Entry) -> tuple[str, ...]:
         case Mark():
             seen = () if entry.seen_ms is None else (str(entry.seen_ms),)
             return '"M"', quoted(entry.source_id), str(entry.time_ms), _number(entry.price), *seen
-        case Outcome():
+        case OrderEnded():
             said = quoted(entry.status), quoted(entry.intent_id)
             return '"O"', quoted(entry.source_id), str(entry.time_ms), *said
         case Funding():
@@ -121,8 +121,8 @@ def _mark(source_id: str, time_ms: int, price: str, seen_ms: int | None = None) 
     return Mark(source_id, time_ms, Decimal(price), seen_ms)
 
 
-def _outcome(source_id: str, time_ms: int, status: str, intent_id: str) -> Outcome:
-    return Outcome(source_id, time_ms, OutcomeStatus(status), intent_id)
+def _outcome(source_id: str, time_ms: int, status: str, intent_id: str) -> OrderEnded:
+    return OrderEnded(source_id, time_ms, OrderEndStatus(status), intent_id)
 
 
 def _funding(source_id: str, time_ms: int, amount: str, asset: str | None) -> Funding:

@@ -11,7 +11,7 @@ from itertools import repeat
 from typing import Any, Final
 
 from kernel.positions.holding import Amounts, Holding, Origin
-from kernel.positions.ladder_state import Claim, Progress, Reservation
+from kernel.positions.ladder_state import Claim, LadderState, Reservation
 from kernel.positions.mark import Quote
 from kernel.positions.position import EntryId, Position, parse_id
 from kernel.positions.quantities import plain
@@ -35,7 +35,7 @@ def to_fields(position: Position) -> dict[str, str]:
         "applied": _id_text(position.applied),
         **_texts(_HOLDING, position.holding),
         **(_NO_QUOTE if position.quote is None else _texts(_QUOTE, position.quote)),
-        **_progress_fields(position.progress),
+        **_ladder_fields(position.ladder_state),
     }
 
 
@@ -51,8 +51,8 @@ def changed_fields(before: Position, after: Position) -> dict[str, str]:
         changed |= _texts(_HOLDING, after.holding, before.holding)
     if after.quote is not before.quote and after.quote is not None:
         changed |= _texts(_QUOTE, after.quote, before.quote)
-    if after.progress is not before.progress:
-        changed |= _progress_fields(after.progress, before.progress)
+    if after.ladder_state is not before.ladder_state:
+        changed |= _ladder_fields(after.ladder_state, before.ladder_state)
     return changed
 
 
@@ -80,8 +80,8 @@ def _id_text(entry_id: EntryId) -> str:
     return f"{entry_id[0]}-{entry_id[1]}"
 
 
-def _progress_fields(after: Progress, before: Progress | None = None) -> dict[str, str]:
-    fields = _texts(_PROGRESS, after, before)
+def _ladder_fields(after: LadderState, before: LadderState | None = None) -> dict[str, str]:
+    fields = _texts(_LADDER_STATE, after, before)
     if "reservations" in fields:
         fields["unanswered_ms"] = _unanswered_text(after.reservations)
     return fields
@@ -106,7 +106,7 @@ def _position(book: str, fields: Mapping[str, str]) -> Position:
         epoch=int(fields["epoch"]),
         holding=_holding(fields),
         quote=_quote(fields),
-        progress=_progress(fields),
+        ladder_state=_ladder_state(fields),
         banked_pnl=Decimal(fields["banked_pnl"]),
         frozen=fields["frozen"],
         applied=parse_id(fields["applied"]),
@@ -140,8 +140,8 @@ def _quote(fields: Mapping[str, str]) -> Quote | None:
     )
 
 
-def _progress(fields: Mapping[str, str]) -> Progress:
-    return Progress(
+def _ladder_state(fields: Mapping[str, str]) -> LadderState:
+    return LadderState(
         spent=_names(fields["spent"]),
         firings=_counts(fields["firings"]),
         failures=_counts(fields["failures"]),
@@ -246,7 +246,7 @@ _HOLDING: Final[Mapping[str, Writer]] = {
     "origin": str,
 }
 _QUOTE: Final[Mapping[str, Writer]] = {"mark": plain, "mark_ms": str, "peak": plain, "trough": plain}
-_PROGRESS: Final[Mapping[str, Writer]] = {
+_LADDER_STATE: Final[Mapping[str, Writer]] = {
     "spent": ",".join,
     "firings": _counts_text,
     "failures": _counts_text,

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from kernel.positions.guards import Guards, Refusal
-from kernel.positions.harvest import Harvest, due_harvest
+from kernel.positions.harvest import DueHarvest, due_harvest
 from kernel.positions.intent import Intent
 from kernel.positions.ladder_state import Reservation
 from kernel.positions.mark import Quote
@@ -55,7 +55,7 @@ def decide(position: Position, rules: Rules, guards: Guards) -> Decided:
     quote = position.quote
     if quote is None or not position.holding.qty:
         return position, guards, made
-    stops = position.progress.break_even or at_break_even(position, quote, rules)
+    stops = position.ladder_state.break_even or at_break_even(position, quote, rules)
     if stops:
         position = _past_break_even(position, rules)
     for owed in _IN_ORDER if stops else _BEFORE_BREAK_EVEN:
@@ -65,12 +65,12 @@ def decide(position: Position, rules: Rules, guards: Guards) -> Decided:
                 break
             continue
         refusal = due.prevented or guards.refusal(due.intents, position)
-        noted = refusal is not None and (due.action, refusal.value) in position.progress.held
+        noted = refusal is not None and (due.action, refusal.value) in position.ladder_state.held
         if refusal is None:
             position = due.published()
             guards = guards.spent(len(due.intents))
         elif not noted:
-            position = position._replace(progress=position.progress.held_back(due.action, refusal.value))
+            position = position._replace(ladder_state=position.ladder_state.held_back(due.action, refusal.value))
         made.append(Decision(position.position_id, due.action, due.intents, refusal, noted))
     return position, guards, made
 
@@ -101,22 +101,22 @@ _BEFORE_BREAK_EVEN = (_harvest,)
 """No stop moves before the mark was at break-even."""
 
 
-def harvested(position: Position, harvest: Harvest, live: bool) -> Position:
+def harvested(position: Position, harvest: DueHarvest, live: bool) -> Position:
     """`position` once `harvest` is out: its rungs are spent and, live, each part's quantity is reserved."""
     placed = tuple(Reservation(i.intent_id, i.qty, harvest.claims, i.time_ms) for i in harvest.intents) if live else ()
-    return position._replace(progress=position.progress.fired(harvest.claims, harvest.left_over, placed))
+    return position._replace(ladder_state=position.ladder_state.fired(harvest.claims, harvest.left_over, placed))
 
 
 def moved(position: Position, action: str, intent: Intent) -> Position:
     """`position` once the stop move `intent` is out."""
-    progress = position.progress.let_go(action)
+    state = position.ladder_state.let_go(action)
     if intent.stop_price is not None:
-        progress = with_stop(progress, intent.stop_price, intent.qty)
-    return position._replace(progress=progress)
+        state = with_stop(state, intent.stop_price, intent.qty)
+    return position._replace(ladder_state=state)
 
 
 def _past_break_even(position: Position, rules: Rules) -> Position:
     """A stop that is already beyond break-even needs no move to it: trailing may begin."""
-    if position.progress.break_even or is_tighter(position, break_even_price(position, rules)):
+    if position.ladder_state.break_even or is_tighter(position, break_even_price(position, rules)):
         return position
-    return position._replace(progress=position.progress._replace(break_even=True))
+    return position._replace(ladder_state=position.ladder_state._replace(break_even=True))

@@ -31,7 +31,7 @@ class Side(StrEnum):
 _BUY = Side.BUY
 
 
-class OutcomeStatus(StrEnum):
+class OrderEndStatus(StrEnum):
     """How an intent ended without (or before) being filled in full."""
 
     REJECTED = "REJECTED"
@@ -74,12 +74,12 @@ class Mark(NamedTuple):
     seen_ms: int | None = None
 
 
-class Outcome(NamedTuple):
+class OrderEnded(NamedTuple):
     """The intent `intent_id` will not be filled any further."""
 
     source_id: str
     time_ms: int
-    status: OutcomeStatus
+    status: OrderEndStatus
     intent_id: str
 
 
@@ -129,4 +129,4 @@ class Release(NamedTuple):
     time_ms: int
 
 
-Entry = Fill | Mark | Outcome | Funding | Adopt | Overdue | Freeze | Release
+Entry = Fill | Mark | OrderEnded | Funding | Adopt | Overdue | Freeze | Release

@@ -23,7 +23,7 @@ from kernel.positions.r_multiple import per_unit, r_multiple
 from kernel.positions.rules import Rules
 
 
-class Harvest(NamedTuple):
+class DueHarvest(NamedTuple):
     """A harvest that is due: `claims` are its rungs', `left_over` is what rounding carries on, `intents` its parts."""
 
     action: str
@@ -39,33 +39,33 @@ def due_rungs(position: Position, quote: Quote, rules: Rules) -> list[Rung]:
     for rung in rules.ladder.rungs:
         if profit < rung.r * holding.risk_per_unit:
             break
-        if rung.name not in position.progress.spent:
+        if rung.name not in position.ladder_state.spent:
             due.append(rung)
     return due
 
 
-def due_harvest(position: Position, quote: Quote, rules: Rules) -> tuple[str, Harvest | Refusal] | None:
+def due_harvest(position: Position, quote: Quote, rules: Rules) -> tuple[str, DueHarvest | Refusal] | None:
     """The action that is due with its harvest, or with what prevents one; None when no rung is due."""
     rungs = due_rungs(position, quote, rules)
     if not rungs:
         return None
     names = tuple(rung.name for rung in rungs)
-    action = harvest_action(names, position.progress.firing(names))
+    action = harvest_action(names, position.ladder_state.firing(names))
     if position.available <= 0:
         return action, Refusal.NOTHING_LEFT
     claims = _claims(position, rungs, rules.ladder.basis)
-    wanted = sum((claim.share for claim in claims), position.progress.carry)
+    wanted = sum((claim.share for claim in claims), position.ladder_state.carry)
     qty = _takable(position, max(wanted, ZERO), quote, rules)
     if qty is None:
         return action, Refusal.BELOW_MINIMUM
     intents = _intents(position, quote, rules, action, names, qty)
-    return action, Harvest(action, intents, claims, _left_over(position, wanted, rules))
+    return action, DueHarvest(action, intents, claims, _left_over(position, wanted, rules))
 
 
 def _claims(position: Position, rungs: Sequence[Rung], basis: Basis) -> tuple[Claim, ...]:
     """A rung that is armed again asks for what it is owed, any other for its fraction of the position."""
     whole = position.holding.base_qty if basis is Basis.ORIGINAL else position.available
-    failures, owed = dict(position.progress.failures), dict(position.progress.owed)
+    failures, owed = dict(position.ladder_state.failures), dict(position.ladder_state.owed)
     return tuple(Claim(r.name, failures.get(r.name, 0) + 1, owed.get(r.name, r.fraction * whole)) for r in rungs)
 
 

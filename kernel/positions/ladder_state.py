@@ -1,6 +1,6 @@
 """What has been harvested of one lifecycle: rungs spent, quantity reserved, the stop, and what guards held back.
 
-What always holds of progress:
+What always holds of a ladder state:
 1. A rung is spent when its intent is published and armed again only by that intent's rejection, cancellation or
    expiry, at most `MAX_ATTEMPTS` times in all.
 2. Reservations never sum to more than the position.
@@ -56,7 +56,7 @@ class Reservation:
         )
 
 
-class Progress(NamedTuple):
+class LadderState(NamedTuple):
     """`spent`, `firings` (harvests published), `failures` (attempts that ended unfilled) and `owed` (what a rung that
     is armed again asks for) name rungs; `carry` is quantity that rounding left over for the next harvest.
 
@@ -86,7 +86,7 @@ class Progress(NamedTuple):
         fired = dict(self.firings)
         return 1 + max(fired.get(rung, 0) for rung in rungs)
 
-    def fired(self, claims: tuple[Claim, ...], left_over: Decimal, placed: tuple[Reservation, ...]) -> "Progress":
+    def fired(self, claims: tuple[Claim, ...], left_over: Decimal, placed: tuple[Reservation, ...]) -> "LadderState":
         """After a harvest of `claims` was published, with a reservation for each part that is to be filled."""
         rungs = tuple(claim.rung for claim in claims)
         number = self.firing(rungs)
@@ -100,12 +100,12 @@ class Progress(NamedTuple):
             held=tuple(item for item in self.held if not item[0].startswith(HARVEST_ACTION)),
         )
 
-    def taken(self, intent_id: str, qty: Decimal, price: Decimal, pnl: Decimal) -> "Progress":
+    def taken(self, intent_id: str, qty: Decimal, price: Decimal, pnl: Decimal) -> "LadderState":
         """After a fill of `qty` at `price` that names `intent_id` and realized `pnl`: that much less is reserved."""
         after = (r.after(qty, price, pnl) if r.intent_id == intent_id else r for r in self.reservations)
         return self._replace(reservations=tuple(r for r in after if r.qty))
 
-    def released(self, intent_id: str) -> tuple["Progress", tuple[str, ...]]:
+    def released(self, intent_id: str) -> tuple["LadderState", tuple[str, ...]]:
         """After `intent_id` ended unfilled: its quantity is free, its rungs armed again or, once exhausted, spent.
 
         The second value names the rungs that are exhausted now. The parts of a harvest are one attempt: each adds what
@@ -128,7 +128,7 @@ class Progress(NamedTuple):
         )
         return freed, given_up
 
-    def clamped(self, limit: Decimal) -> "Progress":
+    def capped(self, limit: Decimal) -> "LadderState":
         """With reservations cut, newest first, until they sum to at most `limit`."""
         excess = self.reserved - limit
         if excess <= 0:
@@ -145,17 +145,17 @@ class Progress(NamedTuple):
         """Ids of the intents that were published by then, are unanswered, and were not called overdue yet."""
         return tuple(r.intent_id for r in self.reservations if r.placed_ms <= placed_before_ms and not r.overdue)
 
-    def called_overdue(self, placed_before_ms: int) -> "Progress":
+    def called_overdue(self, placed_before_ms: int) -> "LadderState":
         """With those marked: their quantity stays reserved, for the answer may still come."""
         late = self.late(placed_before_ms)
         marked = (replace(r, overdue=True) if r.intent_id in late else r for r in self.reservations)
         return self._replace(reservations=tuple(marked))
 
-    def held_back(self, action: str, reason: str) -> "Progress":
+    def held_back(self, action: str, reason: str) -> "LadderState":
         """With `reason` noted as the last one that held `action` back."""
         return self._replace(held=tuple(sorted({**dict(self.held), action: reason}.items())))
 
-    def let_go(self, action: str) -> "Progress":
+    def let_go(self, action: str) -> "LadderState":
         """With nothing noted for `action`."""
         if not self.held:
             return self

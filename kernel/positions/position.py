@@ -3,7 +3,7 @@
 What always holds of a position:
 1. Folding entries in one go or one by one gives the same position.
 2. An entry that was applied before changes nothing, and the same object comes back.
-3. Each open and each flip starts a new lifecycle: the epoch counts up, and holding and progress start afresh.
+3. Each open and each flip starts a new lifecycle: the epoch counts up, and holding and state start afresh.
 4. Reservations never sum to more than the quantity held.
 5. No quantity or price is rounded except the mean entry and a risk taken from a ratio.
 6. A hedge-mode leg never crosses zero: an exit takes at most what the leg holds.
@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 from kernel.positions import holding as holdings
 from kernel.positions import mark as quotes
-from kernel.positions.entry import Adopt, Entry, Fill, Freeze, Funding, Mark, Outcome, Overdue, Release
+from kernel.positions.entry import Adopt, Entry, Fill, Freeze, Funding, Mark, OrderEnded, Overdue, Release
 from kernel.positions.holding import Holding, RiskTerms
-from kernel.positions.ladder_state import Progress
+from kernel.positions.ladder_state import LadderState
 from kernel.positions.mark import Quote
 from kernel.positions.quantities import ZERO, exact
 
@@ -36,7 +36,7 @@ class Position(NamedTuple):
     epoch: int = 0
     holding: Holding = Holding()
     quote: Quote | None = None
-    progress: Progress = Progress()
+    ladder_state: LadderState = LadderState()
     banked_pnl: Decimal = ZERO
     frozen: str = ""
     applied: EntryId = (0, 0)
@@ -68,7 +68,7 @@ class Position(NamedTuple):
     @property
     def available(self) -> Decimal:
         """Quantity that no published intent has a claim on (>= 0)."""
-        return abs(self.holding.qty) - self.progress.reserved
+        return abs(self.holding.qty) - self.ladder_state.reserved
 
 
 _LEGS = {"LONG": 1, "SHORT": -1}
@@ -123,15 +123,15 @@ def applied(position: Position, entry: Entry, terms: RiskTerms) -> Position:
             return _told(position, entry)._replace(applied=entry_id)
 
 
-def _told(position: Position, entry: Outcome | Funding | Overdue | Freeze | Release) -> Position:
+def _told(position: Position, entry: OrderEnded | Funding | Overdue | Freeze | Release) -> Position:
     """After an entry that moves neither quantity nor price."""
     match entry:
-        case Outcome():
-            return position._replace(progress=position.progress.released(entry.intent_id)[0])
+        case OrderEnded():
+            return position._replace(ladder_state=position.ladder_state.released(entry.intent_id)[0])
         case Funding():
             return position._replace(holding=holdings.funded(position.holding, entry.amount, entry.asset))
         case Overdue():
-            return position._replace(progress=position.progress.called_overdue(entry.placed_before_ms))
+            return position._replace(ladder_state=position.ladder_state.called_overdue(entry.placed_before_ms))
         case Freeze():
             return position._replace(frozen=position.frozen or entry.reason)
         case Release():
@@ -149,7 +149,7 @@ def excess(position: Position, fill: Fill) -> Decimal:
 
 def _marked(position: Position, mark: Mark, entry_id: EntryId, arrived_ms: int) -> Position:
     quote = _seen(position.quote, mark.price, mark.time_ms, arrived_ms)
-    return _with(position, position.holding, quote, position.progress, entry_id)
+    return _with(position, position.holding, quote, position.ladder_state, entry_id)
 
 
 def _filled(position: Position, fill: Fill, terms: RiskTerms, entry_id: EntryId, arrived_ms: int) -> Position:
@@ -158,31 +158,31 @@ def _filled(position: Position, fill: Fill, terms: RiskTerms, entry_id: EntryId,
     beyond = excess(position, fill)
     qty = fill.qty - beyond if beyond else fill.qty
     if not qty:
-        return _with(position, holdings.charged(held, fill.fee, fill.fee_asset), quote, position.progress, entry_id)
+        return _with(position, holdings.charged(held, fill.fee, fill.fee_asset), quote, position.ladder_state, entry_id)
     if not held.qty:
         return _begun(position, held, fill, qty, terms, quote, entry_id)
     if held.sign == fill.side.sign:
         left = holdings.added(held, qty, fill.price, fill.quote_fee)
-        progress = _informed(position.progress, fill)
+        state = _informed(position.ladder_state, fill)
     elif qty <= abs(held.qty):
         left = holdings.reduced(held, qty, fill.price, fill.quote_fee)
-        progress = _after_reduction(position.progress, held, left, fill)
+        state = _after_reduction(position.ladder_state, held, left, fill)
     else:
         closed = holdings.reduced(held, abs(held.qty), fill.price)
         return _begun(position, closed, fill, qty - abs(held.qty), terms, quote, entry_id)
     if fill.fee_asset is not None:
         left = holdings.charged(left, fill.fee, fill.fee_asset)
-    return _with(position, left, quote, progress, entry_id)
+    return _with(position, left, quote, state, entry_id)
 
 
-def _with(position: Position, holding: Holding, quote: Quote, progress: Progress, entry_id: EntryId) -> Position:
+def _with(position: Position, holding: Holding, quote: Quote, state: LadderState, entry_id: EntryId) -> Position:
     """The same lifecycle after a fill or a mark; not `replace`, which takes three times as long."""
     return Position(
         position.book,
         position.epoch,
         holding,
         quote,
-        progress,
+        state,
         position.banked_pnl,
         position.frozen,
         entry_id,
@@ -206,7 +206,7 @@ def _begun(
         position.epoch + 1,
         holdings.charged(holdings.opened(fill, qty, terms), fill.fee, fill.fee_asset),
         quote.restarted(),
-        Progress(stop=stop, atr=fill.atr),
+        LadderState(stop=stop, atr=fill.atr),
         position.banked_pnl + closed.net_pnl,
         position.frozen,
         entry_id,
@@ -220,16 +220,20 @@ def _adopted(position: Position, adopt: Adopt, terms: RiskTerms) -> Position:
     if held.qty != adopt.seen_qty or (held.qty, held.avg_entry) == (adopt.qty, adopt.entry):
         return position
     if not adopt.qty:
-        return position._replace(holding=holdings.corrected(held, adopt), progress=Progress()) if held.qty else position
+        return (
+            position._replace(holding=holdings.corrected(held, adopt), ladder_state=LadderState())
+            if held.qty
+            else position
+        )
     if held.qty * adopt.qty > 0:
-        progress = position.progress.clamped(abs(adopt.qty))
-        return position._replace(holding=holdings.corrected(held, adopt), progress=progress)
+        state = position.ladder_state.capped(abs(adopt.qty))
+        return position._replace(holding=holdings.corrected(held, adopt), ladder_state=state)
     sign = 1 if adopt.qty > 0 else -1
     return position._replace(
         epoch=position.epoch + 1,
         holding=holdings.adopted(adopt, terms),
         quote=None if position.quote is None else position.quote.restarted(),
-        progress=Progress(stop=holdings.usable_stop(adopt.entry, adopt.stop, sign)),
+        ladder_state=LadderState(stop=holdings.usable_stop(adopt.entry, adopt.stop, sign)),
         banked_pnl=position.banked_pnl + held.net_pnl,
     )
 
@@ -238,16 +242,16 @@ def _seen(quote: Quote | None, price: Decimal, time_ms: int, arrived_ms: int) ->
     return quotes.first(price, time_ms) if quote is None else quote.seen(price, time_ms, arrived_ms)
 
 
-def _informed(progress: Progress, fill: Fill) -> Progress:
-    return progress if fill.atr is None else progress._replace(atr=fill.atr)
+def _informed(state: LadderState, fill: Fill) -> LadderState:
+    return state if fill.atr is None else state._replace(atr=fill.atr)
 
 
-def _after_reduction(progress: Progress, held: Holding, left: Holding, fill: Fill) -> Progress:
+def _after_reduction(state: LadderState, held: Holding, left: Holding, fill: Fill) -> LadderState:
     if not left.qty:
-        return Progress()
-    if not progress.reservations:
-        return _informed(progress, fill)
+        return LadderState()
+    if not state.reservations:
+        return _informed(state, fill)
     if fill.intent_id is not None:
         pnl = left.realized_pnl - held.realized_pnl
-        progress = progress.taken(fill.intent_id, fill.qty, fill.price, pnl)
-    return _informed(progress, fill).clamped(abs(left.qty))
+        state = state.taken(fill.intent_id, fill.qty, fill.price, pnl)
+    return _informed(state, fill).capped(abs(left.qty))

@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from kernel.positions.entry import Side
 from kernel.positions.intent import Intent, IntentKind, intent_id, reason_text, resize_action, stop_action
-from kernel.positions.ladder_state import Progress
+from kernel.positions.ladder_state import LadderState
 from kernel.positions.mark import Quote
 from kernel.positions.position import Position
 from kernel.positions.quantities import on_grid, plain
@@ -25,14 +25,14 @@ MIN_RESIZE = Decimal("0.1")
 
 def due_stop(position: Position, quote: Quote, rules: Rules) -> Intent | None:
     """The stop move that is due now, of a position that is or was at break-even."""
-    if not position.progress.break_even:
+    if not position.ladder_state.break_even:
         return _break_even(position, quote, rules)
     return _trailing(position, quote, rules) or _resized(position, quote, rules)
 
 
-def with_stop(progress: Progress, stop_price: Decimal, qty: Decimal) -> Progress:
+def with_stop(state: LadderState, stop_price: Decimal, qty: Decimal) -> LadderState:
     """After a published stop move: every move implies that break-even is behind."""
-    return progress._replace(stop=stop_price, stop_qty=qty, break_even=True)
+    return state._replace(stop=stop_price, stop_qty=qty, break_even=True)
 
 
 def at_break_even(position: Position, quote: Quote, rules: Rules) -> bool:
@@ -48,13 +48,13 @@ def break_even_price(position: Position, rules: Rules) -> Decimal:
 
 def trailing_distance(position: Position, rules: Rules) -> Decimal | None:
     """How far the stop trails behind the best price; None while no ATR is known."""
-    atr = position.progress.atr or rules.atr
+    atr = position.ladder_state.atr or rules.atr
     return None if atr is None else rules.trail_atr_mult * atr
 
 
 def is_tighter(position: Position, stop_price: Decimal) -> bool:
     """Whether `stop_price` protects more than the stop in place."""
-    stop = position.progress.stop
+    stop = position.ladder_state.stop
     return stop is None or (stop_price - stop) * position.holding.sign > 0
 
 
@@ -68,7 +68,7 @@ def _break_even(position: Position, quote: Quote, rules: Rules) -> Intent | None
 
 
 def _trailing(position: Position, quote: Quote, rules: Rules) -> Intent | None:
-    stop, distance = position.progress.stop, trailing_distance(position, rules)
+    stop, distance = position.ladder_state.stop, trailing_distance(position, rules)
     if distance is None or stop is None:
         return None
     sign = position.holding.sign
@@ -88,8 +88,8 @@ def _trailing(position: Position, quote: Quote, rules: Rules) -> Intent | None:
 
 def _resized(position: Position, quote: Quote, rules: Rules) -> Intent | None:
     """The stop in place, for what is held now; nothing while a reservation may still change that."""
-    stop, stop_qty = position.progress.stop, position.progress.stop_qty
-    if stop is None or stop_qty is None or position.progress.reservations:
+    stop, stop_qty = position.ladder_state.stop, position.ladder_state.stop_qty
+    if stop is None or stop_qty is None or position.ladder_state.reservations:
         return None
     holding = position.holding
     qty = abs(holding.qty)

@@ -29,12 +29,12 @@ def test_a_fill_and_a_price_become_one_reduce_only_intent(desk: Desk) -> None:
 def test_the_fill_of_an_intent_frees_what_it_reserved(desk: Desk) -> None:
     desk.feed(BUY, price("105.2"))
     (intent,) = wait_until(desk.live_intents, 5.0, "the intent")
-    assert desk.position().progress.reserved == intent["qty"]
+    assert desk.position().ladder_state.reserved == intent["qty"]
     desk.feed(
         {"symbol": "BTCUSDT", "status": "FILLED", "side": "SELL", "qty": "0.25", "price": "105.2"}
         | {"intent_id": intent["intent_id"]}
     )
-    wait_until(lambda: desk.position().progress.reserved == 0, 5.0, "nothing is reserved any more")
+    wait_until(lambda: desk.position().ladder_state.reserved == 0, 5.0, "nothing is reserved any more")
     assert str(desk.position().holding.qty) == "0.75"
 
 
@@ -44,4 +44,4 @@ def test_while_killed_no_intent_leaves(desk: Desk) -> None:
     settled(desk)
     assert desk.live_intents() == []
     assert desk.suggestions() == []
-    assert desk.position().progress.reserved == 0
+    assert desk.position().ladder_state.reserved == 0

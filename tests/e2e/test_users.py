@@ -54,7 +54,7 @@ def test_a_producers_fill_becomes_an_intent_that_an_executor_fills(
         (intent,) = wait_until(desk.live_intents, 20.0, "the intent")
         wait_until(lambda: str(desk.position().holding.qty) == "0.75", 20.0, "the executor's fill")
     assert intent["qty"] == 0.25
-    assert desk.position().progress.reserved == 0
+    assert desk.position().ladder_state.reserved == 0
 
 
 def test_proposals_are_published_and_asked_for(desk: Desk, environ_of: Environ) -> None:

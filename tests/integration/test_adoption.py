@@ -103,7 +103,7 @@ def test_a_position_that_no_fill_tells_of_is_adopted_as_the_exchange_has_it(desk
     adopt(desk)
     position = desk.position()
     assert (position.epoch, position.holding.qty, position.holding.avg_entry) == (1, 2, 95)
-    assert (position.holding.risk_per_unit, position.progress.stop) == (10, 85)
+    assert (position.holding.risk_per_unit, position.ladder_state.stop) == (10, 85)
     assert position.holding.origin is Origin.ADOPTED
     assert abs(desk.server_ms() - 3_600_000 - position.holding.opened_ms) < 60_000
     assert position.frozen == ""

@@ -49,7 +49,7 @@ def test_the_positions_are_those_after_the_executors_fills(desk: Desk) -> None:
     feed = Working(desk, "route", "apply", "answer", "route", "apply")
     positions = feed.send([BUY, PRICE])
     assert positions["BTCUSDT"].holding.qty == Decimal("0.75")
-    assert positions["BTCUSDT"].progress.reservations == ()
+    assert positions["BTCUSDT"].ladder_state.reservations == ()
     assert next(feed.steps, "none left") == "none left"
 
 

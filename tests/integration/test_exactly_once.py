@@ -169,7 +169,7 @@ def test_a_kill_switch_set_between_plan_and_commit_stops_the_intents(desk):
     brain.process(["BTCUSDT"], monotonic() + 5)
     assert desk.suggestions() == []
     assert {r["reason"] for r in desk.journal("held")} == {"killed"}
-    assert desk.position().progress.spent == ()
+    assert desk.position().ladder_state.spent == ()
 
 
 def test_a_reused_trade_id_does_not_hide_the_kill_switch_from_the_second_look(desk):
@@ -177,11 +177,11 @@ def test_a_reused_trade_id_does_not_hide_the_kill_switch_from_the_second_look(de
     desk.run(opened)
     desk.client.set("quantum:kill", "1")
     desk.run(MARK)
-    before = desk.position().progress.held
+    before = desk.position().ladder_state.held
     desk.run({**opened, "qty": "2"})
     assert desk.position().frozen
     assert {reason for _, reason in before} == {"killed"}
-    assert desk.position().progress.held == before
+    assert desk.position().ladder_state.held == before
 
 
 @pytest.mark.parametrize("stream", ["quantum:stream:harvest.suggestions", keys.DECISIONS, keys.WINDOW, keys.OPEN])

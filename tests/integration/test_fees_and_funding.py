@@ -110,7 +110,7 @@ def test_funding_moves_neither_quantity_nor_mark(desk):
     before = desk.position()
     desk.run(funding("-1"))
     after = desk.position()
-    assert (after.quote, after.progress, after.epoch) == (before.quote, before.progress, before.epoch)
+    assert (after.quote, after.ladder_state, after.epoch) == (before.quote, before.ladder_state, before.epoch)
     assert (after.holding.qty, after.holding.realized_pnl, after.holding.fees) == (1, 0, 0)
 
 
@@ -219,11 +219,11 @@ def test_costs_move_a_rung_by_exactly_their_amount(costly, entry, short_of_it, a
 
 def test_costs_move_every_rung_by_the_same_amount(costly):
     costly.run(BUY, price("110.099999999999"))
-    assert costly.position().progress.spent == ("0.5",)
+    assert costly.position().ladder_state.spent == ("0.5",)
     costly.run(price("110.1"), price("115.099999999999"))
-    assert costly.position().progress.spent == ("0.5", "1")
+    assert costly.position().ladder_state.spent == ("0.5", "1")
     costly.run(price("115.1"))
-    assert costly.position().progress.spent == ("0.5", "1", "1.5")
+    assert costly.position().ladder_state.spent == ("0.5", "1", "1.5")
 
 
 def test_costs_do_not_move_where_break_even_puts_the_stop(costly):

@@ -122,8 +122,8 @@ def test_an_outcome_frees_only_the_leg_whose_intent_it_names(live, named):
     long_intent, _ = live.live_intents()
     live.client.set("quantum:kill", "1")
     live.run({"symbol": "BTCUSDT", "status": "CANCELED", "intent_id": long_intent["intent_id"], **named})
-    assert [live.position(leg).progress.spent for leg in LEGS] == [(), ("0.5",)]
-    assert [live.position(leg).progress.reserved == 0 for leg in LEGS] == [True, False]
+    assert [live.position(leg).ladder_state.spent for leg in LEGS] == [(), ("0.5",)]
+    assert [live.position(leg).ladder_state.reserved == 0 for leg in LEGS] == [True, False]
     assert_all_accounted_for(live)
 
 
@@ -180,7 +180,7 @@ def test_an_exit_over_the_leg_leaves_no_reservation(live):
     live.run(LONG, price("105"))
     (intent,) = live.live_intents()
     live.run(EXIT | {"qty": "3", "intent_id": intent["intent_id"]})
-    assert live.position("BTCUSDT:LONG").progress.reservations == ()
+    assert live.position("BTCUSDT:LONG").ladder_state.reservations == ()
     live.run({"symbol": "BTCUSDT", "status": "CANCELED", "intent_id": intent["intent_id"]}, price("106"))
     assert len(live.live_intents()) == 1
 

@@ -64,8 +64,8 @@ def revive(desk):
     desk.process("BTCUSDT")
 
 
-def progress(desk):
-    return desk.position().progress
+def ladder_state(desk):
+    return desk.position().ladder_state
 
 
 def asked(desk):
@@ -74,7 +74,7 @@ def asked(desk):
 
 
 def reserved(desk):
-    return [(r.intent_id, r.qty) for r in progress(desk).reservations]
+    return [(r.intent_id, r.qty) for r in ladder_state(desk).reservations]
 
 
 # ended without being filled
@@ -100,7 +100,7 @@ def test_a_rung_that_is_rejected_three_times_is_spent_and_journaled_once(desk):
     assert len({intent["intent_id"] for intent in desk.live_intents()}) == 3
     (record,) = desk.journal("exhausted")
     assert (record["action"], record["intent_id"]) == ("0.5", desk.live_intents()[2]["intent_id"])
-    assert (progress(desk).spent, progress(desk).reserved, progress(desk).carry) == (("0.5",), 0, 0)
+    assert (ladder_state(desk).spent, ladder_state(desk).reserved, ladder_state(desk).carry) == (("0.5",), 0, 0)
     assert_all_accounted_for(desk)
 
 
@@ -118,13 +118,13 @@ def test_rungs_asked_for_together_are_exhausted_together(desk):
         desk.run(ended(desk.live_intents()[attempt]))
     assert [action for action, _ in asked(desk)] == [f"partial:0.5+1:{attempt}" for attempt in (1, 2, 3)]
     assert sorted(r["action"] for r in desk.journal("exhausted")) == ["0.5", "1"]
-    assert progress(desk).spent == ("0.5", "1")
+    assert ladder_state(desk).spent == ("0.5", "1")
 
 
 def test_a_rung_armed_again_waits_for_its_level(desk):
     desk.run(BUY, price("105"), price("104"))
     desk.run(ended(desk.live_intents()[0]))
-    assert (progress(desk).spent, len(desk.live_intents())) == ((), 1)
+    assert (ladder_state(desk).spent, len(desk.live_intents())) == ((), 1)
     desk.run(price("105"))
     assert asked(desk) == [("partial:0.5:1", "0.25"), ("partial:0.5:2", "0.25")]
 
@@ -142,7 +142,7 @@ def test_after_a_partial_fill_only_the_rest_is_asked_for(desk, status):
     desk.run(filled(first, "0.1"), ended(first, status))
     assert asked(desk) == [("partial:0.5:1", "0.25"), ("partial:0.5:2", "0.15")]
     desk.run(filled(desk.live_intents()[1], "0.15"))
-    assert (desk.position().holding.qty, progress(desk).reservations) == (Decimal("0.75"), ())
+    assert (desk.position().holding.qty, ladder_state(desk).reservations) == (Decimal("0.75"), ())
     assert_all_accounted_for(desk)
 
 
@@ -161,7 +161,7 @@ def test_an_outcome_that_arrives_twice_counts_once(desk):
     desk.run(BUY, price("105"))
     rejected = ended(desk.live_intents()[0])
     desk.run(rejected, rejected)
-    assert dict(progress(desk).failures) == {"0.5": 1}
+    assert dict(ladder_state(desk).failures) == {"0.5": 1}
     assert len(asked(desk)) == 2
 
 
@@ -169,15 +169,15 @@ def test_an_outcome_of_an_intent_that_was_filled_changes_nothing(desk):
     desk.run(BUY, price("105"))
     (intent,) = desk.live_intents()
     desk.run(filled(intent, "0.25"), ended(intent, "CANCELED"))
-    assert (progress(desk).spent, progress(desk).failures, len(asked(desk))) == (("0.5",), (), 1)
+    assert (ladder_state(desk).spent, ladder_state(desk).failures, len(asked(desk))) == (("0.5",), (), 1)
 
 
 @pytest.mark.parametrize("stranger", ["hv-" + "0" * 32, "somebody-elses"])
 def test_an_outcome_of_a_stranger_changes_nothing(desk, stranger):
     desk.run(BUY, price("105"))
-    before = progress(desk)
+    before = ladder_state(desk)
     desk.run(ended({"intent_id": stranger}))
-    assert progress(desk) == before
+    assert ladder_state(desk) == before
     assert_all_accounted_for(desk)
 
 
@@ -185,7 +185,7 @@ def test_in_shadow_mode_an_outcome_arms_nothing(redis):
     desk = Desk(redis)
     desk.run(BUY, price("105"))
     desk.run(ended(desk.suggestions()[0]), price("105"))
-    assert progress(desk).spent == ("0.5",)
+    assert ladder_state(desk).spent == ("0.5",)
     assert asked(desk) == [("partial:0.5:1", "0.25")]
 
 
@@ -194,7 +194,7 @@ def test_a_failed_harvest_asks_for_no_more_than_is_left_after_a_manual_close(des
     intent = desk.live_intents()[0]
     desk.run(SELL | {"qty": "0.6", "price": "116"}, ended(intent, "CANCELED"))
     assert asked(desk) == [("partial:0.5+1+1.5:1", "0.75"), ("partial:0.5+1+1.5:2", "0.4")]
-    assert progress(desk).reserved <= desk.position().holding.qty
+    assert ladder_state(desk).reserved <= desk.position().holding.qty
 
 
 # late fills
@@ -213,7 +213,7 @@ def test_late_fills_never_leave_more_reserved_than_is_held(desk):
     desk.run(BUY, price("116"))
     first = desk.live_intents()[0]
     desk.run(ended(first, "EXPIRED"), filled(first, "0.75", at="116"))
-    assert (desk.position().holding.qty, progress(desk).reserved) == (Decimal("0.25"), Decimal("0.25"))
+    assert (desk.position().holding.qty, ladder_state(desk).reserved) == (Decimal("0.25"), Decimal("0.25"))
 
 
 def test_a_late_fill_after_the_close_of_a_leg_opens_nothing(desk):
@@ -231,7 +231,7 @@ def test_a_late_fill_after_the_close_of_a_leg_opens_nothing(desk):
 
 def test_a_manual_close_under_an_open_intent_clamps_what_it_may_take(desk):
     desk.run(BUY, price("116"), SELL | {"qty": "0.6", "price": "116"})
-    assert (desk.position().holding.qty, progress(desk).reserved) == (Decimal("0.4"), Decimal("0.4"))
+    assert (desk.position().holding.qty, ladder_state(desk).reserved) == (Decimal("0.4"), Decimal("0.4"))
     assert desk.position().available == 0
 
 
@@ -243,7 +243,7 @@ def test_the_newest_intent_is_clamped_first(desk):
 
 def test_a_manual_close_of_everything_forgets_its_intents(desk):
     desk.run(BUY, price("105"), SELL | {"price": "105"})
-    assert progress(desk).reservations == ()
+    assert ladder_state(desk).reservations == ()
     assert desk.client.smembers(keys.OPEN) == set()
     desk.run(ended(desk.live_intents()[0], "CANCELED"), price("106"))
     assert len(desk.live_intents()) == 1
@@ -256,9 +256,9 @@ def test_a_flip_through_zero_forgets_the_intents_of_the_old_position(desk):
     desk.run(SELL | {"qty": "3", "price": "116", "stop_loss": "126"})
     position = desk.position()
     assert (position.position_id, position.holding.qty) == ("BTCUSDT:2", -2)
-    assert (position.progress.reservations, position.progress.spent) == ((), ())
+    assert (position.ladder_state.reservations, position.ladder_state.spent) == ((), ())
     desk.run(ended(old, "CANCELED"))
-    assert desk.position().progress == position.progress
+    assert desk.position().ladder_state == position.ladder_state
     desk.run(price("111"))
     assert [(i["position_id"], i["side"], i["qty"]) for i in desk.live_intents()[1:]] == [("BTCUSDT:2", "BUY", 0.5)]
     assert_all_accounted_for(desk)
@@ -269,7 +269,7 @@ def test_an_intent_that_itself_flips_the_position_starts_a_new_lifecycle_without
     (intent,) = desk.live_intents()
     desk.run(filled(intent, "1.5"))
     assert (desk.position().holding.qty, desk.position().epoch) == (Decimal("-0.5"), 2)
-    assert progress(desk).reservations == ()
+    assert ladder_state(desk).reservations == ()
 
 
 # nobody answers
@@ -313,7 +313,7 @@ def test_an_unanswered_intent_stays_reserved_and_nothing_fires_again(impatient):
     impatient.process()
     impatient.run(price("105"), price("106"))
     assert reserved(impatient) == [(intent["intent_id"], Decimal("0.25"))]
-    assert progress(impatient).spent == ("0.5",)
+    assert ladder_state(impatient).spent == ("0.5",)
     assert len(impatient.live_intents()) == 1
 
 
@@ -330,7 +330,7 @@ def test_a_late_fill_of_an_unanswered_intent_releases_it(impatient):
     sweep(impatient.client, impatient.settings)
     impatient.process()
     impatient.run(filled(intent, "0.25"))
-    assert (progress(impatient).reservations, impatient.position().holding.qty) == ((), Decimal("0.75"))
+    assert (ladder_state(impatient).reservations, impatient.position().holding.qty) == ((), Decimal("0.75"))
     assert impatient.client.hget(keys.position("BTCUSDT"), "unanswered_ms") == ""
 
 
@@ -374,7 +374,7 @@ def test_a_harvest_above_the_market_maximum_goes_out_in_parts_that_say_which_the
     ]
     assert len({intent["intent_id"] for intent in split.live_intents()}) == 3
     assert [qty for _, qty in reserved(split)] == [Decimal("0.09"), Decimal("0.08"), Decimal("0.08")]
-    assert progress(split).spent == ("0.5",)
+    assert ladder_state(split).spent == ("0.5",)
     assert_all_accounted_for(split)
 
 
@@ -389,7 +389,7 @@ def test_parts_are_filled_one_by_one(split):
     split.run(BUY, price("105"))
     for intent in split.live_intents():
         split.run(filled(intent, str(intent["qty"])))
-    assert (split.position().holding.qty, progress(split).reservations) == (Decimal("0.75"), ())
+    assert (split.position().holding.qty, ladder_state(split).reservations) == (Decimal("0.75"), ())
     assert len(split.live_intents()) == 3
 
 
@@ -430,7 +430,7 @@ def test_more_than_may_go_out_in_a_minute_is_cut_off_and_owed_to_the_next_rung(r
     few = Desk(redis, **LIVE, **maximum, HARVEST_MAX_ACTIONS_PER_MIN="2")
     few.run(BUY, price("105"))
     assert asked(few) == [("partial:0.5:1:1of2", "0.1"), ("partial:0.5:1:2of2", "0.1")]
-    assert progress(few).carry == Decimal("0.05")
+    assert ladder_state(few).carry == Decimal("0.05")
 
 
 def test_of_a_part_that_is_rejected_only_its_quantity_is_asked_for_again(split):
@@ -440,7 +440,7 @@ def test_of_a_part_that_is_rejected_only_its_quantity_is_asked_for_again(split):
     assert asked(split)[3:] == [("partial:0.5:2", "0.09")]
     again = split.live_intents()[3]
     assert [intent_id for intent_id, _ in reserved(split)] == [i["intent_id"] for i in (*others, again)]
-    assert progress(split).reserved == Decimal("0.25")
+    assert ladder_state(split).reserved == Decimal("0.25")
 
 
 def test_of_a_part_that_was_filled_in_part_only_the_rest_is_asked_for_again(split):
@@ -454,7 +454,7 @@ def test_a_rung_whose_parts_are_all_rejected_counts_one_attempt_and_asks_for_all
     split.run(BUY, price("105"))
     kill(split)
     split.run(*map(ended, split.live_intents()))
-    assert dict(progress(split).failures) == {"0.5": 1}
+    assert dict(ladder_state(split).failures) == {"0.5": 1}
     revive(split)
     assert asked(split)[3:] == [(f"partial:0.5:2:{k}of3", qty) for k, qty in ((1, "0.09"), (2, "0.08"), (3, "0.08"))]
 
@@ -462,7 +462,7 @@ def test_a_rung_whose_parts_are_all_rejected_counts_one_attempt_and_asks_for_all
 def test_parts_rejected_one_after_the_other_count_one_attempt(split):
     split.run(BUY, price("105"))
     split.run(*map(ended, split.live_intents()))
-    assert dict(progress(split).failures) == {"0.5": 1}
+    assert dict(ladder_state(split).failures) == {"0.5": 1}
     assert split.journal("exhausted") == []
 
 
@@ -474,7 +474,7 @@ def test_parts_rejected_one_after_the_other_are_each_asked_for_again_under_an_id
         split.run(ended(intent))
     assert [intent["qty"] for intent in split.live_intents()] == [0.1, 0.1, 0.1, 0.1]
     assert len({intent["intent_id"] for intent in split.live_intents()}) == 4
-    assert progress(split).reserved == Decimal("0.2")
+    assert ladder_state(split).reserved == Decimal("0.2")
 
 
 def test_no_two_intents_share_an_id_even_when_all_keys_with_a_ttl_are_gone(split):
@@ -497,7 +497,7 @@ def test_a_rung_in_parts_is_exhausted_after_three_attempts(split):
         revive(split)
     assert len(split.live_intents()) == 9
     assert [r["action"] for r in split.journal("exhausted")] == ["0.5"]
-    assert (progress(split).spent, progress(split).reserved) == (("0.5",), 0)
+    assert (ladder_state(split).spent, ladder_state(split).reserved) == (("0.5",), 0)
 
 
 # restarts
@@ -508,7 +508,7 @@ def test_a_fill_is_met_by_whoever_runs_after_a_restart(redis, desk):
     (intent,) = desk.live_intents()
     after = Desk(redis, **LIVE)
     after.run(filled(intent, "0.25"), price("106"))
-    assert (after.position().holding.qty, progress(after).reservations) == (Decimal("0.75"), ())
+    assert (after.position().holding.qty, ladder_state(after).reservations) == (Decimal("0.75"), ())
     assert len(after.live_intents()) == 1
     assert_all_accounted_for(after)
 
@@ -520,7 +520,7 @@ def test_a_rejection_is_met_by_whoever_runs_after_a_restart(redis, desk):
     again = Desk(redis, **LIVE)
     again.run(ended(desk.live_intents()[1]))
     assert [action for action, _ in asked(again)] == ["partial:0.5:1", "partial:0.5:2", "partial:0.5:3"]
-    assert dict(progress(again).failures) == {"0.5": 2}
+    assert dict(ladder_state(again).failures) == {"0.5": 2}
 
 
 def test_a_restart_publishes_nothing_again(redis, desk):

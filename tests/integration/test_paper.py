@@ -66,7 +66,7 @@ def test_an_intent_is_filled_at_the_tracked_mark_and_the_fill_reaches_its_book(d
     assert (filled["side"], filled["qty"], filled["price"], filled["fee"]) == ("SELL", "0.25", "105.894", "0.01323675")
     position = desk.position()
     assert (position.holding.qty, position.holding.fees) == (Decimal("0.75"), Decimal("0.01323675"))
-    assert position.progress.reservations == ()
+    assert position.ladder_state.reservations == ()
     assert_all_accounted_for(desk)
 
 
@@ -179,7 +179,7 @@ def test_an_ignored_intent_is_acknowledged_and_keeps_its_quantity_reserved(desk:
     settle(desk, executor)
     assert executor.tally == {Answer.IGNORED: 1}
     assert (answers(desk), pending(desk)) == ([], 0)
-    assert desk.position().progress.reserved == Decimal("0.25")
+    assert desk.position().ladder_state.reserved == Decimal("0.25")
 
 
 def test_an_order_for_more_than_is_held_takes_what_is_held(desk: Desk) -> None:

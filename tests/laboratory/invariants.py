@@ -191,7 +191,7 @@ def _reserved(seen: Seen) -> Iterator[Violation]:
         position = from_fields(book, fields)
         if position.available < 0:
             yield Violation(
-                "I1", "other", f"{book} holds {position.holding.qty}, reserved {position.progress.reserved}"
+                "I1", "other", f"{book} holds {position.holding.qty}, reserved {position.ladder_state.reserved}"
             )
 
 
@@ -256,15 +256,16 @@ def _one_story(seen: Seen) -> Iterator[Violation]:
 def _one_position(book: str, fields: Fields, journal: Sequence[Fields]) -> Iterator[Violation]:
     """A position and the journal of its lifecycle."""
     position = from_fields(book, fields)
+    state = position.ladder_state
     own = [r for r in journal if r["position_id"] == position.position_id and r["decision"] == "published"]
     rungs = {rung for record in own for rung in _rungs(record["action"])[1]}
-    known = set(position.progress.spent) | set(dict(position.progress.failures))
+    known = set(state.spent) | set(dict(state.failures))
     if position.is_open and rungs != known:
         yield Violation("I10", "torn", f"{book} has asked for {sorted(rungs)}, its position knows {sorted(known)}")
     stops = [Decimal(record["stop_price"]) for record in own if "stop_price" in record]
-    if position.is_open and stops and stops[-1] != position.progress.stop:
-        yield Violation("I10", "torn", f"{book} published stop {stops[-1]}, its position has {position.progress.stop}")
-    unknown = {r.intent_id for r in position.progress.reservations} - {record["intent_id"] for record in own}
+    if position.is_open and stops and stops[-1] != state.stop:
+        yield Violation("I10", "torn", f"{book} published stop {stops[-1]}, its position has {state.stop}")
+    unknown = {r.intent_id for r in state.reservations} - {record["intent_id"] for record in own}
     if unknown:
         yield Violation("I10", "torn", f"{book} reserves for intents that were never published: {sorted(unknown)}")
 

@@ -96,7 +96,7 @@ def _of_model(book: Book) -> dict[str, Any]:
 
 
 def _of_code(position: Position, names: Names) -> dict[str, Any]:
-    holding, progress, quote = position.holding, position.progress, position.quote
+    holding, progress, quote = position.holding, position.ladder_state, position.quote
     return {
         "epoch": position.epoch,
         "qty": exactly(holding.qty),

@@ -8,7 +8,7 @@ from builders import ENTRY_ID, TIME_MS, fill, fill_fields, mark, mark_fields, ou
 
 from harvest_tasks.wire.execution_result import Admission, Ignored, IgnoredReason, Refused, Routed, admit
 from harvest_tasks.wire.refusal import RefusalReason
-from kernel.positions.entry import Fill, OutcomeStatus, Side
+from kernel.positions.entry import Fill, OrderEndStatus, Side
 
 NUMBERS = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": 0.5, "price": 60000}
 
@@ -252,8 +252,8 @@ def test_a_mark_needs_nothing_but_symbol_and_price_and_reads_nothing_else() -> N
     assert admit(ENTRY_ID, fields) == Routed("BTCUSDT", None, mark())
 
 
-@pytest.mark.parametrize("status", OutcomeStatus)
-def test_an_outcome_names_its_intent(status: OutcomeStatus) -> None:
+@pytest.mark.parametrize("status", OrderEndStatus)
+def test_an_outcome_names_its_intent(status: OrderEndStatus) -> None:
     fields = outcome_fields(status=status.lower())
     assert admit(ENTRY_ID, fields) == Routed("BTCUSDT", None, outcome(status))
 

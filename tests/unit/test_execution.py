@@ -9,7 +9,7 @@ from books import fill, long_100, mark, run, short_100
 from harvest_tasks.simulation.paper.execution import Answer, Terms, execute
 from harvest_tasks.simulation.paper.order import IntentType, Order
 from harvest_tasks.wire.execution_result import Routed, admit
-from kernel.positions.entry import Entry, Fill, Outcome, Side
+from kernel.positions.entry import Entry, Fill, OrderEnded, Side
 from kernel.positions.position import Position
 
 NOW_MS = 1_769_178_600_000
@@ -105,7 +105,7 @@ def test_an_order_past_its_time_expires() -> None:
 def test_every_answer_passes_the_door_as_what_it_means() -> None:
     filled = execute(order(), held(long_100()), costs("1", "5"), NOW_MS)
     refused = execute(order(), None, costs(), NOW_MS)
-    for done, kind in ((filled, Fill), (refused, Outcome)):
+    for done, kind in ((filled, Fill), (refused, OrderEnded)):
         assert done.entry is not None
         admitted = admit(f"{NOW_MS}-0", done.entry)
         assert isinstance(admitted, Routed)

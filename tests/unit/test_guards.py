@@ -27,7 +27,7 @@ def at_half_r(the_guards: Guards, *between):
 def test_each_guard_holds_back_with_its_reason(the_guards, reason):
     position, made = at_half_r(the_guards)
     assert refusals(made) == [("partial:0.5:1", reason)]
-    assert (position.progress.spent, position.progress.reservations) == ((), ())
+    assert (position.ladder_state.spent, position.ladder_state.reservations) == ((), ())
 
 
 @pytest.mark.parametrize("now", [START_MS + 29_999, START_MS - 2_000])
@@ -60,7 +60,7 @@ def test_what_was_held_back_is_published_at_the_next_look():
     position, _ = run([long_100(), mark("105")], the_guards=guards(killed=True))
     position, made = run([mark("105")], position=position)
     assert len(intents(made)) == 1
-    assert position.progress.held == ()
+    assert position.ladder_state.held == ()
 
 
 def test_each_publication_uses_up_the_budget():
@@ -68,4 +68,4 @@ def test_each_publication_uses_up_the_budget():
     position, made = run([long_100(), mark("105")], both, guards(budget=1))
     assert [i.kind.value for i in intents(made)] == ["HARVEST"]
     assert refusals(made) == [("sl_be", "rate_limited")]
-    assert not position.progress.break_even
+    assert not position.ladder_state.break_even

@@ -17,7 +17,7 @@ from kernel.positions.holding import Holding, Origin, RiskTerms, added, adopted,
 from kernel.positions.instrument import Instrument
 from kernel.positions.intent import Intent, IntentKind, intent_id, reason_text
 from kernel.positions.ladder import Basis, Ladder, Rung
-from kernel.positions.ladder_state import Claim, Progress, Reservation
+from kernel.positions.ladder_state import Claim, LadderState, Reservation
 from kernel.positions.mark import Quote
 from kernel.positions.position import Position, apply
 from kernel.positions.quantities import EXACT, exact, plain
@@ -77,7 +77,7 @@ def test_what_cannot_be_asked_for_has_no_intents():
     small = rules(instrument=Instrument(min_qty=Decimal(9)))
     position, (made,) = run([long_100(), mark("105")], small)
     assert made == Decision("BTCUSDT:1", "partial:0.5:1", (), Refusal.BELOW_MINIMUM)
-    assert position.progress.held == (("partial:0.5:1", "below_minimum"),)
+    assert position.ladder_state.held == (("partial:0.5:1", "below_minimum"),)
 
 
 def test_a_harvest_says_everything_of_itself():
@@ -108,7 +108,7 @@ def test_parts_of_a_harvest_are_named_one_after_the_other():
     parts = rules(instrument=Instrument(step=Decimal("0.05"), max_qty=Decimal("0.1")), live=True)
     position, made = run([long_100(), mark("105")], parts)
     assert [i.action for i in books.intents(made)] == [f"partial:0.5:1:{k}of3" for k in (1, 2, 3)]
-    assert [r.qty for r in position.progress.reservations] == [Decimal(q) for q in ("0.1", "0.1", "0.05")]
+    assert [r.qty for r in position.ladder_state.reservations] == [Decimal(q) for q in ("0.1", "0.1", "0.05")]
     assert len({i.intent_id for i in books.intents(made)}) == 3
 
 
@@ -116,7 +116,7 @@ def test_what_is_above_the_most_that_can_go_out_is_carried():
     most = rules(instrument=Instrument(step=Decimal("0.01"), max_qty=Decimal("0.05")), max_parts=2)
     position, made = run([long_100(), mark("105")], most)
     assert sum(i.qty for i in books.intents(made)) == Decimal("0.1")
-    assert position.progress.carry == Decimal("0.15")
+    assert position.ladder_state.carry == Decimal("0.15")
 
 
 def test_a_net_book_has_neither_leg():
@@ -242,10 +242,10 @@ def test_a_position_that_is_adopted_keeps_its_price_and_a_usable_stop():
     seen = apply(FLAT, Mark("5-0", 5, Decimal(99)), RiskTerms())
     for qty, stop, kept in (("0.5", "95", Decimal(95)), ("0.5", "105", None), ("-0.5", "105", Decimal(105))):
         held = apply(seen, adopt(qty, stop=stop), RiskTerms())
-        assert (held.epoch, held.progress) == (1, Progress(stop=kept))
+        assert (held.epoch, held.ladder_state) == (1, LadderState(stop=kept))
         assert held.quote == Quote(Decimal(99), 5, Decimal(99), Decimal(99))
     other = apply(apply(seen, adopt("1"), RiskTerms()), adopt("-1", seen="1", stop="105"), RiskTerms())
-    assert (other.epoch, other.holding.qty, other.progress.stop) == (2, -1, 105)
+    assert (other.epoch, other.holding.qty, other.ladder_state.stop) == (2, -1, 105)
 
 
 def test_a_record_that_says_the_same_or_came_too_late_changes_nothing():
@@ -259,12 +259,12 @@ def test_a_record_that_says_the_same_or_came_too_late_changes_nothing():
 
 def test_less_of_a_position_cuts_what_is_reserved():
     position, _ = run([long_100(), mark("105")], rules(live=True))
-    assert position.progress.reserved == Decimal("0.25")
+    assert position.ladder_state.reserved == Decimal("0.25")
     less = apply(position, adopt("0.1", seen="1"), RiskTerms())
-    assert less.progress.reserved == Decimal("0.1")
+    assert less.ladder_state.reserved == Decimal("0.1")
     assert less.holding.base_qty == 1
     none = apply(position, adopt("0", seen="1"), RiskTerms())
-    assert (none.progress, none.epoch, none.holding.qty) == (Progress(), 1, 0)
+    assert (none.ladder_state, none.epoch, none.holding.qty) == (LadderState(), 1, 0)
 
 
 def test_a_stop_distance_of_nothing_is_none():
@@ -302,27 +302,27 @@ def test_a_part_of_a_fill_realizes_its_own_profit_only():
     position, _ = run(
         [fill("SELL", "0.1", "106"), fill("SELL", "0.1", "106", intent_id=intent.intent_id)], position=position
     )
-    (left,) = position.progress.reservations
+    (left,) = position.ladder_state.reservations
     assert (left.pnl, left.value, left.filled) == (Decimal("0.6"), Decimal("10.6"), Decimal("0.1"))
 
 
 def test_nothing_reserved_is_a_decimal():
-    assert isinstance(Progress().reserved, Decimal)
+    assert isinstance(LadderState().reserved, Decimal)
 
 
-def released(progress: Progress, *ids: str) -> tuple[Progress, list[tuple[str, ...]]]:
+def released(state: LadderState, *ids: str) -> tuple[LadderState, list[tuple[str, ...]]]:
     given_up = []
     for name in ids:
-        progress, exhausted = progress.released(name)
+        state, exhausted = state.released(name)
         given_up.append(exhausted)
-    return progress, given_up
+    return state, given_up
 
 
 def test_the_third_failure_gives_a_rung_up_once_and_for_all_its_parts():
     claims = (Claim("0.5", 3, Decimal(1)), Claim("1", 1, Decimal(1)))
     placed = tuple(Reservation(name, Decimal(1), claims, 1) for name in ("a", "b"))
-    progress = Progress(spent=("0.5", "1"), failures=(("0.5", 2),), reservations=placed)
-    after, given_up = released(progress, "a", "b", "c")
+    state = LadderState(spent=("0.5", "1"), failures=(("0.5", 2),), reservations=placed)
+    after, given_up = released(state, "a", "b", "c")
     assert given_up == [("0.5",), (), ()]
     assert after.spent == ("0.5",)
     assert after.failures == (("0.5", 3), ("1", 1))
@@ -332,11 +332,11 @@ def test_the_third_failure_gives_a_rung_up_once_and_for_all_its_parts():
 
 def test_reservations_that_fit_exactly_are_not_cut():
     placed = tuple(Reservation(name, Decimal(1), (), 1) for name in ("a", "b"))
-    progress = Progress(reservations=placed)
-    assert progress.clamped(Decimal(2)) is progress
-    assert progress.clamped(Decimal(1)).reservations == placed[:1]
-    assert [r.qty for r in progress.clamped(Decimal("1.5")).reservations] == [1, Decimal("0.5")]
-    assert progress.clamped(Decimal(0)).reservations == ()
+    state = LadderState(reservations=placed)
+    assert state.capped(Decimal(2)) is state
+    assert state.capped(Decimal(1)).reservations == placed[:1]
+    assert [r.qty for r in state.capped(Decimal("1.5")).reservations] == [1, Decimal("0.5")]
+    assert state.capped(Decimal(0)).reservations == ()
 
 
 @pytest.mark.parametrize(
@@ -396,11 +396,11 @@ def test_both_ends_of_a_range_are_in_it():
 def test_a_stop_that_is_behind_break_even_needs_no_move_and_may_trail():
     above = long_100(stop_loss=Decimal(90), atr=Decimal(1))
     position, _ = run([above, mark("104")], STOPS)
-    protected = position._replace(progress=position.progress._replace(stop=Decimal("100.5")))
+    protected = position._replace(ladder_state=position.ladder_state._replace(stop=Decimal("100.5")))
     quiet, _, _ = decide(protected, STOPS, guards())
-    assert not quiet.progress.break_even
+    assert not quiet.ladder_state.break_even
     moved, made = run([mark("105")], STOPS, position=protected)
-    assert moved.progress.break_even
+    assert moved.ladder_state.break_even
     assert [i.action for i in books.intents(made)] == ["partial:0.5:1", "trail:103"]
 
 
@@ -415,7 +415,7 @@ def test_an_end_of_an_intent_says_how_it_ended():
     position, made = run([long_100(), mark("105")], rules(live=True))
     (intent,) = books.intents(made)
     position, again = run([outcome(intent.intent_id, "EXPIRED")], rules(live=True), position=position)
-    assert position.progress.failures == (("0.5", 1),)
+    assert position.ladder_state.failures == (("0.5", 1),)
     assert [i.action for i in books.intents(again)] == ["partial:0.5:2"]
 
 
@@ -454,15 +454,15 @@ def test_a_lock_that_would_be_at_nothing_is_none():
 
 def test_a_rung_that_fails_for_the_last_time_is_owed_nothing():
     last = Reservation("a", Decimal(1), (Claim("0.5", 3, Decimal(1)),), 1)
-    progress = Progress(spent=("0.5",), owed=(("0.5", Decimal(4)), ("1", Decimal(2))), reservations=(last,))
-    after, given_up = progress.released("a")
+    state = LadderState(spent=("0.5",), owed=(("0.5", Decimal(4)), ("1", Decimal(2))), reservations=(last,))
+    after, given_up = state.released("a")
     assert (given_up, after.owed, after.failures) == (("0.5",), (("1", Decimal(2)),), (("0.5", 3),))
 
 
 def test_a_far_stop_is_a_stop_at_its_own_distance():
     for qty, stop in (("1", "40"), ("-1", "160")):
         held = apply(FLAT, adopt(qty, stop=stop), RiskTerms())
-        assert (held.holding.risk_per_unit, held.progress.stop) == (60, Decimal(stop))
+        assert (held.holding.risk_per_unit, held.ladder_state.stop) == (60, Decimal(stop))
 
 
 def test_flat_and_said_to_be_flat_is_as_it_was():

@@ -76,26 +76,26 @@ def test_the_remaining_basis_takes_its_share_of_what_is_left():
 
 def test_live_intents_reserve_their_quantity():
     position, _ = run([long_100(), mark("105")], LIVE)
-    assert (position.progress.reserved, position.available) == (Decimal("0.25"), Decimal("0.75"))
+    assert (position.ladder_state.reserved, position.available) == (Decimal("0.25"), Decimal("0.75"))
 
 
 def test_shadow_intents_reserve_nothing_but_spend_their_rung():
     position, _ = run([long_100(), mark("105")])
-    assert (position.progress.reserved, position.progress.spent) == (0, ("0.5",))
+    assert (position.ladder_state.reserved, position.ladder_state.spent) == (0, ("0.5",))
 
 
 def test_the_fill_that_names_an_intent_releases_its_quantity():
     position, made = run([long_100(), mark("105")], LIVE)
     intent_id = intents(made)[0].intent_id
     position, _ = run([fill("SELL", "0.1", "105", intent_id=intent_id)], LIVE, position=position)
-    assert position.progress.reserved == Decimal("0.15")
+    assert position.ladder_state.reserved == Decimal("0.15")
     position, _ = run([fill("SELL", "0.15", "105", intent_id=intent_id)], LIVE, position=position)
-    assert position.progress.reservations == ()
+    assert position.ladder_state.reservations == ()
 
 
 def test_a_manual_close_under_an_open_intent_clamps_the_reservation():
     position, _ = run([long_100(), mark("116"), fill("SELL", "0.6", "116")], LIVE)
-    assert (position.holding.qty, position.progress.reserved) == (Decimal("0.4"), Decimal("0.4"))
+    assert (position.holding.qty, position.ladder_state.reserved) == (Decimal("0.4"), Decimal("0.4"))
 
 
 def test_nothing_is_published_when_all_is_reserved():
@@ -121,7 +121,7 @@ def test_after_three_rejections_the_rung_is_spent():
         ids.append(intents(made)[0].intent_id)
         position, made = run([outcome(ids[-1]), mark("105")], LIVE, position=position)
     assert len(set(ids)) == len(ids) == 3
-    assert (position.progress.spent, position.progress.reserved) == (("0.5",), 0)
+    assert (position.ladder_state.spent, position.ladder_state.reserved) == (("0.5",), 0)
 
 
 def test_a_partly_filled_intent_that_ends_asks_only_for_the_rest_again():
@@ -134,7 +134,7 @@ def test_a_partly_filled_intent_that_ends_asks_only_for_the_rest_again():
 
 def test_an_outcome_of_a_stranger_changes_nothing():
     position, _ = run([long_100(), mark("105"), outcome("not-ours")], LIVE)
-    assert position.progress.spent == ("0.5",)
+    assert position.ladder_state.spent == ("0.5",)
 
 
 def test_quantities_round_down_and_carry_what_is_left_over():
@@ -159,7 +159,7 @@ def test_a_remainder_under_the_minimum_is_closed_along():
 
 def test_a_flip_under_an_open_intent_forgets_it():
     position, _ = run([long_100(), mark("105"), fill("SELL", "3", "105")], LIVE)
-    assert (position.position_id, position.progress.reservations) == ("BTCUSDT:2", ())
+    assert (position.position_id, position.ladder_state.reservations) == ("BTCUSDT:2", ())
 
 
 def test_r_does_not_depend_on_quantity():

@@ -52,7 +52,7 @@ def test_a_harvest_is_published_with_its_record_its_cause_and_its_suggestion():
     ]
     assert [row.intent_id for row in made.past] == [intent.intent_id]
     assert (made.applied, made.duplicate, made.consumed, made.standing) == (2, 0, "2-0", {})
-    assert made.position.progress.spent == ("0.5",)
+    assert made.position.ladder_state.spent == ("0.5",)
 
 
 def test_a_stop_move_has_its_price_in_the_record_and_is_no_harvest_of_the_history():
@@ -88,7 +88,7 @@ def test_what_a_guard_holds_back_is_recorded_once_and_stands_until_it_may_go():
         }
     ]
     assert made.standing == {"partial:0.5:1": Refusal.KILLED}
-    assert made.position.progress.spent == ()
+    assert made.position.ladder_state.spent == ()
 
 
 def test_one_action_that_is_held_back_does_not_hold_back_the_next():

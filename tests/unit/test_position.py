@@ -52,9 +52,9 @@ def test_the_epoch_survives_closing():
 
 def test_a_new_lifecycle_starts_afresh():
     position, _ = run([long_100(), mark("106"), fill("SELL", "1", "106")])
-    assert position.progress.spent == ()
+    assert position.ladder_state.spent == ()
     position, _ = run([fill("BUY", "1", "106")], position=position)
-    assert (position.progress.spent, position.quote.peak) == ((), 106)
+    assert (position.ladder_state.spent, position.quote.peak) == ((), 106)
 
 
 def test_fees_count_apart_from_the_gross_profit():

@@ -8,7 +8,7 @@ from books import START_MS, TERMS, guards, intents, ladder, look, rules
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel.positions.entry import Entry, Fill, Mark, Outcome, OutcomeStatus, Side
+from kernel.positions.entry import Entry, Fill, Mark, OrderEnded, OrderEndStatus, Side
 from kernel.positions.instrument import Instrument
 from kernel.positions.ladder import Basis
 from kernel.positions.position import Position, apply, fold
@@ -134,11 +134,11 @@ def test_every_promise_about_intents_holds_at_every_step(history, live, basis, s
                 sent.append(intent)
             else:
                 resized = intent.action.startswith("resize:")
-                assert resized == (intent.stop_price == before.progress.stop)
-                assert resized or is_tighter(before.progress.stop, intent.stop_price, before.holding.sign)
+                assert resized == (intent.stop_price == before.ladder_state.stop)
+                assert resized or is_tighter(before.ladder_state.stop, intent.stop_price, before.holding.sign)
                 assert intent.qty == abs(before.holding.qty)
                 assert (before.quote.mark - intent.stop_price) * before.holding.sign > 0
-        assert 0 <= position.progress.reserved <= abs(position.holding.qty)
+        assert 0 <= position.ladder_state.reserved <= abs(position.holding.qty)
         assert look(position, the_rules, guards()) == (position, [])  # an extra bell publishes nothing
 
 
@@ -152,7 +152,7 @@ def answered(step, sent) -> Entry:
         return Mark(source_id, time_ms, price)
     newest = sent[-1]
     if kind == "outcome":
-        return Outcome(source_id, time_ms, OutcomeStatus.CANCELED, newest.intent_id)
+        return OrderEnded(source_id, time_ms, OrderEndStatus.CANCELED, newest.intent_id)
     half = (newest.qty / 2).quantize(Decimal("1e-12"))
     return Fill(source_id, time_ms, newest.side, half or newest.qty, price, intent_id=newest.intent_id)
 

@@ -49,7 +49,7 @@ def test_what_changed_makes_the_hash_of_one_position_that_of_the_next() -> None:
 
 
 def test_a_harvest_writes_of_the_progress_only_what_it_changed() -> None:
-    before, after = next((b, a) for b, a in steps() if a.progress.reservations)
+    before, after = next((b, a) for b, a in steps() if a.ladder_state.reservations)
     written = changed_fields(before, after).keys()
     assert {"spent", "firings", "reservations", "unanswered_ms", "stop", "break_even"} <= written
     assert not {"failures", "owed", "atr", "held"} & written

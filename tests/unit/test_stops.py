@@ -160,11 +160,11 @@ def test_a_smaller_atr_tightens_the_stop_at_once():
 
 def test_a_changing_atr_of_the_market_never_loosens_the_stop():
     position, _ = run([long_100(), mark("110")], rules(ladder=NO_RUNG, set_be_at_r=Decimal("0.5"), atr=Decimal(1)))
-    assert position.progress.stop == 108
+    assert position.ladder_state.stop == 108
     for atr, stop in (("5", 108), ("0.5", 109), ("3", 109)):
         the_rules = rules(ladder=NO_RUNG, set_be_at_r=Decimal("0.5"), atr=Decimal(atr))
         position, _ = run([mark("110")], the_rules, position=position)
-        assert position.progress.stop == stop
+        assert position.ladder_state.stop == stop
 
 
 marks = st.decimals("80", "140", places=2)
@@ -225,7 +225,7 @@ def test_a_stop_that_is_held_back_is_news_once_however_far_the_price_goes():
     climbing = [mark(str(106 + n)) for n in range(50)]
     position, made = run(climbing, STOPS, guards(killed=True), position=position)
     assert refusals(made) == [("trail", "killed")]
-    assert position.progress.held == (("trail", "killed"),)
+    assert position.ladder_state.held == (("trail", "killed"),)
 
 
 def test_a_break_even_that_is_held_back_is_news_once_and_holds_nothing_else():
@@ -233,14 +233,14 @@ def test_a_break_even_that_is_held_back_is_news_once_and_holds_nothing_else():
         [long_100(atr=Decimal(1)), *(mark(str(105 + n)) for n in range(20))], STOPS, guards(killed=True)
     )
     assert refusals(made) == [("sl_be", "killed")]
-    assert (position.progress.held, position.progress.stop) == ((("sl_be", "killed"),), 90)
+    assert (position.ladder_state.held, position.ladder_state.stop) == ((("sl_be", "killed"),), 90)
 
 
 def test_what_was_held_back_goes_out_once_with_the_newest_price():
     position, _ = run([long_100(atr=Decimal(1)), mark("105"), mark("110")], STOPS, guards(killed=True))
     position, made = run([mark("109.5")], STOPS, position=position)
     assert asked(made) == [("sl_be", BREAK_EVEN, 1), ("trail", Decimal(108), 1)]
-    assert position.progress.held == ()
+    assert position.ladder_state.held == ()
 
 
 def test_another_reason_is_news_again_and_replaces_the_first():
@@ -249,7 +249,7 @@ def test_another_reason_is_news_again_and_replaces_the_first():
     position, _ = run([mark("110")], STOPS, guards(killed=True), position=position)
     position, made = run([mark("111"), mark("112")], STOPS, guards(budget=0), position=position)
     assert refusals(made) == [("trail", "rate_limited")]
-    assert position.progress.held == (("trail", "rate_limited"),)
+    assert position.ladder_state.held == (("trail", "rate_limited"),)
 
 
 def test_resizes_that_are_held_back_are_news_once():
@@ -259,7 +259,7 @@ def test_resizes_that_are_held_back_are_news_once():
     assert refusals(made) == [("resize", "killed")]
     position, made = run([mark("105")], STOPS, position=position)
     assert asked(made) == [("resize", BREAK_EVEN, Decimal("0.5"))]
-    assert position.progress.held == ()
+    assert position.ladder_state.held == ()
 
 
 # for what is held
@@ -317,7 +317,7 @@ def test_a_trailing_move_covers_what_is_held_so_no_resize_follows():
 
 def test_a_close_leaves_no_stop_to_resize():
     position, made = run([long_100(), mark("105"), fill("SELL", "1", "105"), mark("106")], STOPS)
-    assert (len(intents(made)), position.progress.stop_qty) == (1, None)
+    assert (len(intents(made)), position.ladder_state.stop_qty) == (1, None)
 
 
 def test_a_stop_that_was_never_published_is_not_resized():
@@ -347,7 +347,7 @@ BOTH = rules(live=True, set_be_at_r=Decimal("0.5"))
 def test_no_resize_while_something_is_reserved():
     position, made = run([long_100(), mark("105"), fill("SELL", "0.3", "105"), mark("105")], BOTH)
     assert [action for action, *_ in asked(made)] == ["partial", "sl_be"]
-    assert position.progress.reserved
+    assert position.ladder_state.reserved
 
 
 @pytest.mark.parametrize("end", ["filled", "exhausted"])

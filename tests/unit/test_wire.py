@@ -16,8 +16,8 @@ from kernel.positions.entry import (
     Freeze,
     Funding,
     Mark,
-    Outcome,
-    OutcomeStatus,
+    OrderEnded,
+    OrderEndStatus,
     Overdue,
     Release,
     Side,
@@ -44,7 +44,7 @@ entries: st.SearchStrategy[Entry] = st.one_of(
         st.none() | amounts,
     ),
     st.builds(Mark, ids, times, numbers),
-    st.builds(Outcome, ids, times, st.sampled_from(OutcomeStatus), names),
+    st.builds(OrderEnded, ids, times, st.sampled_from(OrderEndStatus), names),
     st.builds(Freeze, ids, times, st.text()),
     st.builds(Release, ids, times),
 )
@@ -89,11 +89,11 @@ def test_an_entry_is_one_compact_array_with_plain_decimals(entry: Entry, text: s
 
 
 def test_sides_and_statuses_come_back_as_themselves() -> None:
-    sold, expired = unpack(pack(fill(Side.SELL))), unpack(pack(outcome(OutcomeStatus.EXPIRED)))
+    sold, expired = unpack(pack(fill(Side.SELL))), unpack(pack(outcome(OrderEndStatus.EXPIRED)))
     assert isinstance(sold, Fill)
-    assert isinstance(expired, Outcome)
+    assert isinstance(expired, OrderEnded)
     assert sold.side is Side.SELL
-    assert expired.status is OutcomeStatus.EXPIRED
+    assert expired.status is OrderEndStatus.EXPIRED
 
 
 @pytest.mark.parametrize(

@@ -152,7 +152,7 @@ def _forgotten(client: Client, records: Iterable[Record]) -> list[str]:
     for record in records:
         position = held[record.book]
         if position is not None and position.is_open and position.position_id == record.position_id:
-            known = {*position.progress.spent, *dict(position.progress.failures)}
+            known = {*position.ladder_state.spent, *dict(position.ladder_state.failures)}
             forgotten += [f"{record.book} at {rung} R" for rung in record.rungs if rung not in known]
     return forgotten
 

@@ -62,7 +62,7 @@ def _positions(board: Board, rules: Rules) -> Table:
 
 
 def _position(position: Position, rules: Rules) -> Iterator[RenderableType]:
-    holding, quote, progress = position.holding, position.quote, position.progress
+    holding, quote, state = position.holding, position.quote, position.ladder_state
     yield position.symbol
     if not holding.qty or quote is None:
         yield Text("flat", style="dim")
@@ -72,8 +72,8 @@ def _position(position: Position, rules: Rules) -> Iterator[RenderableType]:
     yield f"{holding.avg_entry:,.2f}"
     yield f"{quote.mark:,.2f}"
     yield _coloured(r_multiple(position, rules))
-    yield Text("-" if progress.stop is None else f"{progress.stop:,.2f}", style="bold" if progress.break_even else "")
-    yield Text("".join("●" if rung.name in progress.spent else "○" for rung in rules.ladder.rungs))
+    yield Text("-" if state.stop is None else f"{state.stop:,.2f}", style="bold" if state.break_even else "")
+    yield Text("".join("●" if rung.name in state.spent else "○" for rung in rules.ladder.rungs))
     yield _coloured((quote.mark - holding.avg_entry) * holding.qty + holding.net_pnl)
 
 

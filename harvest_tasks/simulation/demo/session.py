@@ -54,8 +54,8 @@ class Session:
         for symbol, candles in self._tape.candles.items():
             price = candles[self.minute].ticks[tick]
             position = self.positions[symbol]
-            if position.is_open and position.progress.stop is not None:
-                end = stopped_at(_side(position), position.progress.stop, price, gap=tick == 0)
+            if position.is_open and position.ladder_state.stop is not None:
+                end = stopped_at(_side(position), position.ladder_state.stop, price, gap=tick == 0)
                 if end is not None:
                     yield self._closing(position, end, "stop")
             yield {"symbol": symbol, "status": "PRICE_UPDATE", "price": plain(price)}
