@@ -6,7 +6,7 @@ from time import monotonic
 from typing import Any
 
 from harvest_tasks.fills.brain import Brain
-from harvest_tasks.fills.router import Route
+from harvest_tasks.fills.stream import InputStream
 from harvest_tasks.fills.watcher import watch
 from harvest_tasks.server import keys, liveness
 from harvest_tasks.server.client import Client
@@ -44,7 +44,7 @@ class Desk:
     def route(self) -> list[str]:
         """Move all there is to the inboxes; the books that received something."""
         rung: list[str] = []
-        Route(self.client, self.settings).ensure_group()
+        InputStream(self.client, self.settings).ensure_group()
         while self._unread() or self.pending():
             watch(self.client, self.settings, 0.05, rung.extend)
         return sorted(set(rung))

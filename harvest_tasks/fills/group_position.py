@@ -31,7 +31,7 @@ class Cursor:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class GroupPosition:
     """The group in its stream, as the server counts it, at the moment of a read.
 
     `added` counts entries ever added, `length` those still there, `read` those delivered (None: nobody can say).
@@ -47,7 +47,7 @@ class Standing:
     deleted_id: str = NOWHERE
 
     @classmethod
-    def of(cls, stream: Mapping[str, Any], group: Mapping[str, Any], cursor: Cursor | None) -> "Standing":
+    def of(cls, stream: Mapping[str, Any], group: Mapping[str, Any], cursor: Cursor | None) -> "GroupPosition":
         """From XINFO STREAM and XINFO GROUPS, and our own cursor where the server forgot to count."""
         delivered_id, read = group["last-delivered-id"], group["entries-read"]
         if read is None and cursor is not None and cursor.moved_id == delivered_id:
@@ -107,3 +107,23 @@ def is_continuation(stream: Mapping[str, Any], cursor: Cursor) -> bool:
         return True
     # All that was moved is gone, so at least as much must be gone as was moved.
     return cursor.read is not None and stream["entries-added"] - stream["length"] >= cursor.read
+
+
+@dataclass(frozen=True, slots=True)
+class InputProgress:
+    """How far the input has reached the inboxes: what is still unread or unmoved may explain a difference.
+
+    `newest_id` is the stream's, `delivered_id` the group's; `pending_id` is the oldest entry that was delivered and is
+    not in an inbox yet, or None.
+    """
+
+    newest_id: str
+    delivered_id: str
+    pending_id: str | None
+
+    def has_taken(self, entry_id: str) -> bool:
+        """Whether all entries up to `entry_id` have reached the inboxes, as far as they still exist."""
+        wanted = min(parse_id(entry_id), parse_id(self.newest_id))
+        if self.pending_id is not None and parse_id(self.pending_id) <= wanted:
+            return False
+        return parse_id(self.delivered_id) >= wanted

@@ -3,16 +3,40 @@
 They enter the inbox like everything else, so that a position stays a fold over its entries.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
-from redis.exceptions import WatchError
+from redis.exceptions import RedisError, WatchError
 
 from harvest_tasks.fills.router import LOST_INPUT
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
-from harvest_tasks.wire import inbox_entry
+from harvest_tasks.wire import inbox_entry, symbols
+from harvest_tasks.wire.position import from_fields
 from kernel.positions.entry import Entry, Freeze, Release
+from kernel.positions.position import Position
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedBook:
+    """A book: its `position` after the commit `version` (0: none yet), and `waiting` entries in its inbox."""
+
+    position: Position
+    version: int
+    waiting: int
+
+    @property
+    def book(self) -> str:
+        return self.position.book
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableBook:
+    """A tracked book that cannot be read."""
+
+    book: str
+    why: str
 
 
 def deliver(client: Client, entries: Mapping[str, Entry]) -> None:
@@ -20,7 +44,7 @@ def deliver(client: Client, entries: Mapping[str, Entry]) -> None:
     if not entries:
         return
     with client.pipeline(transaction=True) as pipe:
-        queue(pipe, entries)
+        queue_entries(pipe, entries)
         pipe.execute()
 
 
@@ -44,7 +68,7 @@ def freeze_all(client: Client, lost: int, why: str, now_ms: int) -> list[str]:
     with client.pipeline(transaction=True) as pipe:
         pipe.hincrby(keys.LOST, "entries", lost)
         pipe.hset(keys.LOST, mapping={"since_ms": str(now_ms), "why": why})
-        queue(pipe, dict.fromkeys(books, Freeze("", now_ms, f"{LOST_INPUT}: {why}")))
+        queue_entries(pipe, dict.fromkeys(books, Freeze("", now_ms, f"{LOST_INPUT}: {why}")))
         pipe.execute()
     return books
 
@@ -59,7 +83,7 @@ def release_all(client: Client, now_ms: int) -> list[str]:
     books = known_books(client)
     with client.pipeline(transaction=True) as pipe:
         pipe.delete(keys.LOST)
-        queue(pipe, dict.fromkeys(books, Release("", now_ms)))
+        queue_entries(pipe, dict.fromkeys(books, Release("", now_ms)))
         pipe.execute()
     return books
 
@@ -89,7 +113,7 @@ def _is_busy(client: Any, book: str) -> bool:
     return bool(client.xlen(keys.inbox(book))) or client.hget(keys.position(book), "qty") not in (None, "0")
 
 
-def queue(pipe: Any, entries: Mapping[str, Entry]) -> None:
+def queue_entries(pipe: Any, entries: Mapping[str, Entry]) -> None:
     """Have the transaction `pipe` put one entry into the inbox of each book."""
     for book, entry in entries.items():
         # No MAXLEN: see route.lua.
@@ -97,3 +121,61 @@ def queue(pipe: Any, entries: Mapping[str, Entry]) -> None:
     if entries:
         pipe.sadd(keys.WAITING, *entries)
         pipe.hincrby(keys.COUNTS, "in", len(entries))
+
+
+def tracked_books(client: Client, names: Iterable[str]) -> list[TrackedBook | UnreadableBook]:
+    """The books `names`, in order, in one round trip; a book that never had an entry is flat."""
+    wanted = list(names)
+    with client.pipeline(transaction=True) as pipe:
+        for name in wanted:
+            pipe.hgetall(keys.position(name))
+            pipe.xlen(keys.inbox(name))
+        replies = pipe.execute(raise_on_error=False)
+    return [_tracked(name, *replies[i * 2 : i * 2 + 2]) for i, name in enumerate(wanted)]
+
+
+def deliver_if_unchanged(client: Client, tracked: TrackedBook, entries: Sequence[Entry]) -> bool:
+    """Put `entries` into the inbox of the book, in one atomic step, and track it from here on.
+
+    Returns False and writes nothing if the book has changed since, or its symbol is tracked in the other mode: what was
+    concluded from a position must not follow anything else, such as a release that follows a new freeze.
+    """
+    book = tracked.book
+    with client.pipeline(transaction=True) as pipe:
+        pipe.watch(keys.inbox(book), keys.position(book), keys.BOOKS)
+        if not _is_unchanged(pipe, tracked):
+            return False
+        pipe.multi()
+        pipe.sadd(keys.BOOKS, book)
+        for entry in entries:
+            queue_entries(pipe, {book: entry})
+        try:
+            pipe.execute()
+        except WatchError:
+            return False
+    return True
+
+
+def in_other_mode(book: str) -> tuple[str, ...]:
+    """The books that cannot be tracked beside `book`."""
+    symbol = symbols.of_book(book)
+    return tuple(other for other in symbols.books(symbol) if (other == symbol) != (book == symbol))
+
+
+def _is_unchanged(pipe: Any, tracked: TrackedBook) -> bool:
+    book = tracked.book
+    if pipe.xlen(keys.inbox(book)) or int(pipe.hget(keys.position(book), "version") or 0) != tracked.version:
+        return False
+    return not any(pipe.smismember(keys.BOOKS, in_other_mode(book)))
+
+
+def _tracked(name: str, fields: Any, waiting: Any) -> TrackedBook | UnreadableBook:
+    for reply in (fields, waiting):
+        if isinstance(reply, RedisError):
+            return UnreadableBook(name, str(reply))
+        if isinstance(reply, Exception):
+            raise reply
+    try:
+        return TrackedBook(from_fields(name, fields), int(fields.get("version", "0")), waiting)
+    except ValueError as error:
+        return UnreadableBook(name, str(error))

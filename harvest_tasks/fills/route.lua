@@ -27,8 +27,8 @@
 --                                                   that was to be loaded there follow replies: to the SET of its lock,
 --                                                   to HGETALL of its position, to XRANGE of its inbox, and its stop
 --                                                   distance
---       {'deposed'}                                  the lease is another's
---       {'behind'}                                   an older entry is pending: take over first
+--       {'lease_lost'}                               the lease is another's
+--       {'older_pending'}                            an older entry is pending: take over first
 --       {'mixed', id, id, ...}                       entries of kind B, K or R whose symbol is tracked in the other mode
 --       {'broken', id, id, ...}                      entries for one book whose inbox is not a stream
 -- Error WRONGTYPE <key>, NOTANUMBER <key>, or NOPERM <command> <key>: nothing was written
@@ -53,7 +53,7 @@ if wrong_type(lease, 'string') then
   return redis.error_reply('WRONGTYPE ' .. lease)
 end
 if redis.call('GET', lease) ~= token then
-  return {'deposed'}
+  return {'lease_lost'}
 end
 for key, kind in pairs({[source] = 'stream', [deadletter] = 'stream', [books] = 'set', [waiting] = 'set',
                         [counts] = 'hash', [lost] = 'hash', [adoption] = 'hash',
@@ -80,7 +80,7 @@ for key, commands in pairs({
   end
 end
 if redis.call('XPENDING', source, group)[2] ~= ARGV[FIRST] then
-  return {'behind'}
+  return {'older_pending'}
 end
 
 local known = {}

@@ -1,40 +1,41 @@
-"""The way of input entries into the inboxes of their books: read by one watcher, moved in atomic batches."""
+"""The router: parses input entries and moves them, in one atomic batch, into the inboxes of their books."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from redis.exceptions import ResponseError
-
-from harvest_tasks.fills.directions import WRONG_TYPE, Directions, RawEntry, directions, of_broken_inbox, of_other_mode
-from harvest_tasks.fills.group_position import NOWHERE, Cursor, Standing, is_continuation
 from harvest_tasks.fills.ledger import Ledger, Work
+from harvest_tasks.fills.stream import RawEntry, input_reply
 from harvest_tasks.logs import Line
 from harvest_tasks.server import keys, script
-from harvest_tasks.server.client import Client, Command, Question, exchange, mapping
+from harvest_tasks.server.client import Client, Command, Question
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.wire import inbox_entry
+from harvest_tasks.wire import execution_result, inbox_entry
+from harvest_tasks.wire.dead_letter import DeadLetter, raw
+from harvest_tasks.wire.refusal import RefusalReason
 from harvest_tasks.wire.symbols import of_book
-from kernel.positions.entry import Freeze
+from kernel.positions.entry import Fill, Freeze, Funding, OrderEnded
 
 log = logging.getLogger(__name__)
 
 DEADLETTER_MAXLEN: Final = 10_000
-READ_BATCH: Final = 500
 NOT_LOADING: Final[Sequence[script.Value]] = ("", 0, "", "", "", 0)
-"""What route.lua is told in place of `Ledger.loading`."""
+"""What route.lua receives in place of `Ledger.loading` when it is to load no book."""
 NOTHING_MORE: Final[Question[Any]] = Question((), lambda _: None)
+
 LOST_INPUT: Final = "lost_input"
 ADOPTING: Final = "adopting"
+POSITION_MODE: Final = "position_mode"
+WRONG_TYPE: Final = "inbox_wrong_type"
 
+DeadLetterFields = tuple[str, str, int, str]
+"""A dead-letter message's reason, sha256, size and head."""
+RouteInstruction = tuple[str, str, str, str, str, int | str, str]
+"""What route.lua does with an entry: kind, target, packed entry, then `DeadLetterFields` if it is refused."""
 
-class InputGone(Exception):
-    """The stream or its group was destroyed: begin again."""
-
-
-class InputUnusable(Exception):
-    """The input's key is not a stream."""
+_KINDS: Final[Mapping[type, str]] = {Fill: "B", Funding: "K", OrderEnded: "O"}
+"""Of an entry for one book."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,86 +50,21 @@ class Moved:
 
 
 @dataclass(frozen=True, slots=True)
-class Deposed:
+class LeaseLost:
     """The lease is another watcher's."""
 
 
 @dataclass(frozen=True, slots=True)
-class Behind:
-    """Older entries are pending: take over first."""
+class OlderPending:
+    """Older entries are pending: claim them first."""
 
 
-class Route:
-    """The input stream and its consumer group."""
+class Router:
+    """Moves entries of the input stream."""
 
     def __init__(self, client: Client, settings: Settings) -> None:
         self._client = client
         self._source = settings.stream_execution_result
-
-    def ensure_group(
-        self, first_start: Callable[[], None] = lambda: None, lost: Callable[[str], None] = lambda _: None
-    ) -> None:
-        """Create the group unless it exists, after `first_start()` if nothing was ever read, or after `lost(why)` if
-        what was unread when it was destroyed cannot be known. Raises `InputUnusable`.
-        """
-        stream, has_group, cursor = self._found()
-        if has_group:
-            return
-        if cursor is None:
-            first_start()
-            self._create(NOWHERE, _gone(stream))
-        elif stream is not None and is_continuation(stream, cursor):
-            self._create(cursor.moved_id, cursor.read)
-        else:
-            lost("the input stream was deleted")
-            self._client.delete(keys.CURSOR)
-            self._create(NOWHERE, _gone(stream))
-
-    def read(self, after_id: str = NOWHERE, block_ms: int = 1) -> tuple[list[RawEntry], Standing]:
-        """The next unread entries, oldest first, and where the group stood before: one atomic step, taken once there is
-        an entry after `after_id`, or after `block_ms`.
-
-        Raises `InputGone` or `InputUnusable`.
-        """
-        # XREADGROUP could wait by itself, but not in one step with the counters. The server goes on with what was
-        # sent behind a command that blocks as soon as that ends, so waiting takes no round trip of its own.
-        replies = exchange(
-            self._client,
-            [
-                ("XREAD", "COUNT", 1, "BLOCK", block_ms, "STREAMS", self._source, after_id),
-                ("MULTI",),
-                ("XINFO", "STREAM", self._source),
-                ("XINFO", "GROUPS", self._source),
-                ("HGETALL", keys.CURSOR),
-                ("XREADGROUP", "GROUP", keys.GROUP, keys.CONSUMER, "COUNT", READ_BATCH, "STREAMS", self._source, ">"),
-                ("EXEC",),
-            ],
-        )
-        stream, groups, cursor, found = self._asked(lambda: _executed(replies))
-        standing = Standing.of(mapping(stream), _ours(map(mapping, groups)), Cursor.of(mapping(cursor)))
-        return found[0][1] if found else [], standing
-
-    def claim(self) -> tuple[list[RawEntry], int]:
-        """The oldest pending entries, whoever read them, and how many others were trimmed while pending.
-
-        Raises `InputGone` or `InputUnusable`.
-        """
-        command = "XAUTOCLAIM", self._source, keys.GROUP, keys.CONSUMER, 0, "0-0", "COUNT", READ_BATCH
-        (reply,) = exchange(self._client, [command])
-        _, entries, deleted = self._asked(lambda: _unless_error(reply))
-        return entries, len(deleted)
-
-    def recount(self, standing: Standing, entries: Sequence[RawEntry]) -> None:
-        """Set the group's counter right after a read of `entries` that found it at `standing`."""
-        if len(entries) < READ_BATCH:
-            delivered_id, read = standing.newest_id, standing.added
-        else:
-            delivered_id, read = entries[-1][0], standing.added - standing.length + len(entries)
-        with self._client.pipeline(transaction=True) as pipe:
-            pipe.xgroup_setid(self._source, keys.GROUP, delivered_id, entries_read=read)
-            if standing.deleted_id != NOWHERE:
-                pipe.hset(keys.CURSOR, "deleted", standing.deleted_id)
-            pipe.execute()
 
     def move(
         self,
@@ -137,36 +73,37 @@ class Route:
         entries: Sequence[RawEntry],
         read: int | None = None,
         ledger: Ledger | None = None,
-    ) -> Moved | Deposed | Behind:
-        """Parse `entries` and move them, in one atomic step; `read` entries were ever read when the last of them was
-        (None: not known). The same step loads their books for `ledger`. Raises `InputGone`.
+    ) -> Moved | LeaseLost | OlderPending:
+        """Parse `entries` and move them, in one atomic step, which also loads their books for `ledger`.
+
+        `read` is how many entries were ever read, up to the last of these (None: not known). Raises `InputGone`.
         """
-        told = {entry[0]: directions(entry) for entry in entries}
+        instructions = {entry[0]: instruction(entry) for entry in entries}
         raws = {entry[0]: entry for entry in entries}
         loading = ledger.loading() if ledger else NOT_LOADING
-        moment = ledger.moment(_symbols(told)) if ledger else NOTHING_MORE
+        moment = ledger.moment(_symbols(instructions)) if ledger else NOTHING_MORE
         while True:
-            (kind, *values), *replies = self._tell(token, lease_ms, told, read, loading, moment.commands)
+            (kind, *values), *replies = self._run(token, lease_ms, instructions, read, loading, moment.commands)
             match kind:
-                case "deposed":
-                    return Deposed()
-                case "behind":
-                    return Behind()
+                case "lease_lost":
+                    return LeaseLost()
+                case "older_pending":
+                    return OlderPending()
                 case "mixed":
-                    told |= {entry_id: of_other_mode(raws[entry_id], told[entry_id]) for entry_id in values}
+                    instructions |= {i: instruction_in_other_mode(raws[i], instructions[i]) for i in values}
                 case "broken":
-                    told |= {entry_id: of_broken_inbox(raws[entry_id], told[entry_id]) for entry_id in values}
+                    instructions |= {i: instruction_for_broken_inbox(raws[i], instructions[i]) for i in values}
                 case _:
-                    _tell_refused(told)
+                    _log_refused(instructions)
                     count, *rows = values
                     work = ledger.work([(book, row) for book, *row in rows], moment.answer(replies)) if ledger else None
                     return Moved(int(count), tuple(book for book, *_ in rows), work)
 
-    def _tell(
+    def _run(
         self,
         token: str,
         lease_ms: int,
-        told: Mapping[str, Directions],
+        instructions: Mapping[str, RouteInstruction],
         read: int | None,
         loading: Sequence[script.Value] = NOT_LOADING,
         also: Sequence[Command] = (),
@@ -184,73 +121,77 @@ class Route:
             "" if read is None else read,
             *loading,
         ]
-        for entry_id, of_entry in told.items():
+        for entry_id, of_entry in instructions.items():
             args += (entry_id, *of_entry)
         ours = (keys.DEADLETTER, keys.BOOKS, keys.WAITING, keys.COUNTS, keys.LOST, keys.ADOPTION, keys.CURSOR)
         names = (keys.LEASE, self._source, *ours, keys.BROKEN)
         moved, *others = script.run_all(self._client, [script.Call(script.load("route"), names, args)], also)
-        return [self._asked(lambda: _unless_error(moved)), *others]
-
-    def _found(self) -> tuple[Mapping[str, Any] | None, bool, Cursor | None]:
-        """The stream (None: there is none), whether it has our group, and our cursor, all at one moment."""
-        with self._client.pipeline(transaction=True) as pipe:
-            pipe.xinfo_stream(self._source)
-            pipe.xinfo_groups(self._source)
-            pipe.hgetall(keys.CURSOR)
-            stream, groups, cursor = pipe.execute(raise_on_error=False)
-        moved = Cursor.of(_unless_error(cursor))
-        try:
-            self._asked(lambda: _unless_error(stream))
-        except InputGone:
-            return None, False, moved
-        return stream, any(group["name"] == keys.GROUP for group in groups), moved
-
-    def _create(self, after_id: str, read: int | None) -> None:
-        try:
-            self._client.xgroup_create(self._source, keys.GROUP, id=after_id, mkstream=True, entries_read=read)
-        except ResponseError as error:
-            if not str(error).startswith("BUSYGROUP"):
-                raise
-
-    def _asked(self, question: Callable[[], Any]) -> Any:
-        try:
-            return question()
-        except ResponseError as error:
-            # A pipeline puts the command before what the server said.
-            said = str(error)
-            if "NOGROUP" in said or "no such key" in said:
-                raise InputGone(f"{self._source} or its group was destroyed") from error
-            if "WRONGTYPE Operation" in said or said.endswith(f"WRONGTYPE {self._source}"):
-                raise InputUnusable(f"{self._source} is not a stream: delete or rename that key") from error
-            raise
+        return [input_reply(moved, self._source), *others]
 
 
-def _executed(replies: Sequence[Any]) -> list[Any]:
-    """What EXEC, the last of `replies`, says of each command. Raises the first error."""
-    *_, executed = [_unless_error(reply) for reply in replies]
-    return [_unless_error(reply) for reply in executed]
+def instruction(entry: RawEntry) -> RouteInstruction:
+    """Where `entry` goes by itself, before route.lua compares it with the known books."""
+    match _parsed(entry):
+        case execution_result.Routed(symbol, book, parsed):
+            kind, target = ("S", symbol) if book is None else (_KINDS[type(parsed)], book)
+            return kind, target, inbox_entry.pack(parsed), "", "", "", ""
+        case execution_result.Refused(reason, detail, book):
+            return "R", book or "", _freeze(entry, reason), *_dead_letter(entry, reason, detail)
+        case _:
+            return "I", "", "", "", "", "", ""
 
 
-def _tell_refused(told: Mapping[str, Directions]) -> None:
-    for entry_id, (kind, target, _, reason, *_) in told.items():
+def instruction_in_other_mode(entry: RawEntry, first: RouteInstruction) -> RouteInstruction:
+    """What replaces the `first` instruction when the symbol of `entry` is tracked in the other position mode."""
+    kind, book, *_ = first
+    symbol = of_book(book)
+    if kind == "R":
+        return "M", symbol, *first[2:]
+    tracked = "one-way" if book != symbol else "hedge"
+    refusal = _dead_letter(entry, POSITION_MODE, f"{symbol} is tracked in {tracked} mode, the entry is for {book}")
+    # Funding of the wrong book is money lost from view, but the position is as right as it was.
+    return ("M", symbol, _freeze(entry, POSITION_MODE), *refusal) if kind == "B" else ("R", "", "", *refusal)
+
+
+def instruction_for_broken_inbox(entry: RawEntry, first: RouteInstruction) -> RouteInstruction:
+    """What replaces the `first` instruction when the inbox of the book of `entry` is not a stream."""
+    _, book, *_ = first
+    freeze = _freeze(entry, WRONG_TYPE)
+    return "W", book, freeze, *_dead_letter(entry, WRONG_TYPE, f"the inbox of {book} is another type of key: delete it")
+
+
+def _parsed(entry: RawEntry) -> execution_result.Admission:
+    entry_id, flat = entry
+    fields = dict(_pairs(flat))
+    parsed = execution_result.admit(entry_id, fields)
+    if len(fields) * 2 == len(flat):
+        return parsed
+    book = parsed.book if isinstance(parsed, execution_result.Routed | execution_result.Refused) else None
+    return execution_result.Refused(RefusalReason.DUPLICATE_KEY, "a field is there twice", book)
+
+
+def _freeze(entry: RawEntry, reason: str) -> str:
+    """A packed freeze: the book may be wrong from `entry` on."""
+    entry_id, _ = entry
+    return inbox_entry.pack(Freeze(entry_id, int(entry_id.partition("-")[0]), f"refused_entry {entry_id}: {reason}"))
+
+
+def _dead_letter(entry: RawEntry, reason: str, detail: str) -> DeadLetterFields:
+    entry_id, flat = entry
+    message = DeadLetter.of(f"{reason}: {detail}", entry_id, raw(_pairs(flat)))
+    return message.reason, message.sha256, message.size, message.head
+
+
+def _log_refused(instructions: Mapping[str, RouteInstruction]) -> None:
+    for entry_id, (kind, target, _, reason, *_) in instructions.items():
         if kind in "RMW":
             log.warning(Line("deadletter", book=target, reason=reason, entry_id=entry_id))
 
 
-def _symbols(told: Mapping[str, Directions]) -> set[str]:
-    return {of_book(target) for _, target, *_ in told.values() if target}
+def _symbols(instructions: Mapping[str, RouteInstruction]) -> set[str]:
+    return {of_book(target) for _, target, *_ in instructions.values() if target}
 
 
-def _ours(groups: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
-    return next(group for group in groups if group["name"] == keys.GROUP)
-
-
-def _unless_error(reply: Any) -> Any:
-    if isinstance(reply, Exception):
-        raise reply
-    return reply
-
-
-def _gone(stream: Mapping[str, Any] | None) -> int:
-    """What was trimmed before the group existed was never its to read."""
-    return 0 if stream is None else stream["entries-added"] - stream["length"]
+def _pairs(flat: Sequence[str]) -> "zip[tuple[str, str]]":
+    each = iter(flat)
+    return zip(each, each, strict=True)

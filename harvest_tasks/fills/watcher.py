@@ -20,11 +20,11 @@ from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import TimeoutError as Unanswered
 
 from harvest_tasks.fills import inbox
-from harvest_tasks.fills.directions import RawEntry
-from harvest_tasks.fills.group_position import NOWHERE, Standing
+from harvest_tasks.fills.group_position import NOWHERE, GroupPosition
 from harvest_tasks.fills.lease import LEASE_MS, Lease
 from harvest_tasks.fills.ledger import Ledger, Work
-from harvest_tasks.fills.router import Behind, Deposed, InputGone, InputUnusable, Moved, Route
+from harvest_tasks.fills.router import LeaseLost, Moved, OlderPending, Router
+from harvest_tasks.fills.stream import InputGone, InputStream, InputUnusable, RawEntry
 from harvest_tasks.logs import Line
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
@@ -48,7 +48,7 @@ OVERDUE_MS: Final = LEASE_MS - BLOCK_MS - 100
 Bell = Callable[[Sequence[str]], None]
 
 
-class LeaseLost(Exception):
+class Superseded(Exception):
     """Another watcher reads the input now."""
 
 
@@ -76,13 +76,13 @@ def watch(
         return False
     try:
         bells = Bells(ring, answerer, settings.watch_answers_up_to)
-        watcher = Watcher(client, Route(client, settings), lease, bells, first_start)
+        watcher = Watcher(client, InputStream(client, settings), Router(client, settings), lease, bells, first_start)
         end = monotonic() + seconds
         if succession:
             watcher.run(end - HANDOVER_SEC, patience)
             succession.begin_next()
         watcher.run(end, patience)
-    except LeaseLost:
+    except Superseded:
         log.warning("watch lease lost")
         return False
     except InputGone as gone:
@@ -164,13 +164,14 @@ class Watcher:
     """One holder of the lease at work."""
 
     client: Client
-    route: Route
+    stream: InputStream
+    router: Router
     lease: Lease
     bells: Bells
     first_start: Callable[[], None]
 
     def run(self, deadline: float, patience: float = 0.0) -> None:
-        """Read until `deadline` (monotonic), also after the server was away. Raises `LeaseLost`."""
+        """Read until `deadline` (monotonic), also after the server was away. Raises `Superseded`."""
         while True:
             try:
                 return self._read(deadline)
@@ -191,28 +192,28 @@ class Watcher:
                     raise
                 sleep(LOOK_AGAIN_SEC)
             else:
-                raise LeaseLost
+                raise Superseded
 
     def _read(self, deadline: float) -> None:
-        self.route.ensure_group(self.first_start, self._destroyed)
+        self.stream.ensure_group(self.first_start, self._destroyed)
         self._take_over()
         after_id, wait_ms = NOWHERE, 1
         while True:
-            entries, standing = self.route.read(after_id, wait_ms)
+            entries, position = self.stream.read(after_id, wait_ms)
             left = deadline - monotonic()
             wait_ms = max(1, min(BLOCK_MS, int(left * 1000)))
-            if standing.is_miscounted:
-                self._report(standing, entries)
+            if position.is_miscounted:
+                self._report(position, entries)
             if entries:
-                self._move(entries, standing.read_after(len(entries)))
+                self._move(entries, position.read_after(len(entries)))
                 after_id = entries[-1][0]
             elif not self.lease.renew():
-                raise LeaseLost
-            elif standing.is_at_the_end:
-                after_id = standing.delivered_id
+                raise Superseded
+            elif position.is_at_the_end:
+                after_id = position.delivered_id
             else:
                 # All that was left of the stream has been deleted, and was told of.
-                self.route.recount(standing, entries)
+                self.stream.recount(position, entries)
             # However late the slice began, it read once.
             if left <= 0:
                 return
@@ -220,35 +221,35 @@ class Watcher:
     def _take_over(self) -> None:
         """Move everything that is pending, whoever read it, in stream order."""
         while True:
-            entries, trimmed = self.route.claim()
+            entries, trimmed = self.stream.claim()
             if trimmed:
                 self._lost(trimmed, f"{trimmed} entries were trimmed or deleted before they were moved")
             if not entries:
                 return
             moved = self._moved(entries, None)
-            if isinstance(moved, Deposed):
-                raise LeaseLost
+            if isinstance(moved, LeaseLost):
+                raise Superseded
             if isinstance(moved, Moved):
                 log.info(Line("took over pending entries", count=moved.count))
                 self.bells.tell(moved)
 
     def _move(self, entries: list[RawEntry], read: int | None) -> None:
         moved = self._moved(entries, read)
-        if isinstance(moved, Deposed):
-            raise LeaseLost
+        if isinstance(moved, LeaseLost):
+            raise Superseded
         if isinstance(moved, Moved):
             self.bells.tell(moved)
         else:
             self._take_over()
 
-    def _moved(self, entries: list[RawEntry], read: int | None) -> Moved | Deposed | Behind:
-        return self.route.move(self.lease.token, LEASE_MS, entries, read, self.bells.ledger(len(entries)))
+    def _moved(self, entries: list[RawEntry], read: int | None) -> Moved | LeaseLost | OlderPending:
+        return self.router.move(self.lease.token, LEASE_MS, entries, read, self.bells.ledger(len(entries)))
 
-    def _report(self, standing: Standing, entries: list[RawEntry]) -> None:
+    def _report(self, position: GroupPosition, entries: list[RawEntry]) -> None:
         """Freeze what lost entries concern before the entries behind them are moved."""
-        if standing.lost:
-            self._lost(standing.lost, f"{standing.lost} entries were trimmed or deleted before they were read")
-        self.route.recount(standing, entries)
+        if position.lost:
+            self._lost(position.lost, f"{position.lost} entries were trimmed or deleted before they were read")
+        self.stream.recount(position, entries)
 
     def _destroyed(self, why: str) -> None:
         """Whatever was unread is gone with the stream, and nobody can say how much that was."""

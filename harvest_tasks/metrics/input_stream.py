@@ -5,7 +5,7 @@ from typing import Any
 
 from prometheus_client.core import Metric
 
-from harvest_tasks.fills.group_position import NOWHERE, Cursor, Standing
+from harvest_tasks.fills.group_position import NOWHERE, Cursor, GroupPosition
 from harvest_tasks.metrics.families import gauge, number
 from harvest_tasks.metrics.replies import Command, Replies
 from harvest_tasks.server import keys
@@ -89,10 +89,10 @@ def _lag(stream: Any, group: Any, replies: Replies) -> float:
         return 0
     if group is None:
         return float(stream["length"])
-    standing = Standing.of(stream, group, Cursor.of(replies.get("cursor", {})))
-    if standing.is_at_the_end:
+    position = GroupPosition.of(stream, group, Cursor.of(replies.get("cursor", {})))
+    if position.is_at_the_end:
         return 0
-    return float(standing.length if standing.read is None else min(standing.length, standing.added - standing.read))
+    return float(position.length if position.read is None else min(position.length, position.added - position.read))
 
 
 def _age(entry_id: str | None, now_ms: int) -> float:

@@ -12,16 +12,16 @@ from typing import Any, Final, cast
 
 from redis.exceptions import WatchError
 
-from harvest_tasks.fills import progress
-from harvest_tasks.fills.inbox import queue
+from harvest_tasks.fills import inbox
+from harvest_tasks.fills.group_position import NOWHERE
+from harvest_tasks.fills.inbox import in_other_mode, queue_entries
 from harvest_tasks.fills.router import ADOPTING
+from harvest_tasks.fills.stream import InputStream
 from harvest_tasks.reconciling import audit as audits
 from harvest_tasks.reconciling import exchange
-from harvest_tasks.reconciling import tracked as tracking
 from harvest_tasks.reconciling.audit import Audit, Seen
 from harvest_tasks.reconciling.comparison import Agreement, Difference, Unknown
 from harvest_tasks.reconciling.sighting import sighted
-from harvest_tasks.reconciling.tracked import in_other_mode
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.server.clock import server_ms
@@ -72,7 +72,7 @@ def begin(client: Client, settings: Settings) -> None:
     found = sum(isinstance(reading, Record) for reading in readings.values())
     if not found:
         return
-    until = progress.read(client, settings).newest_id
+    until = InputStream(client, settings).progress().newest_id
     with client.pipeline(transaction=True) as pipe:
         pipe.hsetnx(keys.ADOPTION, _SINCE, str(server_ms(client)))
         pipe.hset(keys.ADOPTION, _UNTIL, until)
@@ -88,7 +88,7 @@ def advance(client: Client, settings: Settings) -> Sequence[str]:
         # A book that becomes known meanwhile is frozen, too, so the adoption must not end without it.
         pipe.watch(keys.ADOPTION, keys.BOOKS)
         state = cast("dict[str, str]", pipe.hgetall(keys.ADOPTION))
-        if not state or not progress.read(client, settings).has_taken(state.get(_UNTIL, progress.BEGINNING)):
+        if not state or not InputStream(client, settings).progress().has_taken(state.get(_UNTIL, NOWHERE)):
             return ()
         if _INTRODUCED not in state:
             return _introduce(pipe, client, settings)
@@ -114,7 +114,7 @@ def _introduce(pipe: Any, client: Client, settings: Settings) -> Sequence[str]:
     pipe.multi()
     for book in new:
         pipe.sadd(keys.BOOKS, book)
-        queue(pipe, {book: Freeze("", now_ms, ADOPTING)})
+        queue_entries(pipe, {book: Freeze("", now_ms, ADOPTING)})
     pipe.hset(keys.ADOPTION, _INTRODUCED, "1")
     return new if _is_executed(pipe) else ()
 
@@ -173,7 +173,7 @@ def _hesitant(seen: Seen, audit: Audit, notes: Mapping[str, str], why: str) -> _
 
 
 def _deliver(client: Client, seen: Seen, entry: Adopt | Release) -> bool:
-    if not tracking.deliver(client, seen.tracked, [entry]):
+    if not inbox.deliver_if_unchanged(client, seen.tracked, [entry]):
         return False
     if isinstance(entry, Adopt):
         log.info("adopting book=%s tracked=%s exchange=%s", seen.book, plain(entry.seen_qty), plain(entry.qty))

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import cast
 
-from harvest_tasks.fills import progress
-from harvest_tasks.fills.progress import Intake
+from harvest_tasks.fills import inbox
+from harvest_tasks.fills.group_position import InputProgress
+from harvest_tasks.fills.inbox import TrackedBook, UnreadableBook, in_other_mode
+from harvest_tasks.fills.stream import InputStream
 from harvest_tasks.reconciling import exchange
-from harvest_tasks.reconciling import tracked as tracking
 from harvest_tasks.reconciling.comparison import Difference, Finding, Kind, compare
-from harvest_tasks.reconciling.tracked import Failed, Tracked, in_other_mode
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.server.clock import server_ms
@@ -23,7 +23,7 @@ from harvest_tasks.wire.symbols import of_book
 class Seen:
     """A book: how it is tracked, what is on record (None: nothing), and what follows."""
 
-    tracked: Tracked
+    tracked: TrackedBook
     reading: Reading | None
     finding: Finding
     was_on_record: bool
@@ -40,10 +40,10 @@ class Audit:
     """
 
     now_ms: int
-    intake: Intake
+    intake: InputProgress
     known: frozenset[str]
     seen: tuple[Seen, ...]
-    failed: tuple[Failed, ...]
+    failed: tuple[UnreadableBook, ...]
     has_records: bool
 
 
@@ -78,15 +78,15 @@ def _audit(
     vanished_is_flat: bool,
 ) -> Audit:
     remembered = cast("dict[str, str]", client.hgetall(keys.COMPARED))
-    taken_in = progress.read(client, settings)
+    taken_in = InputStream(client, settings).progress()
     now_ms = server_ms(client)
-    looked = tracking.look(client, sorted(books))
+    looked = inbox.tracked_books(client, sorted(books))
     found = [
         _seen(tracked, _read(readings, tracked.book, vanished_is_flat), remembered, known, settings.reconcile_tolerance)
         for tracked in looked
-        if isinstance(tracked, Tracked)
+        if isinstance(tracked, TrackedBook)
     ]
-    failed = tuple(book for book in looked if isinstance(book, Failed))
+    failed = tuple(book for book in looked if isinstance(book, UnreadableBook))
     return Audit(now_ms, taken_in, known, tuple(found), failed, bool(readings))
 
 
@@ -96,7 +96,7 @@ def _read(readings: Mapping[str, Reading], book: str, vanished_is_flat: bool) ->
 
 
 def _seen(
-    tracked: Tracked, read: Reading | None, remembered: Collection[str], known: Collection[str], tolerance: Decimal
+    tracked: TrackedBook, read: Reading | None, remembered: Collection[str], known: Collection[str], tolerance: Decimal
 ) -> Seen:
     book, position = tracked.book, tracked.position
     was_on_record = book in remembered

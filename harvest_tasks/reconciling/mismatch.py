@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
+from harvest_tasks.fills import inbox
+from harvest_tasks.fills.inbox import TrackedBook, UnreadableBook, in_other_mode
 from harvest_tasks.reconciling import audit as audits
-from harvest_tasks.reconciling import tracked as tracking
 from harvest_tasks.reconciling.audit import Audit, Seen
 from harvest_tasks.reconciling.comparison import Agreement, Difference, Kind, Unknown
 from harvest_tasks.reconciling.sighting import sighted
-from harvest_tasks.reconciling.tracked import Failed, Tracked, in_other_mode
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
@@ -78,20 +78,20 @@ def _conclusive(client: Client, audit: Audit) -> Sequence[Seen]:
     return () if client.exists(keys.ADOPTION) else audit.seen
 
 
-def _unfrozen(client: Client, seen: Seen, finding: Difference, audit: Audit) -> list[Tracked]:
+def _unfrozen(client: Client, seen: Seen, finding: Difference, audit: Audit) -> list[TrackedBook]:
     """The books to freeze: that of the difference, or those that are tracked in its place."""
     if finding.kind is not Kind.OTHER_MODE:
-        found: Sequence[Tracked | Failed] = [seen.tracked]
+        found: Sequence[TrackedBook | UnreadableBook] = [seen.tracked]
     else:
-        found = tracking.look(client, [book for book in in_other_mode(seen.book) if book in audit.known])
-    return [book for book in found if isinstance(book, Tracked) and not book.position.frozen]
+        found = inbox.tracked_books(client, [book for book in in_other_mode(seen.book) if book in audit.known])
+    return [book for book in found if isinstance(book, TrackedBook) and not book.position.frozen]
 
 
-def _freeze(client: Client, targets: Sequence[Tracked], finding: Difference, now_ms: int) -> list[str]:
+def _freeze(client: Client, targets: Sequence[TrackedBook], finding: Difference, now_ms: int) -> list[str]:
     reason = f"reconciliation: tracked {plain(finding.tracked)}, exchange {plain(finding.exchange)}"
     if finding.kind is Kind.OTHER_MODE:
         reason += f" as {finding.book}"
-    frozen = [book.book for book in targets if tracking.deliver(client, book, [Freeze("", now_ms, reason)])]
+    frozen = [book.book for book in targets if inbox.deliver_if_unchanged(client, book, [Freeze("", now_ms, reason)])]
     for book in frozen:
         log.error("froze book=%s %s: see harvest reconcile", book, reason)
     return frozen

@@ -8,8 +8,8 @@ from typing import Final, cast
 
 from redis.exceptions import WatchError
 
+from harvest_tasks.fills import inbox
 from harvest_tasks.reconciling import audit as audits
-from harvest_tasks.reconciling import tracked as tracking
 from harvest_tasks.reconciling.adoption import adopted
 from harvest_tasks.reconciling.audit import Audit, Seen
 from harvest_tasks.reconciling.comparison import Agreement, Difference, Kind, Unknown
@@ -147,7 +147,7 @@ def _settled(client: Client, seen: Seen, now_ms: int) -> Settled | None:
         return Settled(seen.book, "refused", held, exchange, f"entries wait in its inbox: {seen.tracked.waiting}")
     release = Release("", now_ms)
     entries: list[Entry] = [release] if result == "agrees" else [adopted(seen, now_ms), release]
-    if not tracking.deliver(client, seen.tracked, entries):
+    if not inbox.deliver_if_unchanged(client, seen.tracked, entries):
         return Settled(seen.book, "refused", held, exchange, "it has just moved")
     if result == "agrees":
         return Settled(seen.book, "released", held, exchange, frozen)

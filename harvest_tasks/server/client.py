@@ -110,6 +110,13 @@ def _reply(connection: Any) -> Any:
         return error
 
 
+def checked(reply: Any) -> Any:
+    """`reply`, unless it is an error: that is raised."""
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
+
+
 def mapping(flat: Sequence[str]) -> dict[str, str]:
     """A reply of names and values in turn as what it stands for."""
     each = iter(flat)

@@ -8,7 +8,7 @@ from desk import Desk, assert_all_accounted_for
 
 from harvest_tasks.fills import inbox
 from harvest_tasks.fills.router import ADOPTING
-from harvest_tasks.reconciling import adoption, tracked
+from harvest_tasks.reconciling import adoption
 from harvest_tasks.reconciling.mismatch import confirm, reconcile
 from harvest_tasks.reconciling.sighting import SECOND_LOOK_MS
 from harvest_tasks.server import keys
@@ -239,10 +239,10 @@ def test_what_was_concluded_before_a_fill_is_not_delivered_behind_it(desk):
     desk.feed(BUY)
     on_record(desk, "3")
     start(desk)
-    (before,) = tracked.look(desk.client, ["BTCUSDT"])
+    (before,) = inbox.tracked_books(desk.client, ["BTCUSDT"])
     desk.feed(BUY)
     desk.route()
-    assert not tracked.deliver(desk.client, before, [])
+    assert not inbox.deliver_if_unchanged(desk.client, before, [])
     assert not desk.journal("adoption_refused")
 
 
@@ -461,14 +461,14 @@ def test_two_sweeps_at_once_adopt_once(desk, monkeypatch):
     advance(desk)
     advance(desk)
     let_pass(desk)
-    deliver = tracked.deliver
+    deliver = inbox.deliver_if_unchanged
 
     def after_the_other(client, book, entries):
-        monkeypatch.setattr(tracked, "deliver", deliver)
+        monkeypatch.setattr(inbox, "deliver_if_unchanged", deliver)
         assert adoption.advance(client, desk.settings) == ["BTCUSDT"]
         return deliver(client, book, entries)
 
-    monkeypatch.setattr(tracked, "deliver", after_the_other)
+    monkeypatch.setattr(inbox, "deliver_if_unchanged", after_the_other)
     assert adoption.advance(desk.client, desk.settings) == []
     desk.process()
     assert qty(desk) == 3

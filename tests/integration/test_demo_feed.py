@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 from desk import Desk
 
-from harvest_tasks.fills.router import Route
+from harvest_tasks.fills.stream import InputStream
 from harvest_tasks.server.client import Client
 from harvest_tasks.simulation.demo import feed as feeds
 from harvest_tasks.simulation.demo.feed import Feed, Interrupted, Stuck
@@ -19,7 +19,7 @@ PRICE = {"symbol": "BTCUSDT", "status": "PRICE_UPDATE", "price": "106"}
 @pytest.fixture
 def desk(redis: Client) -> Desk:
     desk = Desk(redis, HARVEST_MODE="live", HARVEST_LIVE_CONFIRM="yes")
-    Route(redis, desk.settings).ensure_group()
+    InputStream(redis, desk.settings).ensure_group()
     Paper(redis, desk.settings, Terms()).ensure_group()
     return desk
 

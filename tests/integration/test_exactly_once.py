@@ -13,7 +13,8 @@ from harvest_tasks.fills.lease import LEASE_MS, Lease
 from harvest_tasks.fills.ledger import Ledger
 from harvest_tasks.fills.loading import Busy, Failed
 from harvest_tasks.fills.plan import plan
-from harvest_tasks.fills.router import Behind, Deposed, Moved, Route
+from harvest_tasks.fills.router import LeaseLost, Moved, OlderPending, Router
+from harvest_tasks.fills.stream import InputStream
 from harvest_tasks.fills.symbol_rules import base_rules
 from harvest_tasks.fills.watcher import watch
 from harvest_tasks.server import keys
@@ -29,10 +30,15 @@ def desk(redis):
 
 
 @pytest.fixture
-def route(desk):
-    route = Route(desk.client, desk.settings)
-    route.ensure_group()
-    return route
+def stream(desk):
+    stream = InputStream(desk.client, desk.settings)
+    stream.ensure_group()
+    return stream
+
+
+@pytest.fixture
+def router(desk, stream):
+    return Router(desk.client, desk.settings)
 
 
 def committed(ledger, loaded, made):
@@ -51,45 +57,45 @@ def inbox_ids(desk, book="BTCUSDT"):
     return [values["e"].split('"')[3] for _, values in desk.client.xrange(keys.inbox(book))]
 
 
-def test_only_one_watcher_holds_the_lease(desk, route):
+def test_only_one_watcher_holds_the_lease(desk, stream):
     assert Lease(desk.client).acquire()
     assert not Lease(desk.client).acquire()
     assert watch(desk.client, desk.settings, 1.0, lambda books: None) is False
 
 
-def test_a_watcher_whose_lease_ran_out_moves_nothing(desk, route):
+def test_a_watcher_whose_lease_ran_out_moves_nothing(desk, stream, router):
     desk.feed(BUY, MARK)
     slow, quick = Lease(desk.client), Lease(desk.client)
     slow.acquire()
-    entries, _ = route.read()
+    entries, _ = stream.read()
     desk.client.delete(keys.LEASE)
     quick.acquire()
-    claimed, _ = route.claim()
-    assert route.move(quick.token, LEASE_MS, claimed) == Moved(2, ("BTCUSDT",))
-    assert route.move(slow.token, LEASE_MS, entries) == Deposed()
+    claimed, _ = stream.claim()
+    assert router.move(quick.token, LEASE_MS, claimed) == Moved(2, ("BTCUSDT",))
+    assert router.move(slow.token, LEASE_MS, entries) == LeaseLost()
     assert len(inbox_ids(desk)) == 2
     assert not slow.renew()
 
 
-def test_entries_behind_which_an_older_one_is_pending_are_refused_so_order_is_kept(desk, route):
+def test_entries_behind_which_an_older_one_is_pending_are_refused_so_order_is_kept(desk, stream, router):
     ids = desk.feed(BUY, BUY)
-    route.read()  # by a watcher that stalls before moving them
+    stream.read()  # by a watcher that stalls before moving them
     ids += desk.feed(BUY, MARK)
     lease = Lease(desk.client)
     lease.acquire()
-    assert route.move(lease.token, LEASE_MS, route.read()[0]) == Behind()
+    assert router.move(lease.token, LEASE_MS, stream.read()[0]) == OlderPending()
     lease.release()
     watch(desk.client, desk.settings, 0.05, lambda books: None)
     assert inbox_ids(desk) == ids
 
 
-def test_moving_the_same_entries_again_changes_nothing(desk, route):
+def test_moving_the_same_entries_again_changes_nothing(desk, stream, router):
     desk.feed(BUY, MARK)
     lease = Lease(desk.client)
     lease.acquire()
-    entries, _ = route.read()
-    route.move(lease.token, LEASE_MS, entries)
-    assert route.move(lease.token, LEASE_MS, entries) == Behind()  # as after a lost reply
+    entries, _ = stream.read()
+    router.move(lease.token, LEASE_MS, entries)
+    assert router.move(lease.token, LEASE_MS, entries) == OlderPending()  # as after a lost reply
     assert len(inbox_ids(desk)) == 2
     assert desk.counts()["in"] == 2
 
@@ -244,7 +250,7 @@ def test_two_watchers_and_two_workers_apply_each_fill_once_and_in_order(redis, s
         {**BUY, "symbol": books[i % 7], "side": "SELL" if i % 3 == 2 else "BUY", "price": str(100 + i % 11)}
         for i in range(3000)
     ]
-    Route(redis, desk.settings).ensure_group()
+    InputStream(redis, desk.settings).ensure_group()
     desk.feed(*entries)
     stop_at = monotonic() + 60
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from desk import Desk, assert_all_accounted_for
 
-from harvest_tasks.reconciling import tracked
+from harvest_tasks.fills import inbox
 from harvest_tasks.reconciling.mismatch import confirm, reconcile
 from harvest_tasks.reconciling.sighting import SECOND_LOOK_MS
 from harvest_tasks.server import keys
@@ -206,32 +206,32 @@ def test_a_book_with_entries_in_its_inbox_is_not_compared(desk):
 
 def test_an_entry_that_comes_between_the_second_look_and_the_freeze_puts_it_off(desk):
     desk.run(BUY)
-    (before,) = tracked.look(desk.client, ["BTCUSDT"])
+    (before,) = inbox.tracked_books(desk.client, ["BTCUSDT"])
     desk.feed(BUY)
     desk.route()
-    assert not tracked.deliver(desk.client, before, [Freeze("", 1, "late")])
+    assert not inbox.deliver_if_unchanged(desk.client, before, [Freeze("", 1, "late")])
     desk.process()
-    assert not tracked.deliver(desk.client, before, [Freeze("", 1, "late")])
-    (after,) = tracked.look(desk.client, ["BTCUSDT"])
-    assert tracked.deliver(desk.client, after, [Freeze("", 1, "in time")])
+    assert not inbox.deliver_if_unchanged(desk.client, before, [Freeze("", 1, "late")])
+    (after,) = inbox.tracked_books(desk.client, ["BTCUSDT"])
+    assert inbox.deliver_if_unchanged(desk.client, after, [Freeze("", 1, "in time")])
     desk.process()
     assert frozen(desk) == "in time"
 
 
 def test_a_release_that_was_concluded_before_a_freeze_never_follows_it(desk):
     desk.run(BUY)
-    (before,) = tracked.look(desk.client, ["BTCUSDT"])
+    (before,) = inbox.tracked_books(desk.client, ["BTCUSDT"])
     desk.run(BUY | {"qty": "-1"})
     assert frozen(desk)
-    assert not tracked.deliver(desk.client, before, [Release("", 1)])
+    assert not inbox.deliver_if_unchanged(desk.client, before, [Release("", 1)])
 
 
 def test_a_symbol_that_turns_out_to_have_legs_meanwhile_is_not_tracked_as_one(desk):
     on_record(desk, "2")
     look(desk)
-    (before,) = tracked.look(desk.client, ["BTCUSDT"])
+    (before,) = inbox.tracked_books(desk.client, ["BTCUSDT"])
     desk.run(LONG)
-    assert not tracked.deliver(desk.client, before, [Freeze("", 1, "late")])
+    assert not inbox.deliver_if_unchanged(desk.client, before, [Freeze("", 1, "late")])
     assert desk.client.smembers(keys.BOOKS) == {"BTCUSDT:LONG"}
 
 

@@ -3,8 +3,8 @@
 import pytest
 from desk import Desk
 
+from harvest_tasks.fills.group_position import InputProgress
 from harvest_tasks.fills.lease import LEASE_MS
-from harvest_tasks.fills.progress import Intake
 from harvest_tasks.fills.sweep import sweep, unblock
 from harvest_tasks.reconciling.audit import Audit
 from harvest_tasks.reconciling.sighting import SECOND_LOOK_MS, sighted
@@ -129,4 +129,4 @@ def test_what_a_holder_took_after_the_step_is_its_own_for_its_whole_time(desk, k
 
 
 def audit(now_ms):
-    return Audit(now_ms, Intake("0-0", "0-0", None), frozenset(), (), (), True)
+    return Audit(now_ms, InputProgress("0-0", "0-0", None), frozenset(), (), (), True)

@@ -18,7 +18,8 @@ from harvest_tasks.fills.lease import LEASE_MS, Lease
 from harvest_tasks.fills.ledger import Ledger
 from harvest_tasks.fills.loading import Loaded
 from harvest_tasks.fills.plan import plan
-from harvest_tasks.fills.router import Behind, Deposed, Moved, Route
+from harvest_tasks.fills.router import LeaseLost, Moved, OlderPending, Router
+from harvest_tasks.fills.stream import InputStream
 from harvest_tasks.fills.sweep import unblock, waiting_books
 from harvest_tasks.fills.symbol_rules import base_rules
 from harvest_tasks.processes.embedded_server import wheel_executable
@@ -193,18 +194,20 @@ class _Play:
 
     def _others(self) -> Callable[[], None]:
         """A watcher and a worker in the middle of their work; what they do if they go on."""
-        route, lease = Route(self._client, self._settings), Lease(self._client)
+        router, lease = Router(self._client, self._settings), Lease(self._client)
         lease.acquire()
         self._feed({"symbol": OLD[0], "status": "PRICE_UPDATE", "price": "103"})
         turn_of_worker = self._worker_at_work()
-        entries, _ = route.read()
+        entries, _ = InputStream(self._client, self._settings).read()
 
         def go_on() -> None:
-            moved = route.move(lease.token, LEASE_MS, entries)
+            moved = router.move(lease.token, LEASE_MS, entries)
             lease.release()
             done = turn_of_worker()
             self.story.append(f"the others go on: {type(moved).__name__}, {type(done).__name__}")
-            if not isinstance(moved, Moved | Deposed | Behind) or not isinstance(done, Committed | Conflict | Revise):
+            if not isinstance(moved, Moved | LeaseLost | OlderPending) or not isinstance(
+                done, Committed | Conflict | Revise
+            ):
                 self._wrong.append(Violation("I9", "other", f"the others end with {moved} and {done}"))
             self._turn()
 

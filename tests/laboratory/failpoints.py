@@ -39,7 +39,8 @@ from harvest_tasks.celery import app  # noqa: E402 - the same
 from harvest_tasks.fills import brain, sweep  # noqa: E402 - they read the settings
 from harvest_tasks.fills.lease import Lease  # noqa: E402 - the same
 from harvest_tasks.fills.ledger import Ledger  # noqa: E402 - the same
-from harvest_tasks.fills.router import Route  # noqa: E402 - the same
+from harvest_tasks.fills.router import Router  # noqa: E402 - the same
+from harvest_tasks.fills.stream import InputStream  # noqa: E402 - the same
 from harvest_tasks.server import script  # noqa: E402 - the same
 
 __all__ = ["CALLS", "DIRECTORY", "app"]
@@ -66,10 +67,10 @@ CALLS: Final[tuple[tuple[Any, str], ...]] = (
     (Lease, "acquire"),
     (Lease, "renew"),
     (Lease, "release"),
-    (Route, "ensure_group"),
-    (Route, "claim"),
-    (Route, "read"),
-    (Route, "move"),
+    (InputStream, "ensure_group"),
+    (InputStream, "claim"),
+    (InputStream, "read"),
+    (Router, "move"),
     (tasks.watch_fills, "apply_async"),
 )
 """Where each function is looked up when it is called, and its name there."""

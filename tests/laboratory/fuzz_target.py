@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
-from harvest_tasks.fills.directions import directions
 from harvest_tasks.fills.plan import Delivered, plan
+from harvest_tasks.fills.router import instruction
 from harvest_tasks.fills.symbol_rules import base_rules
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire import inbox_entry
@@ -23,7 +23,7 @@ BOOK_CHARACTERS: Final = 40
 def through_the_door(entry_id: str, fields: Mapping[str, str]) -> None:
     """Raises whatever is raised on the way, and AssertionError where something is not as promised."""
     flat = [part for pair in fields.items() for part in pair]
-    kind, target, packed, reason, sha256, size, head = directions((entry_id, flat))
+    kind, target, packed, reason, sha256, size, head = instruction((entry_id, flat))
     assert kind in KINDS, kind
     assert len(target) <= BOOK_CHARACTERS, target
     if kind == "R":

@@ -14,7 +14,7 @@ from unittest.mock import patch
 from hypothesis import given, seed
 from hypothesis import strategies as st
 
-from harvest_tasks.fills import router, watcher
+from harvest_tasks.fills import stream, watcher
 from harvest_tasks.fills.brain import Brain
 from harvest_tasks.fills.inbox import deliver
 from harvest_tasks.server import keys
@@ -270,7 +270,7 @@ class _Path:
                 pipe.xadd(self._settings.stream_execution_result, fields, id=source_id)
             pipe.execute()
         slice_ = ceil(len(self._fed) / self._read_batch) + 1
-        with patch.object(router, "READ_BATCH", self._read_batch):
+        with patch.object(stream, "READ_BATCH", self._read_batch):
             # A machine that stands still for longer than the lease costs a watcher its slice.
             assert any(self._watch(slice_) for _ in range(ATTEMPTS)), "no watcher keeps its lease"
         self._fed = []

@@ -17,7 +17,7 @@ from unittest.mock import patch
 
 import redis
 
-from harvest_tasks.fills import router
+from harvest_tasks.fills import stream
 from harvest_tasks.server import script
 from harvest_tasks.server.client import Client
 from harvest_tasks.server.script import Script
@@ -96,7 +96,7 @@ def in_place(changed: Script) -> Iterator[None]:
     real = script.load
     with (
         patch.object(script, "load", lambda name: changed if name == changed.name else real(name)),
-        patch.object(router, "READ_BATCH", BATCH),
+        patch.object(stream, "READ_BATCH", BATCH),
     ):
         yield
 
@@ -126,7 +126,7 @@ def _play(site: Site, name: str) -> None:
     path = site.stage.client.config_get("unixsocket")["unixsocket"]
     fresh = Site(str(path))
     try:
-        with patch.object(router, "READ_BATCH", 1):
+        with patch.object(stream, "READ_BATCH", 1):
             for job in PLAYS[name]:
                 tally = play_all(fresh, job)
                 assert not tally.kinds, tally.shortest

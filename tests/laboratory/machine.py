@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from redis.exceptions import RedisError
 
-from harvest_tasks.fills import commit, router, watcher
+from harvest_tasks.fills import commit, stream, watcher
 from harvest_tasks.fills.brain import Brain
 from harvest_tasks.fills.commit import Conflict
 from harvest_tasks.fills.inbox import deliver
@@ -123,7 +123,7 @@ def _share(arena: Arena, item: tuple[int, int]) -> Result:
         branches.counting("commit", "route"),
         patch.object(commit, "TRADES_PER_GENERATION", TRADES),
         patch.object(watcher, "monotonic", place.look),
-        patch.object(router, "READ_BATCH", READ_BATCH),
+        patch.object(stream, "READ_BATCH", READ_BATCH),
     ):
         try:
             run_state_machine_as_test(Here, settings=drawing(examples, STEPS))

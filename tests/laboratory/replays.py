@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Any, Final
 from unittest.mock import patch
 
-from harvest_tasks.fills import ledger, router
+from harvest_tasks.fills import ledger, stream
 from harvest_tasks.fills.brain import Brain
 from harvest_tasks.fills.watcher import watch
 from harvest_tasks.server import keys
@@ -187,7 +187,7 @@ class Replay:
         whole = self._course.manner == WHOLE
         size = FULL if whole else self._rng.randint(1, FULL)
         start_clock()
-        with patch.object(router, "READ_BATCH", size), patch.object(ledger, "BATCH", size):
+        with patch.object(stream, "READ_BATCH", size), patch.object(ledger, "BATCH", size):
             try:
                 self._watch(whole) if self._rng.random() < 0.5 else self._work(whole)
             except Crashed:

@@ -8,11 +8,11 @@ from redis.exceptions import NoPermissionError
 
 from harvest_tasks.fills import commit as commits
 from harvest_tasks.fills.commit import Outcome
-from harvest_tasks.fills.directions import Directions
 from harvest_tasks.fills.ledger import Ledger
 from harvest_tasks.fills.loading import Loaded
 from harvest_tasks.fills.plan import Plan, plan
-from harvest_tasks.fills.router import NOT_LOADING, Moved, Route
+from harvest_tasks.fills.router import NOT_LOADING, Moved, RouteInstruction, Router
+from harvest_tasks.fills.stream import InputStream
 from harvest_tasks.server import keys, script
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
@@ -45,7 +45,8 @@ class Rig:
         self.client = client
         self.settings = Settings.from_env({"HARVEST_MAX_ACTIONS_PER_MIN": "1000", **environ})
         self.source = self.settings.stream_execution_result
-        self._route = Route(client, self.settings)
+        self._stream = InputStream(client, self.settings)
+        self._router = Router(client, self.settings)
         self.start_ms = NOW
         self._fed = 0
         self._all_names: Sequence[str] = ()
@@ -65,14 +66,14 @@ class Rig:
 
     def take_lease(self, token: str = HOLDER, lease_ms: int = LEASE_MS) -> None:
         self.client.set(keys.LEASE, token, px=lease_ms)
-        self._route.ensure_group()
+        self._stream.ensure_group()
 
     def route(self, *entries: Fields, gap_ms: int = 1) -> Moved:
         """Feed and move them, as one batch."""
         self.feed(*entries, gap_ms=gap_ms)
         self.take_lease()
-        read, standing = self._route.read()
-        moved = self._route.move(HOLDER, LEASE_MS, read, standing.read_after(len(read)))
+        read, standing = self._stream.read()
+        moved = self._router.move(HOLDER, LEASE_MS, read, standing.read_after(len(read)))
         assert isinstance(moved, Moved), moved
         return moved
 
@@ -80,18 +81,18 @@ class Rig:
         """Feed so many entries and have the group read them; their ids."""
         ids = self.feed(*[{"n": str(n)} for n in range(count)])
         self.take_lease()
-        self._route.read()
+        self._stream.read()
         return ids
 
     def tell(
         self,
-        told: Mapping[str, Directions],
+        told: Mapping[str, RouteInstruction],
         read: int | None = None,
         lease_ms: int = LEASE_MS,
         loading: Sequence[str | int] = NOT_LOADING,
     ) -> list[Any]:
         """The bare reply of route.lua."""
-        (reply,) = self._route._tell(HOLDER, lease_ms, told, read, loading)
+        (reply,) = self._router._run(HOLDER, lease_ms, told, read, loading)
         found: list[Any] = reply
         return found
 

@@ -5,9 +5,17 @@ from itertools import count, product
 from typing import Any, Final
 from unittest.mock import patch
 
-from harvest_tasks.fills import router
-from harvest_tasks.fills.directions import WRONG_TYPE, Directions
-from harvest_tasks.fills.router import ADOPTING, LOST_INPUT, Behind, Deposed, Moved, Route
+from harvest_tasks.fills.router import (
+    ADOPTING,
+    LOST_INPUT,
+    WRONG_TYPE,
+    LeaseLost,
+    Moved,
+    OlderPending,
+    RouteInstruction,
+    Router,
+)
+from harvest_tasks.fills.stream import InputStream
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.wire import inbox_entry
@@ -146,7 +154,7 @@ def only_the_holder_of_the_lease_moves(client: Client) -> None:
         ids = rig.read(1)
         set_up()
         before = rig.snapshot()
-        same("the reply", rig.tell({ids[0]: _directions("B", "BTCUSDT", 0)}), ["deposed"])
+        same("the reply", rig.tell({ids[0]: _directions("B", "BTCUSDT", 0)}), ["lease_lost"])
         same("all there is", rig.snapshot(), before)
 
 
@@ -156,14 +164,14 @@ def what_waits_longest_goes_first(client: Client) -> None:
     told = {entry_id: _directions("B", "BTCUSDT", n) for n, entry_id in enumerate(ids)}
     later = {entry_id: told[entry_id] for entry_id in ids[1:]}
     before = rig.snapshot()
-    same("the reply to later ones", rig.tell(later), ["behind"])
-    same("the reply to none", rig.tell({}), ["behind"])
+    same("the reply to later ones", rig.tell(later), ["older_pending"])
+    same("the reply to none", rig.tell({}), ["older_pending"])
     same("all there is", rig.snapshot(), before)
     client.xack(rig.source, keys.GROUP, ids[1])
     same("the reply to all", rig.tell(told)[:2], ["routed", 2])
     same("what was acknowledged before is not moved", _inboxes(rig), {"BTCUSDT": ["p0", "p2"]})
     before = rig.snapshot()
-    same("the reply to the same again", rig.tell(told), ["behind"])
+    same("the reply to the same again", rig.tell(told), ["older_pending"])
     same("all there is", rig.snapshot(), before)
 
 
@@ -250,7 +258,7 @@ def what_is_to_be_loaded_comes_with_the_reply(client: Client) -> None:
 def letters_are_not_kept_for_ever(client: Client) -> None:
     size = nodes(client, 1)
     rig = Rig(client)
-    with patch.object(router, "DEADLETTER_MAXLEN", 4):
+    with patch("harvest_tasks.fills.router.DEADLETTER_MAXLEN", 4):
         for _ in range(9):
             client.xadd(keys.DEADLETTER, {"old": "1"})
         _told(rig, [("R", ""), ("W", "BADUSDT")])
@@ -264,14 +272,14 @@ def a_batch_is_moved_whole_and_once(client: Client) -> None:
     leg = bought(symbol="ETHUSDT", position_side="LONG")
     rig.feed(bought(), leg, sold("-1", "100"), marked("103"), bought("1", "100", symbol="ETHUSDT"))
     rig.take_lease()
-    route = Route(client, rig.settings)
-    entries, standing = route.read()
-    moved = route.move(HOLDER, LEASE_MS, entries, standing.read_after(len(entries)))
+    router = Router(client, rig.settings)
+    entries, position = InputStream(client, rig.settings).read()
+    moved = router.move(HOLDER, LEASE_MS, entries, position.read_after(len(entries)))
     assert isinstance(moved, Moved), moved
     same("books", (moved.count, sorted(moved.books)), (5, ["BTCUSDT", "ETHUSDT:LONG"]))
     same("letters", [letter["source_id"] for letter in _letters(client)], [entries[2][0], entries[4][0]])
-    same("the reply to the same again", route.move(HOLDER, LEASE_MS, entries), Behind())
-    same("the reply to another", route.move("another's", LEASE_MS, entries), Deposed())
+    same("the reply to the same again", router.move(HOLDER, LEASE_MS, entries), OlderPending())
+    same("the reply to another", router.move("another's", LEASE_MS, entries), LeaseLost())
     found = invariants.always(invariants.read(client, rig.settings))
     same("violations", found, [])
 
@@ -293,7 +301,7 @@ ROUTE: Final = (
 )
 
 
-def _directions(kind: str, target: str, n: int) -> Directions:
+def _directions(kind: str, target: str, n: int) -> RouteInstruction:
     """Of an entry that is packed as `p<n>`."""
     return (kind, target, f"p{n}", *(LETTER if kind in REFUSED else NO_LETTER))
 
@@ -321,7 +329,7 @@ def _letter(entry_id: str) -> dict[str, str]:
     return {"reason": reason, "source_id": entry_id, "sha256": sha, "size": str(size), "head": head}
 
 
-def _failing(rig: Rig, told: Mapping[str, Directions]) -> str:
+def _failing(rig: Rig, told: Mapping[str, RouteInstruction]) -> str:
     try:
         return repr(rig.tell(told))
     except Exception as error:  # noqa: BLE001 - what it says is what is looked at

@@ -20,7 +20,7 @@ import redis
 from redis.connection import DefaultParser
 from redis.exceptions import InvalidResponse
 
-from harvest_tasks.fills import lease, router, watcher
+from harvest_tasks.fills import lease, stream, watcher
 from harvest_tasks.server import script
 from harvest_tasks.server.client import Client, connect
 
@@ -218,7 +218,7 @@ def stretched() -> Iterator[None]:
         patch.object(watcher, "monotonic", _reads),
         patch.object(watcher, "BLOCK_MS", 1),
         patch.object(watcher, "LEASE_MS", LONG_MS),
-        patch.object(router, "READ_BATCH", 1),
+        patch.object(stream, "READ_BATCH", 1),
         patch.object(lease, "LEASE_MS", LONG_MS),
     ):
         yield

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from harvest_tasks.fills.brain import Brain
-from harvest_tasks.fills.router import Route
+from harvest_tasks.fills.stream import InputStream
 from harvest_tasks.fills.sweep import held_books, sweep, unblock, waiting_books
 from harvest_tasks.fills.watcher import watch
 from harvest_tasks.server import keys
@@ -29,7 +29,7 @@ class StandsStill(AssertionError):
 
 def turn(client: Client, settings: Settings) -> None:
     """Everything that came is moved and applied, and what is held back was looked at again."""
-    Route(client, settings).ensure_group()
+    InputStream(client, settings).ensure_group()
     deadline = monotonic() + PATIENCE_SEC
     while _is_unread(client, settings.stream_execution_result):
         watch(client, settings, SLICE_SEC, lambda _: None)

@@ -11,7 +11,7 @@ from typing import Any, Final
 from redis.exceptions import NoPermissionError, ResponseError
 
 from harvest_tasks.fills.brain import Brain
-from harvest_tasks.fills.router import Route
+from harvest_tasks.fills.stream import InputStream
 from harvest_tasks.fills.watcher import watch
 from harvest_tasks.operations import intents
 from harvest_tasks.operations import kill_switch as kill_switch_module
@@ -73,7 +73,7 @@ class Stage:
     def feed(self, symbol: str, **fields: str) -> None:
         """Bring one entry through the whole path, without Celery."""
         self.client.xadd(self.settings.stream_execution_result, dict[Any, Any]({"symbol": symbol, **fields}))
-        Route(self.client, self.settings).ensure_group()
+        InputStream(self.client, self.settings).ensure_group()
         watch(self.client, self.settings, 0.0, lambda _: None)
         self.process(symbol)
 

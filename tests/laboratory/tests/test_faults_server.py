@@ -18,12 +18,13 @@ from laboratory.trips import Trips
 from waiting import wait_until
 
 from harvest_tasks.cli import main
-from harvest_tasks.fills import progress, router
+from harvest_tasks.fills import stream
 from harvest_tasks.fills.commit import Outcome
 from harvest_tasks.fills.ledger import Ledger
 from harvest_tasks.fills.loading import Failed, Loaded
 from harvest_tasks.fills.plan import Plan
-from harvest_tasks.fills.router import Route
+from harvest_tasks.fills.router import Router
+from harvest_tasks.fills.stream import InputStream
 from harvest_tasks.fills.sweep import LOST_INBOX, unblock
 from harvest_tasks.fills.watcher import watch
 from harvest_tasks.processes.embedded_server import EmbeddedServer
@@ -202,7 +203,7 @@ def test_a_group_destroyed_after_a_takeover_over_a_trimmed_stream_freezes_every_
 def test_the_newest_entry_deleted_behind_a_full_batch_leaves_nothing_unread(
     redis: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(router, "READ_BATCH", 2)
+    monkeypatch.setattr(stream, "READ_BATCH", 2)
     desk = Desk(redis)
     desk.run(BUY)
     *_, newest = desk.feed(BUY, BUY, BUY)
@@ -211,7 +212,7 @@ def test_the_newest_entry_deleted_behind_a_full_batch_leaves_nothing_unread(
         watch(redis, desk.settings, 0.05, lambda _: None)
     desk.process()
     assert desk.position().frozen.startswith("lost_input")
-    assert progress.read(redis, desk.settings).has_taken(newest)
+    assert InputStream(redis, desk.settings).progress().has_taken(newest)
 
 
 def test_a_deleted_inbox_freezes_its_book(redis: Client) -> None:
@@ -247,12 +248,11 @@ def test_a_lease_that_is_no_lease_is_not_said_to_be_the_input(redis: Client) -> 
     desk = Desk(redis)
     desk.run(BUY)
     desk.feed(BUY)
-    route = Route(redis, desk.settings)
-    entries, _ = route.read()
+    entries, _ = InputStream(redis, desk.settings).read()
     redis.delete(keys.LEASE)
     redis.hset(keys.LEASE, "a", "1")
     with pytest.raises(Exception, match=keys.LEASE):
-        route.move("mine", 1000, entries)
+        Router(redis, desk.settings).move("mine", 1000, entries)
 
 
 def test_a_counter_that_is_no_number_leaves_nothing_half_done(redis: Client) -> None:

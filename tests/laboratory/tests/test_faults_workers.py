@@ -28,8 +28,8 @@ FEW_FILLS_A_SECOND = 50.0
 WITHOUT = """
 import sys
 from harvest_tasks import tasks
-from harvest_tasks.fills.router import Route
-print("laboratory.failpoints" in sys.modules, hasattr(Route.read, "__wrapped__"))
+from harvest_tasks.fills.stream import InputStream
+print("laboratory.failpoints" in sys.modules, hasattr(InputStream.read, "__wrapped__"))
 """
 REACH = """
 from laboratory import failpoints
