@@ -4,10 +4,10 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lock bench plots faults faults-long mutants wheels boot-test clean
+.PHONY: help setup demo test test-laboratory check format lock bench plots faults faults-long mutants wheels boot-test clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## build .venv from the lock file (needs Python 3.11 to 3.13)
 
@@ -22,8 +22,13 @@ $(STAMP): requirements.lock pyproject.toml
 demo: setup ## real prices through real workers, in under a minute
 	@$(BIN)/harvest demo $(ARGS)
 
-test: setup ## all tests (a given server: REDIS_SERVER=/usr/bin/redis-server)
-	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile $(ARGS)
+PYTEST := $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
+
+test: setup ## the product's tests (a given server: REDIS_SERVER=/usr/bin/redis-server)
+	@$(PYTEST) $(ARGS)
+
+test-laboratory: setup ## the tests of the fault harness itself, of mutants and of the model
+	@$(PYTEST) tests/laboratory $(ARGS)
 
 check: setup ## lint, format, types, import contracts
 	@$(BIN)/ruff check

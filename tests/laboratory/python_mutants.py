@@ -121,8 +121,8 @@ def of_the_kernel(kept: Path) -> dict[str, int] | None:
 def kernel_sha256() -> str:
     """Of all its sources."""
     whole = sha256()
-    for file in sorted((ROOT / "kernel").glob("*.py")):
-        whole.update(f"{file.name}\n".encode() + file.read_bytes())
+    for file in sorted((ROOT / "kernel").rglob("*.py")):
+        whole.update(f"{file.relative_to(ROOT)}\n".encode() + file.read_bytes())
     return whole.hexdigest()
 
 
@@ -147,7 +147,7 @@ def _score(made: Sequence[PythonMutant], verdicts: Mapping[str, bool]) -> Score:
 def main() -> int:
     """The whole kernel: prints the survivors, keeps the counts."""
     began = monotonic()
-    wanted: Wanted = {f"kernel/{file.name}": () for file in sorted((ROOT / "kernel").glob("*.py"))}
+    wanted: Wanted = {str(file.relative_to(ROOT)): () for file in sorted((ROOT / "kernel").rglob("*.py"))}
     score = tried(wanted, KERNEL_TESTS, JOBS, watched=True)
     for mutant in score.survivors:
         sys.stdout.write(f"no test notices {mutant}\n")

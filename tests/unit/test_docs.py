@@ -28,7 +28,7 @@ FENCED = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`]+)`")
 COMMAND = re.compile(r"(?:\S*/)?harvest ([a-z][^#]*)")
 CONSTANT = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b")
-TEST = re.compile(r"`((?:unit|integration|e2e)/\w+\.py)::(\w+)`")
+TEST = re.compile(r"`((?:unit|integration|e2e|laboratory/tests)/\w+\.py)::(\w+)`")
 INCIDENTS = 37
 LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)")
 

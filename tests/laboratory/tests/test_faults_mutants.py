@@ -3,6 +3,7 @@
 And that each of them would say so if it found something; `make faults` has all of it, `make mutants` the whole kernel.
 """
 
+import ast
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from laboratory import branches, determinism, lua_mutants, python_mutants
 from laboratory.arena import Arena
 from laboratory.crew import Site, site_at, socket_of
 from laboratory.lua_mutations import SCRIPTS, Mutant, mutants
-from laboratory.python_mutations import PythonMutant, lowered
+from laboratory.python_mutations import ROOT, PythonMutant, lowered
 from laboratory.replays import BATCHES, CRASHES, WHOLE, Course, Outcome
 from laboratory.report import Result
 from laboratory.scenarios import bought, marked
@@ -166,6 +167,28 @@ def test_a_guard_that_lets_pass_what_it_should_not_is_noticed() -> None:
     wanted = {"kernel/positions/guards.py": ("Guards.is_fresh",)}
     score = python_mutants.tried(wanted, ("unit/test_kernel_corners",), 1)
     assert score.killed == score.made > 0
+
+
+def functions_of(path: Path) -> Iterator[str]:
+    """Functions of a module and `Class.method`s."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef):
+            yield node.name
+        elif isinstance(node, ast.ClassDef):
+            yield from (f"{node.name}.{each.name}" for each in node.body if isinstance(each, ast.FunctionDef))
+
+
+def test_every_function_that_is_named_as_a_guard_or_as_equivalent_exists() -> None:
+    guards = {(path, function) for path, functions in python_mutants.GUARDS.items() for function in functions}
+    dotted = {function for function, _, _ in python_mutants.equivalents()}
+    known = {
+        (str(path.relative_to(ROOT)), function)
+        for package in ("kernel", "harvest_tasks")
+        for path in (ROOT / package).rglob("*.py")
+        for function in functions_of(path)
+    }
+    assert guards - known == set()
+    assert dotted - {f"{path.removesuffix('.py').replace('/', '.')}.{name}" for path, name in known} == set()
 
 
 def test_nothing_is_claimed_of_a_kernel_that_has_changed(tmp_path: Path) -> None:
