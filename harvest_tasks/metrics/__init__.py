@@ -1,5 +1,5 @@
-"""What an operator watches: the state of Harvest as Prometheus reads it. Reads Redis, and writes nothing.
+"""The Prometheus exporter. It reads Redis and writes nothing.
 
-Each scrape asks in two round trips, and one to the broker. What is asked, and how the replies become figures, is one
-module for each subject; `exporter` puts them together.
+A scrape takes two round trips to the state server and one to the broker. Each subject has a module with the commands to
+send (`commands`, `more_commands`) and the metrics to make of the replies (`families`); `exporter` combines them.
 """

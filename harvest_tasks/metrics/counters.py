@@ -1,19 +1,19 @@
-"""Sums that Redis keeps: they outlive every process, the exporter's among them."""
+"""Counters kept in Redis. They survive a restart of any process, including the exporter."""
 
 from collections.abc import Iterator, Mapping
 from typing import Final
 
 from prometheus_client.core import Metric
 
-from harvest_tasks.metrics.families import Samples, counter, counters, number
+from harvest_tasks.metrics.families import Samples, counter, counters, parse_number
 from harvest_tasks.metrics.replies import Command, Replies
 from harvest_tasks.proposing.numbers import SkipReason
 from harvest_tasks.server import keys, liveness
 
-ENTRIES: Final = ("applied", "duplicate", "deadlettered", "ignored")
-PROPOSALS: Final = ("published", "unchanged", "removed")
-SWEPT: Final = ("scanned", "evaluated", "current", "stale")
-SKIPPED: Final = liveness.PROPOSALS + "skipped:"
+ENTRY_RESULTS: Final = ("applied", "duplicate", "deadlettered", "ignored")
+PROPOSAL_RESULTS: Final = ("published", "unchanged", "removed")
+SWEEP_RESULTS: Final = ("scanned", "evaluated", "current", "stale")
+SKIPPED_PREFIX: Final = liveness.PROPOSALS + "skipped:"
 
 
 def commands() -> dict[str, Command]:
@@ -24,61 +24,63 @@ def families(replies: Replies) -> Iterator[Metric]:
     sums: Mapping[str, str] = replies.get("counts", {})
     yield counter(
         "entries_received_total",
-        "Entries for books that ever came in: each has one result in the end.",
-        _of(sums, "in"),
+        "Entries received for a book. Each ends with exactly one result in harvest_entries_total.",
+        _count(sums, "in"),
     )
     yield counters(
         "entries_total",
-        "What became of them. Dead letters could not be used and freeze their book: see harvest deadletter list.",
+        "Entries by result. A dead-lettered entry was invalid and froze its book: see harvest deadletter list.",
         ("result",),
-        _given(sums, "", ENTRIES),
+        _counts_of(sums, "", ENTRY_RESULTS),
     )
-    yield counter("intents_published_total", "Intents ever published, shadow and live.", _of(sums, "intents"))
+    yield counter("intents_published_total", "Intents published, shadow and live.", _count(sums, "intents"))
     yield counters(
         "proposals_total",
-        "Proposals by what became of them; unchanged ones were computed and said nothing new.",
+        "Proposals by result. An unchanged proposal was computed but is the same as the published one.",
         ("result",),
-        _given(sums, liveness.PROPOSALS, PROPOSALS),
+        _counts_of(sums, liveness.PROPOSALS, PROPOSAL_RESULTS),
     )
     yield counters(
         "proposals_skipped_total",
-        "Books without a proposal, by reason: see harvest propose --once.",
+        "Books skipped without a proposal, by reason: see harvest propose --once.",
         ("reason",),
-        _given(sums, SKIPPED, tuple(SkipReason)),
+        _counts_of(sums, SKIPPED_PREFIX, tuple(SkipReason)),
     )
     yield counter(
         "proposals_synthetic_total",
-        "Proposals for invented positions. In production there are none: SYNTHETIC_FALLBACK=false.",
-        _of(sums, liveness.PROPOSALS + "synthetic"),
+        "Proposals for synthetic positions. Must stay 0 in production: set SYNTHETIC_FALLBACK=false.",
+        _count(sums, liveness.PROPOSALS + "synthetic"),
     )
     yield counters(
         "sweep_books_total",
-        "Open books that were looked at each second, by result. Some of those scanned are evaluated or current, or no "
-        "price reaches them.",
+        "Open books scanned by the sweep each second, by result. A scanned book is evaluated, already current, or has "
+        "no usable price.",
         ("result",),
-        {**_given(sums, liveness.SWEPT, SWEPT), **_named(sums, liveness.SWEPT)},
+        {**_counts_of(sums, liveness.SWEPT, SWEEP_RESULTS), **_counts_with_prefix(sums, liveness.SWEPT)},
     )
     yield counter(
         "book_failures_total",
-        "How often a book could not be read, planned or written. Workers log it as book failed, with the reason.",
-        _of(sums, liveness.FAILED_BOOKS),
+        "Times a book could not be read, planned or written. Workers log the reason as: book failed.",
+        _count(sums, liveness.FAILED_BOOKS),
     )
     yield counters(
         "worker_starts_total",
-        "How often this worker began to consume; who starts again and again dies again and again.",
+        "Times this worker started to consume. A steady increase means that it keeps crashing.",
         ("worker",),
-        _named(sums, liveness.STARTS),
+        _counts_with_prefix(sums, liveness.STARTS),
     )
 
 
-def _of(sums: Mapping[str, str], name: str) -> float:
-    return number(sums.get(name, "0"))
+def _count(sums: Mapping[str, str], name: str) -> float:
+    return parse_number(sums.get(name, "0"))
 
 
-def _given(sums: Mapping[str, str], prefix: str, names: tuple[str, ...]) -> Samples[tuple[str]]:
-    """Each of `names`, counted or not: a rate is only known of what was there before."""
-    return {(name,): _of(sums, prefix + name) for name in names}
+def _counts_of(sums: Mapping[str, str], prefix: str, names: tuple[str, ...]) -> Samples[tuple[str]]:
+    """A sample for each of `names`, 0 if never counted: Prometheus computes no rate for a series that just appeared."""
+    return {(name,): _count(sums, prefix + name) for name in names}
 
 
-def _named(sums: Mapping[str, str], prefix: str) -> Samples[tuple[str]]:
-    return {(name.removeprefix(prefix),): number(count) for name, count in sums.items() if name.startswith(prefix)}
+def _counts_with_prefix(sums: Mapping[str, str], prefix: str) -> Samples[tuple[str]]:
+    return {
+        (name.removeprefix(prefix),): parse_number(count) for name, count in sums.items() if name.startswith(prefix)
+    }

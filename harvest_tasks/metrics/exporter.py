@@ -1,82 +1,84 @@
-"""What Prometheus scrapes: everything the other modules of this package tell, asked of Redis at each scrape."""
+"""The collector that Prometheus scrapes: reads Redis at each scrape and combines the metrics of all subjects."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from threading import Lock
 from time import monotonic
+from typing import Final
 
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
-from redis.exceptions import ConnectionError as Disconnected
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
-from redis.exceptions import TimeoutError as Unanswered
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from harvest_tasks.metrics import counters, guards, input_stream, liveness, positions, proposals, server
-from harvest_tasks.metrics import queues as queues_module
+from harvest_tasks.metrics import counters, guards, input_stream, liveness, positions, proposals, queues, server
 from harvest_tasks.metrics.events import Events
 from harvest_tasks.metrics.families import gauge, gauges
 from harvest_tasks.metrics.replies import Command, Replies, ask
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
 
-SHOWN = 3
-"""Refusals that a log line names."""
-Question = Callable[[], Iterator[Metric]]
+_MAX_ERRORS_IN_LOG: Final = 3
+MetricReader = Callable[[], Iterator[Metric]]
 
 log = logging.getLogger(__name__)
 
 
 class Exporter(Collector):
-    """Of one deployment. A server that cannot be reached makes `harvest_up` 0 and leaves everything else out."""
+    """The metrics of one deployment. While the state server is down, `harvest_up` is 0 and its metrics are left out."""
 
     def __init__(self, client: Client, broker_client: Client, settings: Settings) -> None:
         self._client = client
         self._broker = broker_client
         self._settings = settings
         self._events = Events(settings)
-        self._one_at_a_time = Lock()
+        self._lock = Lock()
         self._problems: dict[str, str] = {}
         self.is_up = True
-        """Whether the state server answered the last scrape, and the broker."""
+        """Whether the state server answered the last scrape; `has_broker` says the same of the broker."""
         self.has_broker = True
 
     def collect(self) -> Iterable[Metric]:
-        with self._one_at_a_time:
-            return self._scraped()
+        with self._lock:
+            return self._scrape()
 
-    def _scraped(self) -> list[Metric]:
+    def _scrape(self) -> list[Metric]:
         began = monotonic()
-        state, queues = self._asked(self._state, "REDIS_URL"), self._asked(self._queues, "BROKER_URL")
-        self.is_up, self.has_broker = bool(state), bool(queues)
+        state = self._read_or_none(self._state_metrics, "REDIS_URL")
+        broker = self._read_or_none(self._queue_metrics, "BROKER_URL")
+        self.is_up, self.has_broker = bool(state), bool(broker)
         return [
-            gauge("up", "1 if the state server answered this scrape: REDIS_URL.", float(bool(state))),
-            gauge("broker_up", "1 if the broker answered this scrape: BROKER_URL.", float(bool(queues))),
-            gauges("info", "What is watched.", ("version", "mode"), {_identity(self._settings): 1.0}),
+            gauge("up", "1 if the state server (REDIS_URL) answered this scrape.", float(bool(state))),
+            gauge("broker_up", "1 if the broker (BROKER_URL) answered this scrape.", float(bool(broker))),
+            gauges(
+                "info", "Version and mode of this deployment.", ("version", "mode"), {_identity(self._settings): 1.0}
+            ),
             *state,
-            *queues,
-            gauge("scrape_seconds", "How long the exporter took to read all of this.", monotonic() - began),
+            *broker,
+            gauge("scrape_seconds", "Duration of this scrape.", monotonic() - began),
         ]
 
-    def _asked(self, question: Question, of: str) -> list[Metric]:
-        """All that was told, or nothing: half a picture would look like one of a quiet system."""
+    def _read_or_none(self, read: MetricReader, url_name: str) -> list[Metric]:
+        """All metrics of a server, or none: a partial scrape would look like a quiet system."""
         try:
-            told = list(question())
-        except (Disconnected, Unanswered, ResponseError) as error:
-            self._say(f"the server of {of}", f"does not answer: {error}")
+            metrics = list(read())
+        except (RedisConnectionError, RedisTimeoutError, ResponseError) as error:
+            self._log_change(f"the server of {url_name}", f"does not answer: {error}")
             return []
-        self._say(f"the server of {of}", "")
-        return told
+        self._log_change(f"the server of {url_name}", "")
+        return metrics
 
-    def _say(self, what: str, problem: str) -> None:
-        """Once for each problem, not at each scrape."""
-        before, self._problems[what] = self._problems.get(what, ""), problem
+    def _log_change(self, subject: str, problem: str) -> None:
+        """Log a problem when it starts, changes or ends, not at each scrape."""
+        before, self._problems[subject] = self._problems.get(subject, ""), problem
         if problem and problem != before:
-            log.warning("%s %s", what, problem)
+            log.warning("%s %s", subject, problem)
         elif before and not problem:
-            log.warning("%s answers again", what)
+            log.warning("%s answers again", subject)
 
-    def _state(self) -> Iterator[Metric]:
+    def _state_metrics(self) -> Iterator[Metric]:
         settings = self._settings
         replies = ask(self._client, self._first_commands())
         seconds, micros = replies.demand("time")
@@ -90,14 +92,14 @@ class Exporter(Collector):
         yield from proposals.families(replies, more, settings, now_ms / 1000)
         yield from server.families(replies, now_ms)
         yield from self._events.families(self._client, replies)
-        yield self._refusals({**replies.refused, **more.refused})
+        yield self._refused_commands({**replies.refused, **more.refused})
 
-    def _refusals(self, refused: Mapping[str, Exception]) -> Metric:
-        told = "; ".join(f"{name}: {error}" for name, error in list(refused.items())[:SHOWN])
-        self._say("some of what is asked", f"is refused: {told}" if told else "")
+    def _refused_commands(self, refused: Mapping[str, Exception]) -> Metric:
+        errors = "; ".join(f"{name}: {error}" for name, error in list(refused.items())[:_MAX_ERRORS_IN_LOG])
+        self._log_change("the server", f"refuses commands of the exporter: {errors}" if errors else "")
         return gauge(
             "scrape_refused_questions",
-            "What the server would not tell: keys of another type, or missing rights. The exporter logs which.",
+            "Commands that the server refused: wrong key type or missing ACL rights. The exporter logs which.",
             len(refused),
         )
 
@@ -120,8 +122,8 @@ class Exporter(Collector):
             **proposals.more_commands(self._settings, replies),
         }
 
-    def _queues(self) -> Iterator[Metric]:
-        yield from queues_module.families(ask(self._broker, queues_module.commands()))
+    def _queue_metrics(self) -> Iterator[Metric]:
+        yield from queues.families(ask(self._broker, queues.commands()))
 
 
 def _identity(settings: Settings) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Metric families as Prometheus wants them: one for each name, with a sample for each set of labels."""
+"""Builders for Prometheus metric families: one family per name, one sample per set of labels."""
 
 import re
 from collections.abc import Mapping
@@ -38,14 +38,14 @@ def counters(name: str, meaning: str, labels: tuple[str, ...], samples: Samples[
     return family
 
 
-def word(text: str) -> str:
-    """The word that a reason begins with: what follows it names books and entries, and a label must not."""
+def leading_word(text: str) -> str:
+    """The first word of a reason. The rest names books and entries, which must not become label values."""
     found = _word(text)
     return found[0] if found else "other"
 
 
-def number(text: str) -> float:
-    """NaN for what somebody else wrote there: one wrong value must not hide all the others."""
+def parse_number(text: str) -> float:
+    """`text` as a float, NaN if it is none: one wrong value in Redis must not hide all other metrics."""
     try:
         return float(text)
     except ValueError:

@@ -1,11 +1,11 @@
-"""What guards all books at once: the kill switch and the rate limit."""
+"""The guards that apply to all books: the kill switch and the rate limit."""
 
 from collections.abc import Iterator
 
 from prometheus_client.core import Metric
 
 from harvest_tasks.fills.loading import SWITCH_OFF, WINDOW_MS
-from harvest_tasks.metrics.families import gauge, number
+from harvest_tasks.metrics.families import gauge, parse_number
 from harvest_tasks.metrics.replies import Command, Replies
 from harvest_tasks.server import keys
 from harvest_tasks.settings.model import Settings
@@ -19,16 +19,18 @@ def commands(settings: Settings) -> dict[str, Command]:
 
 
 def families(replies: Replies, settings: Settings, now_ms: int) -> Iterator[Metric]:
-    # A switch that cannot be read is on: workers take it so, too.
+    # Workers treat an unreadable switch as on, so the metric does, too.
     killed = "switch" in replies.refused or replies.get("switch") not in SWITCH_OFF
-    yield gauge("kill_switch", "1 while the kill switch stops all publishing: see harvest kill status.", float(killed))
+    yield gauge(
+        "kill_switch", "1 while the kill switch is on and nothing is published: see harvest kill status.", float(killed)
+    )
     yield gauge(
         "intents_last_minute",
-        "Intents published in the last 60 s, over all workers.",
-        sum(number(at) > now_ms - WINDOW_MS for at in replies.get("window", ())),
+        "Intents published by all workers in the last 60 s.",
+        sum(parse_number(at) > now_ms - WINDOW_MS for at in replies.get("window", ())),
     )
     yield gauge(
         "intents_per_minute_limit",
-        "HARVEST_MAX_ACTIONS_PER_MIN: how many may be, by the exporter's settings.",
+        "Limit for harvest_intents_last_minute: HARVEST_MAX_ACTIONS_PER_MIN in the exporter's settings.",
         settings.harvest_max_actions_per_min,
     )

@@ -1,4 +1,4 @@
-"""The input stream: what came, what no watcher has read yet, and what is gone."""
+"""The input stream: lag, pending entries, age of the newest entry, and lost entries."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from prometheus_client.core import Metric
 
 from harvest_tasks.fills.group_position import NOWHERE, Cursor, GroupPosition
-from harvest_tasks.metrics.families import gauge, number
+from harvest_tasks.metrics.families import gauge, parse_number
 from harvest_tasks.metrics.replies import Command, Replies
 from harvest_tasks.server import keys
 from harvest_tasks.settings.model import Settings
@@ -26,7 +26,7 @@ def commands(settings: Settings) -> dict[str, Command]:
 
 
 def more_commands(settings: Settings, replies: Replies) -> dict[str, Command]:
-    """For the oldest entry that nobody has read."""
+    """The command for the oldest unread entry."""
     group = _group(replies)
     after = group["last-delivered-id"] if group else NOWHERE
     return {"unread": ("XRANGE", settings.stream_execution_result, f"({after}", "+", "COUNT", 1)}
@@ -39,43 +39,43 @@ def families(replies: Replies, more: Replies, now_ms: int) -> Iterator[Metric]:
     lost = replies.get("lost", {})
     yield gauge(
         "input_has_group",
-        "1 if the input stream and its consumer group exist; the first watcher makes them.",
+        "1 if the input stream and its consumer group exist. The first watcher creates them.",
         float(_group(replies) is not None),
     )
     yield gauge(
         "input_lag_entries",
-        "Entries of the input stream that no watcher has read yet. If it grows: does a worker consume the queue watch?",
+        "Unread entries in the input stream. If this grows, check that a worker consumes the queue watch.",
         _lag(stream, _group(replies), replies),
     )
     yield gauge(
         "input_oldest_unread_seconds",
-        "Age of the oldest entry that no watcher has read yet; 0 without one.",
+        "Age of the oldest unread entry; 0 if there is none.",
         _age(unread[0][0], now_ms),
     )
     yield gauge(
         "input_pending_entries",
-        "Entries that a watcher read and has not moved to the inbox of a book yet.",
+        "Entries that a watcher read but has not moved to an inbox yet.",
         pending["pending"],
     )
     yield gauge(
         "input_oldest_pending_seconds",
-        "Age of the oldest of those; 0 without one. The next watcher takes them over.",
+        "Age of the oldest pending entry; 0 if there is none. The next watcher claims it.",
         _age(pending["min"], now_ms),
     )
     yield gauge(
         "input_newest_seconds",
-        "Age of the newest entry ever added to the input stream: do the executor and the price feed still write?",
+        "Age of the newest entry in the input stream. If this grows, check the executor and the price feed.",
         NEVER if newest == NOWHERE else _age(newest, now_ms),
     )
     yield gauge(
         "input_lost",
-        "1 while entries are known to be lost unread, and every book is frozen: see harvest reconcile.",
+        "1 while entries were lost unread and every book is frozen: see harvest reconcile.",
         float(bool(lost)),
     )
     yield gauge(
         "input_lost_entries",
-        "How many were lost, as far as they could be counted.",
-        number(lost.get("entries", "0")),
+        "Number of lost entries, as far as they could be counted.",
+        parse_number(lost.get("entries", "0")),
     )
 
 
@@ -84,7 +84,7 @@ def _group(replies: Replies) -> Any:
 
 
 def _lag(stream: Any, group: Any, replies: Replies) -> float:
-    """At most as many as the stream holds; so many, too, where neither the server nor the cursor can count."""
+    """Unread entries; the length of the stream where neither the server nor the cursor can count them."""
     if stream is None:
         return 0
     if group is None:

@@ -1,4 +1,4 @@
-"""Tracked books: positions and their R, what holds them back, and what waits for them."""
+"""Tracked books: positions and their R, guards and freezes that block them, open intents, and inboxes."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -7,7 +7,7 @@ from typing import Final
 
 from prometheus_client.core import Metric
 
-from harvest_tasks.metrics.families import gauge, gauges, word
+from harvest_tasks.metrics.families import gauge, gauges, leading_word
 from harvest_tasks.metrics.replies import Command, Replies
 from harvest_tasks.server import keys
 from harvest_tasks.settings.model import Settings
@@ -15,17 +15,17 @@ from harvest_tasks.wire.position import reservations
 from kernel.positions.guards import Refusal
 from kernel.positions.ladder_state import Reservation
 
-MOST: Final = 500
-"""Books with series of their own, those furthest from their entry first."""
+MAX_SERIES: Final = 500
+"""Most books with their own series; those with the largest absolute R come first."""
 FIELDS: Final = ("qty", "avg_entry", "risk_per_unit", "mark", "mark_ms", "held", "frozen", "reservations")
 COMPARED: Final = ("agreed", "differ", "unknown", "unreadable")
-BASIS_POINT: Final = 0.0001
+_BASIS_POINT: Final = 0.0001
 NEVER: Final = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """A book in floats: `qty` is signed, `mark_ms` None without a mark, `held` why what is due is held back."""
+class BookFigures:
+    """A book in floats. `qty` is signed, `mark_ms` is None without a mark, `held` has a reason per held action."""
 
     book: str
     qty: float
@@ -46,38 +46,38 @@ def commands() -> dict[str, Command]:
 
 
 def more_commands(replies: Replies) -> dict[str, Command]:
-    """For each book its record, and for those that wait their inbox."""
+    """Commands for the position of each book, and for the inbox of each book with waiting entries."""
     known, waiting = (sorted(replies.get(name, ())) for name in ("known", "waiting"))
     return {
-        **{_record(book): ("HMGET", keys.position(book), *FIELDS) for book in known},
-        **{_length(book): ("XLEN", keys.inbox(book)) for book in waiting},
-        **{_oldest(book): ("XRANGE", keys.inbox(book), "-", "+", "COUNT", 1) for book in waiting},
+        **{_position_name(book): ("HMGET", keys.position(book), *FIELDS) for book in known},
+        **{_inbox_length_name(book): ("XLEN", keys.inbox(book)) for book in waiting},
+        **{_inbox_head_name(book): ("XRANGE", keys.inbox(book), "-", "+", "COUNT", 1) for book in waiting},
     }
 
 
 def families(replies: Replies, more: Replies, settings: Settings, now_ms: int) -> Iterator[Metric]:
     known = sorted(replies.get("known", ()))
-    found = [_figures(book, more.get(_record(book)), settings) for book in known]
+    found = [_figures(book, more.get(_position_name(book)), settings) for book in known]
     books = [figures for figures in found if figures is not None]
     positions = sorted((b for b in books if b.qty), key=lambda b: (-abs(b.r), b.book))
     yield _states(replies, books, len(known) - len(books))
     yield from _positions(positions, now_ms)
-    yield from _obstacles(books)
+    yield from _blocked(books)
     yield from _intents(books, now_ms)
     yield from _inboxes(replies, more, now_ms)
     yield _comparison(replies)
 
 
-def _figures(book: str, fields: Sequence[str | None] | None, settings: Settings) -> Figures | None:
-    """None if the record is not one that the ledger wrote."""
+def _figures(book: str, fields: Sequence[str | None] | None, settings: Settings) -> BookFigures | None:
+    """The figures of a position hash; None if it is unreadable."""
     if fields is None:
         return None
     if not any(fields):
-        return Figures(book, 0.0, 0.0, None, (), "", ())
+        return BookFigures(book, 0.0, 0.0, None, (), "", ())
     qty, entry, risk, mark, mark_ms, held, frozen, reserved = (text or "" for text in fields)
     try:
         held_qty = float(qty)
-        return Figures(
+        return BookFigures(
             book,
             held_qty,
             _r(held_qty, float(entry), float(risk), float(mark), settings) if held_qty and mark else 0.0,
@@ -91,12 +91,12 @@ def _figures(book: str, fields: Sequence[str | None] | None, settings: Settings)
 
 
 def _r(qty: float, entry: float, risk: float, mark: float, settings: Settings) -> float:
-    """As `kernel.positions.r_multiple` has it, in floats."""
-    cost = entry * float(settings.harvest_cost_bps) * BASIS_POINT
+    """The R multiple of `kernel.positions.r_multiple`, in floats."""
+    cost = entry * float(settings.harvest_cost_bps) * _BASIS_POINT
     return ((mark - entry) * (1 if qty > 0 else -1) - cost) / risk
 
 
-def _states(replies: Replies, books: Sequence[Figures], unreadable: int) -> Metric:
+def _states(replies: Replies, books: Sequence[BookFigures], unreadable: int) -> Metric:
     counts = {
         "known": len(replies.get("known", ())),
         "open": len(replies.get("open", ())),
@@ -107,104 +107,104 @@ def _states(replies: Replies, books: Sequence[Figures], unreadable: int) -> Metr
     }
     return gauges(
         "books",
-        "Books by state, some in several: held ones have a due intent that a guard holds back; frozen ones publish "
-        "nothing until harvest release BOOK; unreadable ones have a record that Harvest did not write.",
+        "Books by state; a book may be in several. held: a guard holds back a due intent. frozen: publishes nothing "
+        "until harvest release BOOK. unreadable: its position hash was not written by Harvest.",
         ("state",),
         {(state,): count for state, count in counts.items()},
     )
 
 
-def _positions(positions: Sequence[Figures], now_ms: int) -> Iterator[Metric]:
-    shown = positions[:MOST]
+def _positions(positions: Sequence[BookFigures], now_ms: int) -> Iterator[Metric]:
+    shown = positions[:MAX_SERIES]
     yield gauges(
         "position_r",
-        "R multiple of the position at its mark, net of costs.",
+        "R multiple of the position at its mark price, net of costs.",
         ("book",),
         {(b.book,): b.r for b in shown},
     )
     yield gauges(
         "position_quantity",
-        "Quantity held, in base currency; negative for a short.",
+        "Position size in base currency; negative for a short.",
         ("book",),
         {(b.book,): b.qty for b in shown},
     )
     yield gauges(
         "position_mark_age_seconds",
-        "Age of the newest price; too old, nothing is published. Does the price feed write?",
+        "Age of the mark price. Nothing is published at a stale price: check the price feed.",
         ("book",),
         {(b.book,): NEVER if b.mark_ms is None else max(0, now_ms - b.mark_ms) / 1000 for b in shown},
     )
     yield gauge(
         "positions_left_out",
-        f"Open positions beyond the {MOST} shown, which have the largest R.",
+        f"Open positions without their own series: only the {MAX_SERIES} with the largest absolute R have one.",
         len(positions) - len(shown),
     )
 
 
-def _obstacles(books: Sequence[Figures]) -> Iterator[Metric]:
-    frozen = sorted((book for book in books if book.frozen), key=lambda b: (not b.qty, b.book))[:MOST]
+def _blocked(books: Sequence[BookFigures]) -> Iterator[Metric]:
+    frozen = sorted((book for book in books if book.frozen), key=lambda b: (not b.qty, b.book))[:MAX_SERIES]
     yield gauges(
         "book_frozen",
-        "1 for each frozen book, and what froze it: see harvest explain BOOK, harvest reconcile, harvest release.",
+        "1 for each frozen book, by cause: see harvest explain BOOK, harvest reconcile, harvest release.",
         ("book", "cause"),
-        {(book.book, word(book.frozen)): 1.0 for book in frozen},
+        {(book.book, leading_word(book.frozen)): 1.0 for book in frozen},
     )
     held = Counter(reason for book in books if book.qty for reason in book.held)
     yield gauges(
         "held_back_actions",
-        "Due harvests and stop moves that a guard holds back now, by its reason: see harvest explain BOOK.",
+        "Due harvests and stop moves that a guard holds back now, by reason: see harvest explain BOOK.",
         ("reason",),
         {(reason.value,): float(held[reason.value]) for reason in Refusal},
     )
 
 
-def _intents(books: Sequence[Figures], now_ms: int) -> Iterator[Metric]:
+def _intents(books: Sequence[BookFigures], now_ms: int) -> Iterator[Metric]:
     reserved = [reservation for book in books for reservation in book.reserved]
-    yield gauge("intents_open", "Live intents that are not filled, rejected or ended yet.", len(reserved))
+    yield gauge("intents_open", "Live intents that are not filled, rejected, canceled or expired yet.", len(reserved))
     yield gauge(
         "intents_unanswered",
-        "Of those, the ones that were unanswered for HARVEST_INTENT_TIMEOUT_SEC: does the executor run?",
+        "Open intents without a reply for HARVEST_INTENT_TIMEOUT_SEC: check the executor.",
         sum(reservation.overdue for reservation in reserved),
     )
     yield gauge(
         "intents_oldest_open_seconds",
-        "Time since the price that the oldest of them was published for; 0 without one.",
+        "Age of the oldest open intent, from the price that made it due; 0 if there is none.",
         max((now_ms - reservation.placed_ms for reservation in reserved), default=0) / 1000,
     )
 
 
 def _inboxes(replies: Replies, more: Replies, now_ms: int) -> Iterator[Metric]:
     waiting = replies.get("waiting", ())
-    first = [entries[0][0] for book in waiting if (entries := more.get(_oldest(book)))]
+    first = [entries[0][0] for book in waiting if (entries := more.get(_inbox_head_name(book)))]
     yield gauge(
         "inbox_entries",
-        "Entries in the inboxes of books, which no worker has applied yet. If it grows: is the queue fills consumed?",
-        sum(more.get(_length(book), 0) for book in waiting),
+        "Entries in inboxes, not applied yet. If this grows, check that a worker consumes the queue fills.",
+        sum(more.get(_inbox_length_name(book), 0) for book in waiting),
     )
     yield gauge(
         "inbox_oldest_seconds",
-        "Age of the oldest of them; 0 without one.",
+        "Age of the oldest entry in an inbox; 0 if there is none.",
         max((now_ms - int(entry_id.partition("-")[0]) for entry_id in first), default=0) / 1000,
     )
 
 
 def _comparison(replies: Replies) -> Metric:
-    kinds = Counter(word(text.partition(" ")[2]) for text in replies.get("compared", {}).values())
+    kinds = Counter(leading_word(text.partition(" ")[2]) for text in replies.get("compared", {}).values())
     return gauges(
         "reconciled_books",
-        "Open books by what the newest comparison with the exchange's record found: see harvest reconcile.",
+        "Open books by the result of the last comparison with the exchange snapshot: see harvest reconcile.",
         ("result",),
         {(kind,): float(kinds[kind]) for kind in COMPARED},
     )
 
 
-def _record(book: str) -> str:
+def _position_name(book: str) -> str:
     return f"position {book}"
 
 
-def _length(book: str) -> str:
+def _inbox_length_name(book: str) -> str:
     return f"inbox length {book}"
 
 
-def _oldest(book: str) -> str:
+def _inbox_head_name(book: str) -> str:
     return f"inbox head {book}"

@@ -1,4 +1,4 @@
-"""Celery's queues: bells that wait, and bells that a worker took and did not finish."""
+"""Celery's queues: waiting messages, and messages that a worker took but has not finished."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -10,7 +10,7 @@ from harvest_tasks.metrics.families import gauge, gauges
 from harvest_tasks.metrics.replies import Command, Replies
 
 UNACKED: Final = "unacked_index"
-"""Kombu's sorted set of the messages that workers took; score: when (unix s, by the worker's clock)."""
+"""Kombu's sorted set of messages taken by workers. Score: when (unix seconds, by the worker's clock)."""
 
 
 def commands() -> dict[str, Command]:
@@ -25,14 +25,16 @@ def commands() -> dict[str, Command]:
 def families(replies: Replies) -> Iterator[Metric]:
     yield gauges(
         "queue_messages",
-        "Bells that wait in a queue. They carry no data; if they pile up, no worker consumes the queue.",
+        "Messages waiting in a queue; they carry no data. If they pile up, check that a worker consumes the queue.",
         ("queue",),
         {(queue,): float(replies.get(queue, 0)) for queue in QUEUES},
     )
-    yield gauge("queue_unacked_messages", "Bells that a worker took and did not finish.", replies.get("unacked", 0))
+    yield gauge(
+        "queue_unacked_messages", "Messages that a worker took but has not finished.", replies.get("unacked", 0)
+    )
     yield gauge(
         "queue_oldest_unacked_seconds",
-        "Age of the oldest of those; 0 without one. Over 60 s its worker is dead and no other takes it over.",
+        "Age of the oldest unfinished message; 0 if there is none. Over 60 s: its worker died and no other took over.",
         _age(replies),
     )
 

@@ -1,4 +1,4 @@
-"""Named questions to a server, answered in one round trip."""
+"""Named commands to a server, sent in one round trip."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,34 +7,34 @@ from typing import Any, Final
 from harvest_tasks.server.client import Client
 
 Command = tuple[str | int, ...]
-"""Its name (XINFO STREAM is one word here), then its arguments."""
+"""The name (`XINFO STREAM` is one), then the arguments."""
 
 ABSENT: Final = ("no such key", "NOGROUP")
-"""How the server says that something does not exist yet."""
+"""Texts of errors that mean: does not exist yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Replies:
-    """By the question's name. `refused` are the errors of those that the server would not answer; what does not exist
-    is in neither.
+    """Replies by the name of the command. `refused` has the errors of commands that the server refused; a command about
+    something that does not exist is in neither.
     """
 
     given: Mapping[str, Any]
     refused: Mapping[str, Exception]
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The reply, or `default` where there is none."""
+        """The reply, or `default` if there is none."""
         return self.given.get(name, default)
 
     def demand(self, name: str) -> Any:
-        """The reply. Raises what the server said instead."""
+        """The reply. Raises the server's error if it refused the command."""
         if name in self.refused:
             raise self.refused[name]
         return self.given[name]
 
 
 def ask(client: Client, commands: Mapping[str, Command]) -> Replies:
-    """Raises redis-py's ConnectionError or TimeoutError."""
+    """Send `commands` in one round trip. Raises redis-py's ConnectionError or TimeoutError."""
     if not commands:
         return Replies({}, {})
     with client.pipeline(transaction=False) as pipe:

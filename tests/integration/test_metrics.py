@@ -16,7 +16,7 @@ from scraped import Scrape, scraping
 
 from harvest_tasks import celery, proposals, tasks
 from harvest_tasks.fills import brain, sweep
-from harvest_tasks.metrics import exporter, positions, tail
+from harvest_tasks.metrics import events, exporter, positions
 from harvest_tasks.metrics import proposals as proposals_module
 from harvest_tasks.metrics.exporter import Exporter
 from harvest_tasks.processes.embedded_server import EmbeddedServer, free_port
@@ -305,7 +305,7 @@ def test_r_is_net_of_costs_as_the_ladder_has_it(redis: Client, watched: Watch) -
 def test_of_too_many_positions_those_with_the_largest_r_are_shown(
     desk: Desk, watched: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(positions, "MOST", 2)
+    monkeypatch.setattr(positions, "MAX_SERIES", 2)
     scrape = watched(desk)
     for symbol, mark in {"AAUSDT": "101", "BBUSDT": "91", "CCUSDT": "104"}.items():
         desk.run({**BUY, "symbol": symbol}, price(mark, symbol))
@@ -337,7 +337,7 @@ def test_a_frozen_book_is_named_with_its_cause_and_its_letter_counted(desk: Desk
 def test_of_too_many_frozen_books_the_open_ones_are_named(
     desk: Desk, watched: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(positions, "MOST", 1)
+    monkeypatch.setattr(positions, "MAX_SERIES", 1)
     scrape = watched(desk)
     desk.run(
         {**BUY, "symbol": "AAUSDT", "qty": "-1"}, {**BUY, "symbol": "BBUSDT"}, {**BUY, "symbol": "BBUSDT", "qty": "-1"}
@@ -562,7 +562,7 @@ def test_the_legs_of_a_symbol_have_proposals_of_their_own(desk: Desk, watched: W
 def test_of_too_many_proposals_those_with_the_highest_score_are_shown(
     desk: Desk, watched: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(proposals_module, "MOST", 1)
+    monkeypatch.setattr(proposals_module, "MAX_SERIES", 1)
     scrape = watched(desk)
     for symbol, state in {"BTCUSDT": feeds.CALM, "ETHUSDT": feeds.FLIPPED, "SOLUSDT": feeds.CALM}.items():
         feeds.write_hash(desk.client, f"quantum:marketstate:{symbol}", state)
@@ -612,7 +612,7 @@ def test_events_before_the_first_scrape_are_not_counted_again(desk: Desk, watche
 
 
 def test_more_events_than_a_page_are_all_counted(desk: Desk, watched: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tail, "PAGE", 2)
+    monkeypatch.setattr(events, "PAGE_ENTRIES", 2)
     scrape = watched(desk)
     desk.run(*({**BUY, "qty": "-1"} for _ in range(7)))
     assert scrape().by("reason", "deadletters_total")["signed"] == 7
@@ -623,8 +623,8 @@ def test_more_events_than_a_page_are_all_counted(desk: Desk, watched: Watch, mon
 def test_a_flood_of_events_is_counted_over_several_scrapes(
     desk: Desk, watched: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tail, "PAGE", 2)
-    monkeypatch.setattr(tail, "PAGES", 2)
+    monkeypatch.setattr(events, "PAGE_ENTRIES", 2)
+    monkeypatch.setattr(events, "MAX_PAGES", 2)
     scrape = watched(desk)
     desk.run(*({**BUY, "qty": "-1"} for _ in range(7)))
     assert [scrape().by("reason", "deadletters_total")["signed"] for _ in range(3)] == [4, 7, 7]

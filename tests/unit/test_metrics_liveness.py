@@ -1,4 +1,4 @@
-"""How long ago a watcher was at work, by what is left of its lease."""
+"""The age of the watcher's heartbeat, by the time left of its lease."""
 
 import pytest
 
