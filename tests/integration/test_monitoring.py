@@ -98,9 +98,9 @@ def test_the_labels_that_an_alert_shows_are_those_of_its_figures(rule: str, scra
 
 @every_rule
 def test_an_alert_says_what_to_do_with_commands_that_exist(rule: str) -> None:
-    action = re.search(r"action: (.*)", RULES[rule])
-    assert action
-    assert set(re.findall(r"\bharvest ([a-z]+)", action[1])) <= set(COMMANDS)
+    fix = re.search(r"description: [\"']Fix: (.*)[\"']", RULES[rule])
+    assert fix
+    assert set(re.findall(r"\bharvest ([a-z]+)", fix[1])) <= set(COMMANDS)
     assert re.search(r"severity: (critical|warning|info)}", RULES[rule])
 
 
