@@ -170,8 +170,8 @@ def _pairs(mapping: Mapping[str, str]) -> list[script.Value]:
 def _look_until(plan: Plan) -> int | str:
     """Unix ms until which the mark stays fresh, if a refusal may end by itself."""
     position = plan.position
-    if position.quote is None or not position.is_open or position.frozen:
+    if position.mark is None or not position.is_open or position.frozen:
         return ""
     if not any(reason in _PASSING for _, reason in position.ladder_state.held):
         return ""
-    return position.quote.time_ms + plan.guards.fresh_ms
+    return position.mark.time_ms + plan.guards.fresh_ms

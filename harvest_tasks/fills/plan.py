@@ -199,10 +199,10 @@ def _published_record(position: Position, intent: Intent) -> Record:
 
 
 def _record(position: Position, decision: str, **values: str) -> Record:
-    quote = position.quote
-    mark = {} if quote is None else {"mark": plain(quote.mark), "mark_ms": str(quote.time_ms)}
+    mark = position.mark
+    priced = {} if mark is None else {"mark": plain(mark.price), "mark_ms": str(mark.time_ms)}
     cause = {"cause": _cause(position)}
-    return {"decision": decision, "book": position.book, "position_id": position.position_id} | values | mark | cause
+    return {"decision": decision, "book": position.book, "position_id": position.position_id} | values | priced | cause
 
 
 def _cause(position: Position) -> str:

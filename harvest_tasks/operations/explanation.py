@@ -12,7 +12,7 @@ from kernel.positions.harvest import due_harvest, due_rungs
 from kernel.positions.holding import RiskTerms
 from kernel.positions.intent import Intent
 from kernel.positions.ladder import Rung
-from kernel.positions.mark import Quote
+from kernel.positions.mark import MarkState
 from kernel.positions.position import Position
 from kernel.positions.quantities import ZERO, exact
 from kernel.positions.r_multiple import price_at
@@ -87,25 +87,25 @@ def wanted(position: Position, rules: Rules, guards: Guards) -> list[Intent]:
 @exact
 def explain(position: Position, rules: Rules, guards: Guards, terms: RiskTerms) -> Explanation | None:
     """Everything about an open position; None when it is flat. `guards.published` must be known."""
-    quote = position.quote
-    if quote is None or not position.is_open:
+    mark = position.mark
+    if mark is None or not position.is_open:
         return None
     due = decide(position, rules, guards)[2]
-    rungs = _rungs(position, quote, rules)
+    rungs = _rungs(position, mark, rules)
     return Explanation(
         risk_source=_risk_source(position, terms),
         implied_stop=_implied_stop(position),
         rungs=rungs,
         due=due,
         upcoming=_upcoming(position, rungs, rules, guards),
-        refusals=_standing(position, quote, guards) | {d.refusal for d in due if d.refusal is not None},
+        refusals=_standing(position, mark, guards) | {d.refusal for d in due if d.refusal is not None},
     )
 
 
-def _standing(position: Position, quote: Quote, guards: Guards) -> frozenset[Refusal]:
+def _standing(position: Position, mark: MarkState, guards: Guards) -> frozenset[Refusal]:
     checks = {
         Refusal.KILLED: guards.killed,
-        Refusal.STALE: not guards.is_fresh(quote.time_ms),
+        Refusal.STALE: not guards.is_fresh(mark.time_ms),
         Refusal.FROZEN: bool(position.frozen),
         Refusal.NOTHING_LEFT: position.available <= 0,
         Refusal.RATE_LIMITED: guards.budget < 1,
@@ -113,8 +113,8 @@ def _standing(position: Position, quote: Quote, guards: Guards) -> frozenset[Ref
     return frozenset(refusal for refusal, holds_back in checks.items() if holds_back)
 
 
-def _rungs(position: Position, quote: Quote, rules: Rules) -> list[RungView]:
-    due = due_rungs(position, quote, rules)
+def _rungs(position: Position, mark: MarkState, rules: Rules) -> list[RungView]:
+    due = due_rungs(position, mark, rules)
     failures = dict(position.ladder_state.failures)
     views = []
     for rung in rules.ladder.rungs:
@@ -126,7 +126,7 @@ def _rungs(position: Position, quote: Quote, rules: Rules) -> list[RungView]:
                 fraction=rung.fraction,
                 state=_state(position, rung, due),
                 price=price if reachable else None,
-                distance=(price / quote.mark - 1).quantize(MILLIONTH) if reachable else None,
+                distance=(price / mark.price - 1).quantize(MILLIONTH) if reachable else None,
                 failures=failures.get(rung.name, 0),
             )
         )
@@ -142,11 +142,11 @@ def _state(position: Position, rung: Rung, due: Sequence[Rung]) -> RungState:
 def _upcoming(position: Position, rungs: Sequence[RungView], rules: Rules, guards: Guards) -> Upcoming | None:
     """The first rung ahead, together with whatever is due by then."""
     price = next((rung.price for rung in rungs if rung.state is RungState.ARMED), None)
-    if price is None or position.quote is None:
+    if price is None or position.mark is None:
         return None
-    quote = position.quote._replace(mark=price, time_ms=guards.now_ms)
-    there = position._replace(quote=quote)
-    found = due_harvest(there, quote, rules)
+    mark = position.mark._replace(price=price, time_ms=guards.now_ms)
+    there = position._replace(mark=mark)
+    found = due_harvest(there, mark, rules)
     if found is None:
         raise AssertionError("a rung is due at its own price")
     action, asked = found

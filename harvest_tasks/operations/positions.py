@@ -101,7 +101,7 @@ def _book(name: str, fields: Any, waiting: Any) -> Book | Unreadable:
 def position_row(book: Book, rules: Rules, now_ms: int) -> PositionRow:
     """The figures of `book` at `now_ms` by the server's clock."""
     position = book.position
-    holding, quote, state = position.holding, position.quote, position.ladder_state
+    holding, mark, state = position.holding, position.mark, position.ladder_state
     return PositionRow(
         book=position.book,
         position_id=position.position_id,
@@ -109,12 +109,12 @@ def position_row(book: Book, rules: Rules, now_ms: int) -> PositionRow:
         qty=abs(holding.qty),
         base_qty=holding.base_qty,
         entry=holding.avg_entry,
-        mark=quote.mark if quote else None,
-        mark_ms=quote.time_ms if quote else None,
-        mark_age_ms=now_ms - quote.time_ms if quote else None,
+        mark=mark.price if mark else None,
+        mark_ms=mark.time_ms if mark else None,
+        mark_age_ms=now_ms - mark.time_ms if mark else None,
         r=r_multiple(position, rules).quantize(SHOWN_R, rounding=ROUND_DOWN, context=EXACT),
         risk_per_unit=holding.risk_per_unit,
-        unrealized_pnl=(quote.mark - holding.avg_entry) * holding.qty if quote else ZERO,
+        unrealized_pnl=(mark.price - holding.avg_entry) * holding.qty if mark else ZERO,
         realized_pnl=holding.realized_pnl,
         banked_pnl=position.banked_pnl,
         fees=holding.fees,

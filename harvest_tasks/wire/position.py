@@ -12,14 +12,14 @@ from typing import Any, Final
 
 from kernel.positions.holding import Amounts, Holding, Origin
 from kernel.positions.ladder_state import Claim, LadderState, Reservation
-from kernel.positions.mark import Quote
+from kernel.positions.mark import MarkState
 from kernel.positions.position import EntryId, Position, parse_id
 from kernel.positions.quantities import plain
 
 Writer = Callable[[Any], str]
 
 _NOTHING: Final = object()
-_NO_QUOTE: Final = {"mark": "", "mark_ms": "", "peak": "", "trough": ""}
+_NO_MARK: Final = {"mark": "", "mark_ms": "", "peak": "", "trough": ""}
 
 
 class BadRecord(ValueError):
@@ -34,7 +34,7 @@ def to_fields(position: Position) -> dict[str, str]:
         **_lifecycle_fields(position),
         "applied": _id_text(position.applied),
         **_texts(_HOLDING, position.holding),
-        **(_NO_QUOTE if position.quote is None else _texts(_QUOTE, position.quote)),
+        **(_NO_MARK if position.mark is None else _texts(_MARK, position.mark)),
         **_ladder_fields(position.ladder_state),
     }
 
@@ -49,8 +49,8 @@ def changed_fields(before: Position, after: Position) -> dict[str, str]:
         changed |= _lifecycle_fields(after)
     if after.holding is not before.holding:
         changed |= _texts(_HOLDING, after.holding, before.holding)
-    if after.quote is not before.quote and after.quote is not None:
-        changed |= _texts(_QUOTE, after.quote, before.quote)
+    if after.mark is not before.mark and after.mark is not None:
+        changed |= _texts(_MARK, after.mark, before.mark)
     if after.ladder_state is not before.ladder_state:
         changed |= _ladder_fields(after.ladder_state, before.ladder_state)
     return changed
@@ -105,7 +105,7 @@ def _position(book: str, fields: Mapping[str, str]) -> Position:
         book=book,
         epoch=int(fields["epoch"]),
         holding=_holding(fields),
-        quote=_quote(fields),
+        mark=_mark(fields),
         ladder_state=_ladder_state(fields),
         banked_pnl=Decimal(fields["banked_pnl"]),
         frozen=fields["frozen"],
@@ -129,10 +129,10 @@ def _holding(fields: Mapping[str, str]) -> Holding:
     )
 
 
-def _quote(fields: Mapping[str, str]) -> Quote | None:
+def _mark(fields: Mapping[str, str]) -> MarkState | None:
     if not fields["mark"]:
         return None
-    return Quote(
+    return MarkState(
         Decimal(fields["mark"]),
         int(fields["mark_ms"]),
         Decimal(fields["peak"]),
@@ -245,7 +245,7 @@ _HOLDING: Final[Mapping[str, Writer]] = {
     "other_fees": _amounts_text,
     "origin": str,
 }
-_QUOTE: Final[Mapping[str, Writer]] = {"mark": plain, "mark_ms": str, "peak": plain, "trough": plain}
+_MARK: Final[Mapping[str, Writer]] = {"mark": plain, "mark_ms": str, "peak": plain, "trough": plain}
 _LADDER_STATE: Final[Mapping[str, Writer]] = {
     "spent": ",".join,
     "firings": _counts_text,
@@ -259,4 +259,4 @@ _LADDER_STATE: Final[Mapping[str, Writer]] = {
     "atr": _optional,
     "held": _held_text,
 }
-"""How each value of a holding, of a quote and of progress is written, in the order in which they have them."""
+"""How each value of a holding, of a mark and of progress is written, in the order in which they have them."""

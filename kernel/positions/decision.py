@@ -14,7 +14,7 @@ from kernel.positions.guards import Guards, Refusal
 from kernel.positions.harvest import DueHarvest, due_harvest
 from kernel.positions.intent import Intent
 from kernel.positions.ladder_state import Reservation
-from kernel.positions.mark import Quote
+from kernel.positions.mark import MarkState
 from kernel.positions.position import Position
 from kernel.positions.rules import Rules
 from kernel.positions.stops import at_break_even, break_even_price, due_stop, is_tighter, with_stop
@@ -52,14 +52,14 @@ def decide(position: Position, rules: Rules, guards: Guards) -> Decided:
     Runs in the caller's decimal context, which must be exact (see `quantities.exact`).
     """
     made: list[Decision] = []
-    quote = position.quote
-    if quote is None or not position.holding.qty:
+    mark = position.mark
+    if mark is None or not position.holding.qty:
         return position, guards, made
-    stops = position.ladder_state.break_even or at_break_even(position, quote, rules)
+    stops = position.ladder_state.break_even or at_break_even(position, mark, rules)
     if stops:
         position = _past_break_even(position, rules)
     for owed in _IN_ORDER if stops else _BEFORE_BREAK_EVEN:
-        due = owed(position, quote, rules)
+        due = owed(position, mark, rules)
         if due is None:
             if owed is _stop:
                 break
@@ -75,8 +75,8 @@ def decide(position: Position, rules: Rules, guards: Guards) -> Decided:
     return position, guards, made
 
 
-def _harvest(position: Position, quote: Quote, rules: Rules) -> _Due | None:
-    found = due_harvest(position, quote, rules)
+def _harvest(position: Position, mark: MarkState, rules: Rules) -> _Due | None:
+    found = due_harvest(position, mark, rules)
     if found is None:
         return None
     action, due = found
@@ -85,8 +85,8 @@ def _harvest(position: Position, quote: Quote, rules: Rules) -> _Due | None:
     return _Due(action, due.intents, None, lambda: harvested(position, due, rules.live))
 
 
-def _stop(position: Position, quote: Quote, rules: Rules) -> _Due | None:
-    intent = due_stop(position, quote, rules)
+def _stop(position: Position, mark: MarkState, rules: Rules) -> _Due | None:
+    intent = due_stop(position, mark, rules)
     if intent is None:
         return None
     # Held back by what it is for, not by its price: that may be another one at each tick.

@@ -16,7 +16,7 @@ from kernel.positions.guards import Refusal
 from kernel.positions.intent import Intent, IntentKind, harvest_action, intent_id, part_of, reason_text
 from kernel.positions.ladder import Basis, Rung
 from kernel.positions.ladder_state import Claim
-from kernel.positions.mark import Quote
+from kernel.positions.mark import MarkState
 from kernel.positions.position import Position
 from kernel.positions.quantities import ZERO, on_grid
 from kernel.positions.r_multiple import per_unit, r_multiple
@@ -32,10 +32,10 @@ class DueHarvest(NamedTuple):
     left_over: Decimal
 
 
-def due_rungs(position: Position, quote: Quote, rules: Rules) -> list[Rung]:
+def due_rungs(position: Position, mark: MarkState, rules: Rules) -> list[Rung]:
     """The armed rungs at or under the position's R, in ascending order."""
     holding, due = position.holding, []
-    profit = per_unit(holding, quote.mark, rules)
+    profit = per_unit(holding, mark.price, rules)
     for rung in rules.ladder.rungs:
         if profit < rung.r * holding.risk_per_unit:
             break
@@ -44,9 +44,9 @@ def due_rungs(position: Position, quote: Quote, rules: Rules) -> list[Rung]:
     return due
 
 
-def due_harvest(position: Position, quote: Quote, rules: Rules) -> tuple[str, DueHarvest | Refusal] | None:
+def due_harvest(position: Position, mark: MarkState, rules: Rules) -> tuple[str, DueHarvest | Refusal] | None:
     """The action that is due with its harvest, or with what prevents one; None when no rung is due."""
-    rungs = due_rungs(position, quote, rules)
+    rungs = due_rungs(position, mark, rules)
     if not rungs:
         return None
     names = tuple(rung.name for rung in rungs)
@@ -55,10 +55,10 @@ def due_harvest(position: Position, quote: Quote, rules: Rules) -> tuple[str, Du
         return action, Refusal.NOTHING_LEFT
     claims = _claims(position, rungs, rules.ladder.basis)
     wanted = sum((claim.share for claim in claims), position.ladder_state.carry)
-    qty = _takable(position, max(wanted, ZERO), quote, rules)
+    qty = _takable(position, max(wanted, ZERO), mark, rules)
     if qty is None:
         return action, Refusal.BELOW_MINIMUM
-    intents = _intents(position, quote, rules, action, names, qty)
+    intents = _intents(position, mark, rules, action, names, qty)
     return action, DueHarvest(action, intents, claims, _left_over(position, wanted, rules))
 
 
@@ -75,16 +75,16 @@ def _most(rules: Rules) -> Decimal | None:
     return None if most is None else rules.instrument.floor(most) * rules.max_parts
 
 
-def _takable(position: Position, wanted: Decimal, quote: Quote, rules: Rules) -> Decimal | None:
+def _takable(position: Position, wanted: Decimal, mark: MarkState, rules: Rules) -> Decimal | None:
     """What is taken of `wanted`; None when that is under the minimum."""
     instrument, available, most = rules.instrument, position.available, _most(rules)
     qty = min(available, instrument.floor(wanted))
     if most is not None:
         qty = min(qty, most)
-    if not instrument.accepts(qty, quote.mark):
+    if not instrument.accepts(qty, mark.price):
         return None
     rest = available - qty
-    if rest and not instrument.accepts(rest, quote.mark) and (most is None or available <= most):
+    if rest and not instrument.accepts(rest, mark.price) and (most is None or available <= most):
         return available
     return qty
 
@@ -97,7 +97,7 @@ def _left_over(position: Position, wanted: Decimal, rules: Rules) -> Decimal:
 
 
 def _intents(
-    position: Position, quote: Quote, rules: Rules, action: str, names: tuple[str, ...], qty: Decimal
+    position: Position, mark: MarkState, rules: Rules, action: str, names: tuple[str, ...], qty: Decimal
 ) -> tuple[Intent, ...]:
     parts = rules.instrument.parts(qty)
     holding = position.holding
@@ -112,10 +112,10 @@ def _intents(
             qty=part,
             rungs=names,
             reason=reason_text(r_multiple(position, rules), names[-1]),
-            mark=quote.mark,
-            time_ms=quote.time_ms,
+            mark=mark.price,
+            time_ms=mark.time_ms,
             entry_price=holding.avg_entry,
-            unrealized_pnl=on_grid((quote.mark - holding.avg_entry) * holding.qty),
+            unrealized_pnl=on_grid((mark.price - holding.avg_entry) * holding.qty),
         )
         for k, part in enumerate(parts, start=1)
     )

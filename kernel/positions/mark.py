@@ -1,6 +1,6 @@
 """The newest price a book has seen, and how far prices went since its position opened.
 
-What always holds of a quote:
+What always holds of a mark:
 1. The newest event time wins; an older price changes nothing.
 2. A price that claims to come from the future loses to the next one that arrives before its time, and is no peak or
    trough.
@@ -13,33 +13,28 @@ FUTURE_TOLERANCE_MS = 2_000
 """How far an event's own time may run ahead of its arrival."""
 
 
-class Quote(NamedTuple):
-    """`mark` at `time_ms` (unix ms), with the highest and lowest marks since the open (quote currency)."""
+class MarkState(NamedTuple):
+    """The newest mark `price` of `time_ms` (unix ms), and the highest and lowest since the open (quote currency)."""
 
-    mark: Decimal
+    price: Decimal
     time_ms: int
     peak: Decimal
     trough: Decimal
 
-    def seen(self, price: Decimal, time_ms: int, arrived_ms: int) -> "Quote":
-        """The quote after `price` of `time_ms`, which arrived at `arrived_ms`."""
+    def after(self, price: Decimal, time_ms: int, arrived_ms: int) -> "MarkState":
+        """The state after `price` of `time_ms`, which arrived at `arrived_ms`."""
         latest_ms = arrived_ms + FUTURE_TOLERANCE_MS
         if time_ms < self.time_ms <= latest_ms:
             return self
         if time_ms > latest_ms:
-            return Quote(price, time_ms, self.peak, self.trough)
-        return Quote(
+            return MarkState(price, time_ms, self.peak, self.trough)
+        return MarkState(
             price,
             time_ms,
             price if price > self.peak else self.peak,
             price if price < self.trough else self.trough,
         )
 
-    def restarted(self) -> "Quote":
+    def restarted(self) -> "MarkState":
         """The same mark with peak and trough forgotten."""
-        return Quote(self.mark, self.time_ms, self.mark, self.mark)
-
-
-def first(price: Decimal, time_ms: int) -> Quote:
-    """The quote of a book that has seen one price."""
-    return Quote(price, time_ms, price, price)
+        return MarkState(self.price, self.time_ms, self.price, self.price)

@@ -14,11 +14,10 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from kernel.positions import holding as holdings
-from kernel.positions import mark as quotes
 from kernel.positions.entry import Adopt, Entry, Fill, Freeze, Funding, Mark, OrderEnded, Overdue, Release
 from kernel.positions.holding import Holding, RiskTerms
 from kernel.positions.ladder_state import LadderState
-from kernel.positions.mark import Quote
+from kernel.positions.mark import MarkState
 from kernel.positions.quantities import ZERO, exact
 
 EntryId = tuple[int, int]
@@ -35,7 +34,7 @@ class Position(NamedTuple):
     book: str
     epoch: int = 0
     holding: Holding = Holding()
-    quote: Quote | None = None
+    mark: MarkState | None = None
     ladder_state: LadderState = LadderState()
     banked_pnl: Decimal = ZERO
     frozen: str = ""
@@ -147,20 +146,20 @@ def excess(position: Position, fill: Fill) -> Decimal:
     return max(ZERO, fill.qty - abs(position.holding.qty))
 
 
-def _marked(position: Position, mark: Mark, entry_id: EntryId, arrived_ms: int) -> Position:
-    quote = _seen(position.quote, mark.price, mark.time_ms, arrived_ms)
-    return _with(position, position.holding, quote, position.ladder_state, entry_id)
+def _marked(position: Position, entry: Mark, entry_id: EntryId, arrived_ms: int) -> Position:
+    mark = _newest(position.mark, entry.price, entry.time_ms, arrived_ms)
+    return _with(position, position.holding, mark, position.ladder_state, entry_id)
 
 
 def _filled(position: Position, fill: Fill, terms: RiskTerms, entry_id: EntryId, arrived_ms: int) -> Position:
     held = position.holding
-    quote = _seen(position.quote, fill.price, fill.time_ms, arrived_ms)
+    mark = _newest(position.mark, fill.price, fill.time_ms, arrived_ms)
     beyond = excess(position, fill)
     qty = fill.qty - beyond if beyond else fill.qty
     if not qty:
-        return _with(position, holdings.charged(held, fill.fee, fill.fee_asset), quote, position.ladder_state, entry_id)
+        return _with(position, holdings.charged(held, fill.fee, fill.fee_asset), mark, position.ladder_state, entry_id)
     if not held.qty:
-        return _begun(position, held, fill, qty, terms, quote, entry_id)
+        return _begun(position, held, fill, qty, terms, mark, entry_id)
     if held.sign == fill.side.sign:
         left = holdings.added(held, qty, fill.price, fill.quote_fee)
         state = _informed(position.ladder_state, fill)
@@ -169,19 +168,19 @@ def _filled(position: Position, fill: Fill, terms: RiskTerms, entry_id: EntryId,
         state = _after_reduction(position.ladder_state, held, left, fill)
     else:
         closed = holdings.reduced(held, abs(held.qty), fill.price)
-        return _begun(position, closed, fill, qty - abs(held.qty), terms, quote, entry_id)
+        return _begun(position, closed, fill, qty - abs(held.qty), terms, mark, entry_id)
     if fill.fee_asset is not None:
         left = holdings.charged(left, fill.fee, fill.fee_asset)
-    return _with(position, left, quote, state, entry_id)
+    return _with(position, left, mark, state, entry_id)
 
 
-def _with(position: Position, holding: Holding, quote: Quote, state: LadderState, entry_id: EntryId) -> Position:
+def _with(position: Position, holding: Holding, mark: MarkState, state: LadderState, entry_id: EntryId) -> Position:
     """The same lifecycle after a fill or a mark; not `replace`, which takes three times as long."""
     return Position(
         position.book,
         position.epoch,
         holding,
-        quote,
+        mark,
         state,
         position.banked_pnl,
         position.frozen,
@@ -196,7 +195,7 @@ def _begun(
     fill: Fill,
     qty: Decimal,
     terms: RiskTerms,
-    quote: Quote,
+    mark: MarkState,
     entry_id: EntryId,
 ) -> Position:
     """A new lifecycle of `qty` of `fill`, after `closed` is banked. A flip's fee counts in the new one."""
@@ -205,7 +204,7 @@ def _begun(
         position.book,
         position.epoch + 1,
         holdings.charged(holdings.opened(fill, qty, terms), fill.fee, fill.fee_asset),
-        quote.restarted(),
+        mark.restarted(),
         LadderState(stop=stop, atr=fill.atr),
         position.banked_pnl + closed.net_pnl,
         position.frozen,
@@ -232,14 +231,14 @@ def _adopted(position: Position, adopt: Adopt, terms: RiskTerms) -> Position:
     return position._replace(
         epoch=position.epoch + 1,
         holding=holdings.adopted(adopt, terms),
-        quote=None if position.quote is None else position.quote.restarted(),
+        mark=None if position.mark is None else position.mark.restarted(),
         ladder_state=LadderState(stop=holdings.usable_stop(adopt.entry, adopt.stop, sign)),
         banked_pnl=position.banked_pnl + held.net_pnl,
     )
 
 
-def _seen(quote: Quote | None, price: Decimal, time_ms: int, arrived_ms: int) -> Quote:
-    return quotes.first(price, time_ms) if quote is None else quote.seen(price, time_ms, arrived_ms)
+def _newest(mark: MarkState | None, price: Decimal, time_ms: int, arrived_ms: int) -> MarkState:
+    return MarkState(price, time_ms, price, price) if mark is None else mark.after(price, time_ms, arrived_ms)
 
 
 def _informed(state: LadderState, fill: Fill) -> LadderState:

@@ -35,7 +35,7 @@ def price_at(holding: Holding, rules: Rules, r: Decimal) -> Decimal:
 
 def r_multiple(position: Position, rules: Rules) -> Decimal:
     """Profit per unit over risk per unit; 0 when flat or without a mark."""
-    holding, quote = position.holding, position.quote
-    if quote is None or not holding.qty:
+    holding, mark = position.holding, position.mark
+    if mark is None or not holding.qty:
         return ZERO
-    return EXACT.divide(per_unit(holding, quote.mark, rules), holding.risk_per_unit)
+    return EXACT.divide(per_unit(holding, mark.price, rules), holding.risk_per_unit)

@@ -13,7 +13,7 @@ from decimal import Decimal
 from kernel.positions.entry import Side
 from kernel.positions.intent import Intent, IntentKind, intent_id, reason_text, resize_action, stop_action
 from kernel.positions.ladder_state import LadderState
-from kernel.positions.mark import Quote
+from kernel.positions.mark import MarkState
 from kernel.positions.position import Position
 from kernel.positions.quantities import on_grid, plain
 from kernel.positions.r_multiple import r_multiple, reaches
@@ -23,11 +23,11 @@ MIN_RESIZE = Decimal("0.1")
 """A stop follows the quantity held in steps of this share, so that many small fills do not use up the rate limit."""
 
 
-def due_stop(position: Position, quote: Quote, rules: Rules) -> Intent | None:
+def due_stop(position: Position, mark: MarkState, rules: Rules) -> Intent | None:
     """The stop move that is due now, of a position that is or was at break-even."""
     if not position.ladder_state.break_even:
-        return _break_even(position, quote, rules)
-    return _trailing(position, quote, rules) or _resized(position, quote, rules)
+        return _break_even(position, mark, rules)
+    return _trailing(position, mark, rules) or _resized(position, mark, rules)
 
 
 def with_stop(state: LadderState, stop_price: Decimal, qty: Decimal) -> LadderState:
@@ -35,9 +35,9 @@ def with_stop(state: LadderState, stop_price: Decimal, qty: Decimal) -> LadderSt
     return state._replace(stop=stop_price, stop_qty=qty, break_even=True)
 
 
-def at_break_even(position: Position, quote: Quote, rules: Rules) -> bool:
+def at_break_even(position: Position, mark: MarkState, rules: Rules) -> bool:
     """Whether the mark is at or beyond the R at which break-even is set."""
-    return reaches(position.holding, quote.mark, rules, rules.set_be_at_r)
+    return reaches(position.holding, mark.price, rules, rules.set_be_at_r)
 
 
 def break_even_price(position: Position, rules: Rules) -> Decimal:
@@ -58,35 +58,35 @@ def is_tighter(position: Position, stop_price: Decimal) -> bool:
     return stop is None or (stop_price - stop) * position.holding.sign > 0
 
 
-def _break_even(position: Position, quote: Quote, rules: Rules) -> Intent | None:
+def _break_even(position: Position, mark: MarkState, rules: Rules) -> Intent | None:
     stop_price = break_even_price(position, rules)
-    if not is_tighter(position, stop_price) or not _protects(position, quote, stop_price):
+    if not is_tighter(position, stop_price) or not _protects(position, mark, stop_price):
         return None
     action = stop_action(IntentKind.MOVE_SL_BE, stop_price)
     reason = reason_text(r_multiple(position, rules), plain(rules.set_be_at_r))
-    return _move(position, quote, IntentKind.MOVE_SL_BE, action, stop_price, reason)
+    return _move(position, mark, IntentKind.MOVE_SL_BE, action, stop_price, reason)
 
 
-def _trailing(position: Position, quote: Quote, rules: Rules) -> Intent | None:
+def _trailing(position: Position, mark: MarkState, rules: Rules) -> Intent | None:
     stop, distance = position.ladder_state.stop, trailing_distance(position, rules)
     if distance is None or stop is None:
         return None
     sign = position.holding.sign
-    best = quote.peak if sign > 0 else quote.trough
+    best = mark.peak if sign > 0 else mark.trough
     wanted = best - distance * sign
     if wanted <= 0:
         return None
     stop_price = rules.instrument.stop_price(wanted, sign)
     if abs(stop_price - stop) < stop * rules.min_stop_move_pct or not is_tighter(position, stop_price):
         return None
-    if not _protects(position, quote, stop_price):
+    if not _protects(position, mark, stop_price):
         return None
     action = stop_action(IntentKind.TRAIL_UPDATE, stop_price)
     reason = f"{plain(distance)} behind {plain(best)}"
-    return _move(position, quote, IntentKind.TRAIL_UPDATE, action, stop_price, reason)
+    return _move(position, mark, IntentKind.TRAIL_UPDATE, action, stop_price, reason)
 
 
-def _resized(position: Position, quote: Quote, rules: Rules) -> Intent | None:
+def _resized(position: Position, mark: MarkState, rules: Rules) -> Intent | None:
     """The stop in place, for what is held now; nothing while a reservation may still change that."""
     stop, stop_qty = position.ladder_state.stop, position.ladder_state.stop_qty
     if stop is None or stop_qty is None or position.ladder_state.reservations:
@@ -95,18 +95,20 @@ def _resized(position: Position, quote: Quote, rules: Rules) -> Intent | None:
     qty = abs(holding.qty)
     if abs(qty - stop_qty) < stop_qty * MIN_RESIZE:
         return None
-    if not _protects(position, quote, stop):
+    if not _protects(position, mark, stop):
         return None
     action = resize_action(stop, holding.base_qty, qty)
     reason = f"for {plain(qty)}, it was for {plain(stop_qty)}"
-    return _move(position, quote, IntentKind.TRAIL_UPDATE, action, stop, reason)
+    return _move(position, mark, IntentKind.TRAIL_UPDATE, action, stop, reason)
 
 
-def _protects(position: Position, quote: Quote, stop_price: Decimal) -> bool:
-    return (quote.mark - stop_price) * position.holding.sign > 0
+def _protects(position: Position, mark: MarkState, stop_price: Decimal) -> bool:
+    return (mark.price - stop_price) * position.holding.sign > 0
 
 
-def _move(position: Position, quote: Quote, kind: IntentKind, action: str, stop_price: Decimal, reason: str) -> Intent:
+def _move(
+    position: Position, mark: MarkState, kind: IntentKind, action: str, stop_price: Decimal, reason: str
+) -> Intent:
     holding = position.holding
     return Intent(
         intent_id=intent_id(position.position_id, action),
@@ -118,9 +120,9 @@ def _move(position: Position, quote: Quote, kind: IntentKind, action: str, stop_
         qty=abs(holding.qty),
         rungs=(),
         reason=reason,
-        mark=quote.mark,
-        time_ms=quote.time_ms,
+        mark=mark.price,
+        time_ms=mark.time_ms,
         entry_price=holding.avg_entry,
-        unrealized_pnl=on_grid((quote.mark - holding.avg_entry) * holding.qty),
+        unrealized_pnl=on_grid((mark.price - holding.avg_entry) * holding.qty),
         stop_price=stop_price,
     )

@@ -110,7 +110,7 @@ def test_funding_moves_neither_quantity_nor_mark(desk):
     before = desk.position()
     desk.run(funding("-1"))
     after = desk.position()
-    assert (after.quote, after.ladder_state, after.epoch) == (before.quote, before.ladder_state, before.epoch)
+    assert (after.mark, after.ladder_state, after.epoch) == (before.mark, before.ladder_state, before.epoch)
     assert (after.holding.qty, after.holding.realized_pnl, after.holding.fees) == (1, 0, 0)
 
 

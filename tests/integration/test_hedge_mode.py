@@ -80,7 +80,7 @@ def test_the_legs_move_their_stops_each_to_its_own_side(desk):
 
 def test_a_price_reaches_both_legs(desk):
     desk.run(LONG, SHORT, price("103"))
-    assert [desk.position(leg).quote.mark for leg in LEGS] == [103, 103]
+    assert [desk.position(leg).mark.price for leg in LEGS] == [103, 103]
     assert_all_accounted_for(desk)
 
 
@@ -173,7 +173,7 @@ def test_an_exit_of_exactly_the_leg_is_not_clamped(desk):
 def test_an_exit_over_the_leg_pays_its_whole_fee_and_is_the_mark(desk):
     desk.run(LONG, EXIT | {"qty": "3", "fee": "0.3"})
     position = desk.position("BTCUSDT:LONG")
-    assert (str(position.holding.fees), position.quote.mark) == ("0.3", 110)
+    assert (str(position.holding.fees), position.mark.price) == ("0.3", 110)
 
 
 def test_an_exit_over_the_leg_leaves_no_reservation(live):
@@ -191,7 +191,7 @@ def test_an_exit_of_a_flat_leg_opens_nothing(desk, earlier):
     epoch = desk.position("BTCUSDT:LONG").epoch
     desk.run(EXIT | {"qty": "2", "price": "120", "fee": "0.1"})
     position = desk.position("BTCUSDT:LONG")
-    assert (position.holding.qty, position.epoch, position.quote.mark) == (0, epoch, 120)
+    assert (position.holding.qty, position.epoch, position.mark.price) == (0, epoch, 120)
     assert str(position.holding.fees) == "0.1"
     assert [(r["decision"], r["qty"]) for r in desk.journal("clamped")] == [("clamped", "2")]
     assert known(desk) == {"BTCUSDT:LONG"}
@@ -266,7 +266,7 @@ def test_mixed_modes_of_one_symbol_touch_no_other(desk, run):
 def test_what_comes_behind_a_fill_of_the_other_mode_is_applied(desk, run):
     run(LONG, BUY, LONG, price("106"))
     position = desk.position("BTCUSDT:LONG")
-    assert (position.holding.qty, position.quote.mark) == (2, 106)
+    assert (position.holding.qty, position.mark.price) == (2, 106)
     assert desk.suggestions() == []
     assert {r["reason"] for r in desk.journal("held")} == {"frozen"}
 

@@ -241,7 +241,7 @@ def test_a_sign_that_cannot_be_left_costs_no_work(desk: Desk, worker: None, monk
     for work in (tasks.watch_fills, tasks.evaluate_positions):
         with pytest.raises(ResponseError, match="WRONGTYPE"):
             work()
-    assert (started, desk.position().quote.mark) == ([{"succeeds": True}], 101)
+    assert (started, desk.position().mark.price) == ([{"succeeds": True}], 101)
     celery._count_start(SimpleNamespace(hostname="fills@desk"))
 
 

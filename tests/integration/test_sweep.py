@@ -58,7 +58,7 @@ def market(desk, price: str, ms: int = 0, symbol: str = "BTCUSDT"):
 
 
 def marked(desk, book: str = "BTCUSDT"):
-    return desk.position(book).quote.mark
+    return desk.position(book).mark.price
 
 
 # which price counts

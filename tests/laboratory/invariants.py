@@ -26,7 +26,7 @@ from laboratory.model import Book
 PARTS: Final = ("applied", "duplicate", "deadlettered", "ignored", "pending")
 HOLDING: Final = frozenset(
     (
-        *("epoch", "qty", "avg_entry", "base_qty", "risk_per_unit", "origin", "applied", "frozen", "quote"),
+        *("epoch", "qty", "avg_entry", "base_qty", "risk_per_unit", "origin", "applied", "frozen", "mark"),
         *("realized_pnl", "fees", "funding", "other_fees", "net_r", "banked_pnl"),
     )
 )

@@ -62,7 +62,7 @@ def shown(value: Any) -> str:
 
 
 def _of_model(book: Book) -> dict[str, Any]:
-    holding, progress, quote = book.holding, book.progress, book.quote
+    holding, state, mark = book.holding, book.ladder_state, book.mark
     return {
         "epoch": book.epoch,
         "qty": holding.qty,
@@ -78,25 +78,25 @@ def _of_model(book: Book) -> dict[str, Any]:
         "banked_pnl": book.banked,
         "frozen": book.frozen,
         "applied": book.applied,
-        "quote": quote and (quote.mark, quote.time_ms, quote.peak, quote.trough),
-        "stop": progress.stop,
-        "stop_qty": progress.stop_qty,
-        "break_even": progress.break_even,
-        "atr": progress.atr,
-        "spent": progress.spent,
-        "failures": progress.failures,
-        "firings": progress.firings,
-        "owed": progress.owed,
-        "carry": progress.carry,
-        "held": progress.held,
+        "mark": mark and (mark.price, mark.time_ms, mark.peak, mark.trough),
+        "stop": state.stop,
+        "stop_qty": state.stop_qty,
+        "break_even": state.break_even,
+        "atr": state.atr,
+        "spent": state.spent,
+        "failures": state.failures,
+        "firings": state.firings,
+        "owed": state.owed,
+        "carry": state.carry,
+        "held": state.held,
         "reservations": [
-            (name, r.qty, r.filled, r.claims, r.placed_ms, r.alarmed) for name, r in progress.reserved.items()
+            (name, r.qty, r.filled, r.claims, r.placed_ms, r.alarmed) for name, r in state.reserved.items()
         ],
     }
 
 
 def _of_code(position: Position, names: Names) -> dict[str, Any]:
-    holding, progress, quote = position.holding, position.ladder_state, position.quote
+    holding, state, mark = position.holding, position.ladder_state, position.mark
     return {
         "epoch": position.epoch,
         "qty": exactly(holding.qty),
@@ -112,18 +112,18 @@ def _of_code(position: Position, names: Names) -> dict[str, Any]:
         "banked_pnl": exactly(position.banked_pnl),
         "frozen": _reason(position.frozen),
         "applied": position.applied,
-        "quote": quote and (exactly(quote.mark), quote.time_ms, exactly(quote.peak), exactly(quote.trough)),
-        "stop": _fraction(progress.stop),
-        "stop_qty": _fraction(progress.stop_qty),
-        "break_even": progress.break_even,
-        "atr": _fraction(progress.atr),
-        "spent": {exactly(rung) for rung in progress.spent},
-        "failures": {exactly(rung): n for rung, n in progress.failures},
-        "firings": {exactly(rung): n for rung, n in progress.firings},
-        "owed": {exactly(rung): exactly(qty) for rung, qty in progress.owed},
-        "carry": exactly(progress.carry),
-        "held": dict(progress.held),
-        "reservations": [_reservation(r, names) for r in progress.reservations],
+        "mark": mark and (exactly(mark.price), mark.time_ms, exactly(mark.peak), exactly(mark.trough)),
+        "stop": _fraction(state.stop),
+        "stop_qty": _fraction(state.stop_qty),
+        "break_even": state.break_even,
+        "atr": _fraction(state.atr),
+        "spent": {exactly(rung) for rung in state.spent},
+        "failures": {exactly(rung): n for rung, n in state.failures},
+        "firings": {exactly(rung): n for rung, n in state.firings},
+        "owed": {exactly(rung): exactly(qty) for rung, qty in state.owed},
+        "carry": exactly(state.carry),
+        "held": dict(state.held),
+        "reservations": [_reservation(r, names) for r in state.reservations],
     }
 
 

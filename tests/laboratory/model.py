@@ -174,7 +174,7 @@ class Due:
 
 
 @dataclass
-class Progress:
+class LadderState:
     """What a lifecycle has led to so far. `reserved` is oldest first."""
 
     stop: Fraction | None = None
@@ -216,8 +216,8 @@ class Holding:
 
 
 @dataclass
-class Quote:
-    mark: Fraction
+class MarkState:
+    price: Fraction
     time_ms: int
     peak: Fraction
     trough: Fraction
@@ -234,8 +234,8 @@ class Book:
         self.leg = LEGS.get(name.partition(":")[2], 0)
         self.epoch = 0
         self.holding = Holding()
-        self.progress = Progress()
-        self.quote: Quote | None = None
+        self.ladder_state = LadderState()
+        self.mark: MarkState | None = None
         self.banked = ZERO
         self.frozen = ""
         self.trades: dict[str, tuple[Any, ...]] = {}
@@ -255,7 +255,7 @@ class Book:
 
     @property
     def reserved(self) -> Fraction:
-        return sum((r.qty for r in self.progress.reserved.values()), ZERO)
+        return sum((r.qty for r in self.ladder_state.reserved.values()), ZERO)
 
     @property
     def available(self) -> Fraction:
@@ -267,8 +267,8 @@ class Book:
 
     @property
     def r(self) -> Fraction:
-        assert self.quote is not None
-        return (self.sign * (self.quote.mark - self.holding.entry) - self.cost) / self.holding.risk
+        assert self.mark is not None
+        return (self.sign * (self.mark.price - self.holding.entry) - self.cost) / self.holding.risk
 
     def price_at(self, r: Fraction) -> Fraction:
         """The mark that makes R exactly `r`."""
@@ -343,7 +343,7 @@ class Book:
             self._count("excess_of_a_flat_leg")
             return
         self._open(sign * said["qty"], said["price"], said.get("stop_loss"), "fills")
-        self.progress.atr = said.get("atr")
+        self.ladder_state.atr = said.get("atr")
         self._count("open")
 
     def _open(self, qty: Fraction, price: Fraction, stop: Fraction | None, origin: str) -> None:
@@ -352,9 +352,9 @@ class Book:
         self.epoch += 1
         stop = self._usable(stop, price, 1 if qty > 0 else -1)
         self.holding = Holding(qty, price, abs(qty), self._risk(price, stop), origin=origin)
-        self.progress = Progress(stop=stop)
-        if self.quote is not None:
-            self.quote = Quote(self.quote.mark, self.quote.time_ms, self.quote.mark, self.quote.mark)
+        self.ladder_state = LadderState(stop=stop)
+        if self.mark is not None:
+            self.mark = MarkState(self.mark.price, self.mark.time_ms, self.mark.price, self.mark.price)
 
     def _risk(self, price: Fraction, stop: Fraction | None) -> Fraction:
         if stop is not None:
@@ -391,7 +391,7 @@ class Book:
             self._atr(said)
             self._count("reduce")
         else:
-            self.progress = Progress()
+            self.ladder_state = LadderState()
             self._beyond(said, -sign, said["qty"] - closing)
 
     def _beyond(self, said: Fields, sign: int, rest: Fraction) -> None:
@@ -402,19 +402,19 @@ class Book:
             self._count("excess_of_a_leg")
         elif rest:
             self._open(sign * rest, said["price"], said.get("stop_loss"), "fills")
-            self.progress.atr = said.get("atr")
+            self.ladder_state.atr = said.get("atr")
             self._count("flip")
 
     def _atr(self, said: Fields) -> None:
         if "atr" in said:
-            self.progress.atr = said["atr"]
+            self.ladder_state.atr = said["atr"]
             self._count("atr_replaced")
 
     def _answer(self, name: Name | None, closing: Fraction) -> None:
         """A fill executes an intent."""
-        if name is None or name not in self.progress.reserved:
+        if name is None or name not in self.ladder_state.reserved:
             return
-        reservation = self.progress.reserved[name]
+        reservation = self.ladder_state.reserved[name]
         taken = min(closing, reservation.qty)
         reservation.filled += taken
         reservation.qty -= taken
@@ -423,7 +423,7 @@ class Book:
 
     def _clamp(self) -> None:
         """What is reserved may not exceed what is held: the newest gives way first."""
-        for reservation in reversed(self.progress.reserved.values()):
+        for reservation in reversed(self.ladder_state.reserved.values()):
             over = self.reserved - abs(self.holding.qty)
             if over > 0:
                 reservation.qty -= min(over, reservation.qty)
@@ -431,8 +431,8 @@ class Book:
         self._drop_empty()
 
     def _drop_empty(self) -> None:
-        for name in [name for name, reservation in self.progress.reserved.items() if not reservation.qty]:
-            del self.progress.reserved[name]
+        for name in [name for name, reservation in self.ladder_state.reserved.items() if not reservation.qty]:
+            del self.ladder_state.reserved[name]
 
     def _fee(self, said: Fields) -> None:
         """It counts in the lifecycle that the position is in after the fill."""
@@ -454,23 +454,23 @@ class Book:
         """The newest event time wins, unless it was claimed for the future."""
         arrived_ms, price = _pair(entry_id)[0], said["price"]
         time_ms = int(said.get("ts", arrived_ms))
-        quote = self.quote
-        if quote is None:
-            self.quote = Quote(price, time_ms, price, price)
+        mark = self.mark
+        if mark is None:
+            self.mark = MarkState(price, time_ms, price, price)
             return
-        if time_ms < quote.time_ms:
-            is_from_the_future = quote.time_ms > arrived_ms + FUTURE_MS
+        if time_ms < mark.time_ms:
+            is_from_the_future = mark.time_ms > arrived_ms + FUTURE_MS
             self._count("future_price_loses" if is_from_the_future else "old_price")
             if not is_from_the_future:
                 return
         if time_ms > arrived_ms + FUTURE_MS:
             self._count("future_price_is_no_peak")
-            self.quote = Quote(price, time_ms, quote.peak, quote.trough)
+            self.mark = MarkState(price, time_ms, mark.peak, mark.trough)
             return
-        self.quote = Quote(price, time_ms, max(quote.peak, price), min(quote.trough, price))
+        self.mark = MarkState(price, time_ms, max(mark.peak, price), min(mark.trough, price))
 
     def _outcome(self, status: str, name: Name | None) -> None:
-        reservation = self.progress.reserved.pop(name, None) if name else None
+        reservation = self.ladder_state.reserved.pop(name, None) if name else None
         if reservation is None:
             self._count("outcome_of_a_stranger" if name is None else "outcome_of_no_reservation")
             return
@@ -485,21 +485,21 @@ class Book:
 
     def _failed(self, rung: Fraction, attempt: int) -> bool:
         """Count a failure of `rung`; whether it may be asked again."""
-        before = self.progress.failures.get(rung, 0)
-        failures = self.progress.failures[rung] = max(before, attempt)
+        before = self.ladder_state.failures.get(rung, 0)
+        failures = self.ladder_state.failures[rung] = max(before, attempt)
         if before < ATTEMPTS <= failures:
             self._note("exhausted", text(rung))
-            self._count("exhausted" if rung in self.progress.spent else "exhausted_while_armed")
-            self.progress.spent.add(rung)
-            self.progress.owed.pop(rung, None)
+            self._count("exhausted" if rung in self.ladder_state.spent else "exhausted_while_armed")
+            self.ladder_state.spent.add(rung)
+            self.ladder_state.owed.pop(rung, None)
         return failures < ATTEMPTS
 
     def _arm_again(self, rung: Fraction, part: Fraction) -> None:
         """It asks next for what its intents left, and no more."""
-        progress = self.progress
-        self._count("rearm" if rung in progress.spent else "rearm_of_another_part")
-        progress.spent.discard(rung)
-        progress.owed[rung] = progress.owed.get(rung, ZERO) + part
+        state = self.ladder_state
+        self._count("rearm" if rung in state.spent else "rearm_of_another_part")
+        state.spent.discard(rung)
+        state.owed[rung] = state.owed.get(rung, ZERO) + part
 
     def _funding(self, amount: Fraction, asset: str | None) -> None:
         if asset is None:
@@ -520,7 +520,7 @@ class Book:
             self._count("adopt_nothing_new")
         elif qty == 0:
             self.holding.qty, self.holding.origin = ZERO, "adopted"
-            self.progress = Progress()
+            self.ladder_state = LadderState()
             self._count("adopt_flat")
         elif qty * self.holding.qty > 0:
             self._adopt_same(qty, said["entry"])
@@ -536,7 +536,7 @@ class Book:
         self._clamp()
 
     def _overdue(self, said: Fields) -> None:
-        for name, reservation in self.progress.reserved.items():
+        for name, reservation in self.ladder_state.reserved.items():
             if reservation.placed_ms <= said["placed_before_ms"] and not reservation.alarmed:
                 reservation.alarmed = True
                 self._note("unanswered", name[1])
@@ -560,7 +560,7 @@ class Book:
 
     def _look(self, world: World) -> None:
         """A harvest, a stop move, and one more: a break-even may make a trailing due."""
-        if not self.holding.qty or self.quote is None:
+        if not self.holding.qty or self.mark is None:
             return
         for owed in (self._harvest, self._stop_move, self._stop_move):
             due = owed()
@@ -572,7 +572,7 @@ class Book:
         if reason is not None:
             self._hold(due.name, reason)
             return
-        self.progress.held.pop(due.name, None)
+        self.ladder_state.held.pop(due.name, None)
         for published in due.going_out:
             world.sent_ms.append(world.now_ms)
             world.out.add(published.name)
@@ -580,12 +580,12 @@ class Book:
         self._went_out(due)
 
     def _guard(self, going_out: Sequence[Published], world: World) -> str | None:
-        assert self.quote is not None
+        assert self.mark is not None
         if world.killed:
             return "killed"
         if self.frozen:
             return "frozen"
-        if not -FUTURE_MS <= world.now_ms - self.quote.time_ms < world.fresh_ms:
+        if not -FUTURE_MS <= world.now_ms - self.mark.time_ms < world.fresh_ms:
             return "stale"
         if world.budget < len(going_out):
             return "rate_limited"
@@ -593,31 +593,31 @@ class Book:
 
     def _hold(self, action: str, reason: str) -> None:
         """Recorded when it differs from the last refusal of that action."""
-        if self.progress.held.get(action) != reason:
-            self.progress.held[action] = reason
+        if self.ladder_state.held.get(action) != reason:
+            self.ladder_state.held[action] = reason
             self.deeds.append(Held(self.position_id, action, reason))
             self._count(f"held_{reason}")
 
     def _went_out(self, due: Due) -> None:
-        progress = self.progress
+        state = self.ladder_state
         for branch in due.branches:
             self._count(branch)
         if due.kind != "partial":
-            progress.stop = due.going_out[0].stop_price
-            progress.stop_qty = due.going_out[0].qty
-            progress.break_even = True
+            state.stop = due.going_out[0].stop_price
+            state.stop_qty = due.going_out[0].qty
+            state.break_even = True
             return
         number = int(due.name.rpartition(":")[2])
         for rung, _, _ in due.claims:
-            progress.spent.add(rung)
-            progress.firings[rung] = number
-            progress.owed.pop(rung, None)
-        progress.held = {name: why for name, why in progress.held.items() if not name.startswith("partial:")}
-        progress.carry = due.carry
+            state.spent.add(rung)
+            state.firings[rung] = number
+            state.owed.pop(rung, None)
+        state.held = {name: why for name, why in state.held.items() if not name.startswith("partial:")}
+        state.carry = due.carry
         if self.rules.live:
-            assert self.quote is not None
+            assert self.mark is not None
             for child in due.going_out:
-                progress.reserved[child.name] = Reservation(child.qty, list(due.claims), self.quote.time_ms)
+                state.reserved[child.name] = Reservation(child.qty, list(due.claims), self.mark.time_ms)
 
     # Harvests.
 
@@ -625,14 +625,14 @@ class Book:
         claims = self._claims()
         if not claims:
             return None
-        number = 1 + max(self.progress.firings.get(rung, 0) for rung, _, _ in claims)
+        number = 1 + max(self.ladder_state.firings.get(rung, 0) for rung, _, _ in claims)
         due = Due(f"partial:{'+'.join(text(rung) for rung, _, _ in claims)}:{number}", "partial", claims=claims)
-        assert self.quote is not None
+        assert self.mark is not None
         if self.available <= 0:
             due.impossible = "nothing_left"
             return due
         qty = self._wanted(due)
-        if not self.rules.lot.accepts(qty, self.quote.mark):
+        if not self.rules.lot.accepts(qty, self.mark.price):
             due.impossible = "below_minimum"
             return due
         self._divide(due, self._with_rest(due, qty))
@@ -642,20 +642,20 @@ class Book:
     def _claims(self) -> list[tuple[Fraction, int, Fraction]]:
         """Of every rung that is due."""
         of = self.holding.base if self.rules.basis == "original" else self.available
-        r, progress = self.r, self.progress
+        r, state = self.r, self.ladder_state
         return [
-            (level, progress.failures.get(level, 0) + 1, progress.owed.get(level, fraction * of))
+            (level, state.failures.get(level, 0) + 1, state.owed.get(level, fraction * of))
             for level, fraction in self.rules.ladder
-            if r >= level and level not in progress.spent
+            if r >= level and level not in state.spent
         ]
 
     def _wanted(self, due: Due) -> Fraction:
         """What to ask for; what stays over is carried on, with what was above the most that can go out."""
-        wanted = self.progress.carry + sum(share for _, _, share in due.claims)
+        wanted = self.ladder_state.carry + sum(share for _, _, share in due.claims)
         rounded, most = self.rules.lot.down(max(wanted, ZERO)), self._most()
         possible = min(self.available, rounded)
         due.carry = wanted - rounded
-        if self.progress.carry > 0:
+        if self.ladder_state.carry > 0:
             due.branches.append("carry_used")
         if most is not None and possible > most:
             due.carry += possible - most
@@ -669,9 +669,9 @@ class Book:
 
     def _with_rest(self, due: Due, qty: Fraction) -> Fraction:
         """A remainder that could never be closed goes along."""
-        assert self.quote is not None
+        assert self.mark is not None
         rest, most = self.available - qty, self._most()
-        if rest > 0 and not self.rules.lot.accepts(rest, self.quote.mark) and (most is None or self.available <= most):
+        if rest > 0 and not self.rules.lot.accepts(rest, self.mark.price) and (most is None or self.available <= most):
             due.branches.append("rest_taken_along")
             return self.available
         return qty
@@ -696,16 +696,16 @@ class Book:
 
     def _stop_move(self) -> Due | None:
         self._heed_break_even()
-        if not self.progress.break_even:
+        if not self.ladder_state.break_even:
             return self._break_even()
         return self._trail() or self._resize()
 
     def _heed_break_even(self) -> None:
         """A stop that protects as much already has break-even behind it."""
-        if self.progress.break_even or self.r < self.rules.set_be_at_r:
+        if self.ladder_state.break_even or self.r < self.rules.set_be_at_r:
             return
         if not self._is_tighter(self._break_even_price()):
-            self.progress.break_even = True
+            self.ladder_state.break_even = True
             self._count("break_even_was_behind")
 
     def _break_even_price(self) -> Fraction:
@@ -718,18 +718,18 @@ class Book:
         return self._move("sl_be", "sl_be", price) if self._is_protecting(price) else None
 
     def _trail(self) -> Due | None:
-        atr = self.rules.atr if self.progress.atr is None else self.progress.atr
-        stop, quote = self.progress.stop, self.quote
-        if atr is None or stop is None or quote is None:
+        atr = self.rules.atr if self.ladder_state.atr is None else self.ladder_state.atr
+        stop, mark = self.ladder_state.stop, self.mark
+        if atr is None or stop is None or mark is None:
             return None
-        extreme = quote.peak if self.sign > 0 else quote.trough
+        extreme = mark.peak if self.sign > 0 else mark.trough
         price = self.rules.lot.to_market(extreme - self.sign * self.rules.trail_mult * atr, self.sign)
         if not self._is_tighter(price) or not self._is_protecting(price) or abs(price - stop) < self.rules.eps * stop:
             return None
         return self._move("trail", f"trail:{text(price)}", price)
 
     def _resize(self) -> Due | None:
-        stop, of, qty = self.progress.stop, self.progress.stop_qty, abs(self.holding.qty)
+        stop, of, qty = self.ladder_state.stop, self.ladder_state.stop_qty, abs(self.holding.qty)
         if stop is None or of is None or self.reserved or not self._is_protecting(stop):
             return None
         if abs(qty - of) < RESIZE * of:
@@ -741,11 +741,11 @@ class Book:
         return Due(name, name, [moved], branches=[f"published_{name}"])
 
     def _is_tighter(self, price: Fraction) -> bool:
-        return self.progress.stop is None or (price - self.progress.stop) * self.sign > 0
+        return self.ladder_state.stop is None or (price - self.ladder_state.stop) * self.sign > 0
 
     def _is_protecting(self, price: Fraction) -> bool:
-        assert self.quote is not None
-        return (self.quote.mark - price) * self.sign > 0
+        assert self.mark is not None
+        return (self.mark.price - price) * self.sign > 0
 
     # Telling.
 

@@ -190,7 +190,7 @@ class Player:
         if intent_id is None:
             yield from self._mark(draw)
             return
-        reservation = book.progress.reserved.get(self.symbol.names[intent_id])
+        reservation = book.ladder_state.reserved.get(self.symbol.names[intent_id])
         asked = Fraction(1) if reservation is None else reservation.qty
         qty = asked * draw.pick((1, 1, 1, Fraction(1, 2), Fraction(1, 4), Fraction(3, 2)))
         fill = self._fill(book, -(book.sign or book.leg or 1), text(max(grid(qty), Fraction(1, 10**12))), draw)
@@ -212,10 +212,10 @@ class Player:
         """Every intent of a book ends; sometimes one first, and the others once the price is back at the entry."""
         book = self._some_book(draw)
         if book.sign and draw.chance(2):
-            yield from self._ends(list(book.progress.reserved)[:1])
+            yield from self._ends(list(book.ladder_state.reserved)[:1])
             yield Done("process")
             yield Fed({"symbol": SYMBOL, "status": "PRICE_UPDATE", "price": text(book.holding.entry)})
-        yield from self._ends(list(book.progress.reserved))
+        yield from self._ends(list(book.ladder_state.reserved))
 
     def _ends(self, names: Sequence[Name]) -> Iterator[Act]:
         ids = {name: intent_id for intent_id, name in self.symbol.names.items()}
@@ -272,7 +272,7 @@ class Player:
     def _overdue(self, draw: Draw) -> Iterator[Act]:
         """Some time ago, or just when the newest intent was published, or just before."""
         for name, book in self.symbol.books.items():
-            placed = [reservation.placed_ms for reservation in book.progress.reserved.values()]
+            placed = [reservation.placed_ms for reservation in book.ladder_state.reserved.values()]
             newest = placed[-1] if placed else self.world.now_ms
             before = draw.pick((newest, newest - 1, self.world.now_ms - 1_000, self.world.now_ms - 30_000))
             yield Told({"internal": "overdue", "book": name, "placed_before_ms": before})
@@ -299,11 +299,11 @@ class Player:
     def _presume(self, draw: Draw) -> Iterator[Act]:
         """The dedup key of what is due next exists, as after a commit whose reply was lost."""
         book = self._some_book(draw)
-        armed = [level for level, _ in self.symbol.rules.ladder if level not in book.progress.spent]
+        armed = [level for level, _ in self.symbol.rules.ladder if level not in book.ladder_state.spent]
         if not armed or not book.sign:
             yield from self._mark(draw)
             return
-        attempt = 1 + book.progress.failures.get(armed[0], 0)
+        attempt = 1 + book.ladder_state.failures.get(armed[0], 0)
         action = "sl_be" if draw.chance(3) else f"partial:{text(armed[0])}:{attempt}"
         yield Done("presume", (book.position_id, action))
 
@@ -332,7 +332,7 @@ class Player:
         """One that waits for its answer; sometimes any that was published."""
         book = self._some_book(draw)
         ids = {name: intent_id for intent_id, name in self.symbol.names.items()}
-        known = list(ids.values())[-6:] if draw.chance(6) else [ids[name] for name in book.progress.reserved]
+        known = list(ids.values())[-6:] if draw.chance(6) else [ids[name] for name in book.ladder_state.reserved]
         return book, draw.pick(known) if known else None
 
     def _fill(self, book: Book, sign: int, qty: str, draw: Draw) -> Fed:

@@ -39,8 +39,8 @@ def test_a_rung_is_due_from_its_price_on_and_not_before(side, entry, r):
     (rung,) = told(position, the_rules=one_rung).rungs
     if rung.price is None:
         return
-    there = position.quote._replace(mark=rung.price)
-    short_of_it = position.quote._replace(mark=rung.price - position.holding.sign * GRID)
+    there = position.mark._replace(price=rung.price)
+    short_of_it = position.mark._replace(price=rung.price - position.holding.sign * GRID)
     assert due_rungs(position, there, one_rung)
     assert not due_rungs(position, short_of_it, one_rung)
 
@@ -90,7 +90,7 @@ def test_the_next_intent_takes_along_what_is_due_by_then():
 
 def test_the_next_intent_meets_the_guards_with_a_fresh_mark():
     position = opened(long_100())
-    late = guards(position.quote.time_ms + 100_000, fresh_ms=30_000)
+    late = guards(position.mark.time_ms + 100_000, fresh_ms=30_000)
     assert Refusal.STALE in told(position, late).refusals
     assert told(position, late).upcoming.refusal is None
     assert told(position, replace(late, killed=True)).upcoming.refusal is Refusal.KILLED

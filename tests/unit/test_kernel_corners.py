@@ -18,7 +18,7 @@ from kernel.positions.instrument import Instrument
 from kernel.positions.intent import Intent, IntentKind, intent_id, reason_text
 from kernel.positions.ladder import Basis, Ladder, Rung
 from kernel.positions.ladder_state import Claim, LadderState, Reservation
-from kernel.positions.mark import Quote
+from kernel.positions.mark import MarkState
 from kernel.positions.position import Position, apply
 from kernel.positions.quantities import EXACT, exact, plain
 from kernel.positions.r_multiple import price_at, r_multiple
@@ -52,7 +52,7 @@ def test_a_price_of_just_the_oldest_age_is_stale():
 def test_a_position_without_a_price_decides_nothing():
     held = apply(FLAT, adopt("1"), RiskTerms())
     assert held.is_open
-    assert held.quote is None
+    assert held.mark is None
     assert look(held, rules(), guards()) == (held, [])
     assert r_multiple(held, rules()) == 0
 
@@ -96,7 +96,7 @@ def test_a_harvest_says_everything_of_itself():
         rungs=("0.5",),
         reason="R=0.51 >= 0.5",
         mark=Decimal("94.9"),
-        time_ms=position.quote.time_ms,
+        time_ms=position.mark.time_ms,
         entry_price=Decimal(100),
         unrealized_pnl=Decimal("5.1"),
     )
@@ -144,7 +144,7 @@ def test_a_move_to_break_even_says_everything_of_itself():
         rungs=(),
         reason="R=0.51 >= 0.5",
         mark=Decimal("105.19"),
-        time_ms=position.quote.time_ms,
+        time_ms=position.mark.time_ms,
         entry_price=Decimal(100),
         unrealized_pnl=Decimal("5.19"),
         stop_price=Decimal("100.2"),
@@ -243,7 +243,7 @@ def test_a_position_that_is_adopted_keeps_its_price_and_a_usable_stop():
     for qty, stop, kept in (("0.5", "95", Decimal(95)), ("0.5", "105", None), ("-0.5", "105", Decimal(105))):
         held = apply(seen, adopt(qty, stop=stop), RiskTerms())
         assert (held.epoch, held.ladder_state) == (1, LadderState(stop=kept))
-        assert held.quote == Quote(Decimal(99), 5, Decimal(99), Decimal(99))
+        assert held.mark == MarkState(Decimal(99), 5, Decimal(99), Decimal(99))
     other = apply(apply(seen, adopt("1"), RiskTerms()), adopt("-1", seen="1", stop="105"), RiskTerms())
     assert (other.epoch, other.holding.qty, other.ladder_state.stop) == (2, -1, 105)
 
@@ -277,16 +277,16 @@ def test_the_price_at_which_r_is_reached_counts_the_costs_in():
     held = Holding(Decimal(2), Decimal(100), Decimal(2), Decimal(10))
     assert price_at(held, costly, Decimal("0.5")) == Decimal("105.1")
     assert price_at(held._replace(qty=Decimal(-2)), costly, Decimal("0.5")) == Decimal("94.9")
-    position = FLAT._replace(holding=held, quote=Quote(Decimal("105.1"), 1, Decimal(1), Decimal(1)))
+    position = FLAT._replace(holding=held, mark=MarkState(Decimal("105.1"), 1, Decimal(1), Decimal(1)))
     assert r_multiple(position, costly) == Decimal("0.5")
 
 
 def test_a_price_just_within_the_tolerance_is_not_from_the_future():
-    seen = Quote(Decimal(100), 10_000, Decimal(100), Decimal(100))
-    assert seen.seen(Decimal(90), 9_000, 8_000) == seen  # what is there is 2,000 ms ahead: it stays
-    assert seen.seen(Decimal(90), 9_000, 7_999).mark == 90
-    near, far = seen.seen(Decimal(110), 12_000, 10_000), seen.seen(Decimal(110), 12_001, 10_000)
-    assert (near.peak, far.peak, far.mark) == (110, 100, 110)
+    seen = MarkState(Decimal(100), 10_000, Decimal(100), Decimal(100))
+    assert seen.after(Decimal(90), 9_000, 8_000) == seen  # what is there is 2,000 ms ahead: it stays
+    assert seen.after(Decimal(90), 9_000, 7_999).price == 90
+    near, far = seen.after(Decimal(110), 12_000, 10_000), seen.after(Decimal(110), 12_001, 10_000)
+    assert (near.peak, far.peak, far.price) == (110, 100, 110)
 
 
 def test_a_reservation_counts_what_it_took():
@@ -421,9 +421,9 @@ def test_an_end_of_an_intent_says_how_it_ended():
 
 def test_a_price_read_from_a_key_came_when_it_was_seen():
     ahead = apply(FLAT, Mark("", 50_000, Decimal(100), seen_ms=50_000), RiskTerms())
-    assert apply(ahead, Mark("", 40_000, Decimal(90), seen_ms=40_000), RiskTerms()).quote.mark == 90
-    assert apply(ahead, Mark("", 40_000, Decimal(90), seen_ms=49_000), RiskTerms()).quote.mark == 100
-    assert apply(ahead, Mark("", 40_000, Decimal(90)), RiskTerms()).quote.mark == 100
+    assert apply(ahead, Mark("", 40_000, Decimal(90), seen_ms=40_000), RiskTerms()).mark.price == 90
+    assert apply(ahead, Mark("", 40_000, Decimal(90), seen_ms=49_000), RiskTerms()).mark.price == 100
+    assert apply(ahead, Mark("", 40_000, Decimal(90)), RiskTerms()).mark.price == 100
 
 
 def test_unrealized_profit_is_that_of_all_that_is_held():
@@ -476,5 +476,5 @@ def test_a_record_with_an_id_of_its_own_is_the_newest_entry():
 
 def test_a_harvest_knows_its_action():
     position, _ = run([long_100()])
-    action, harvest = due_harvest(position, Quote(Decimal(105), 1, Decimal(105), Decimal(100)), rules())
+    action, harvest = due_harvest(position, MarkState(Decimal(105), 1, Decimal(105), Decimal(100)), rules())
     assert action == harvest.action == "partial:0.5:1"

@@ -54,7 +54,7 @@ def test_a_new_lifecycle_starts_afresh():
     position, _ = run([long_100(), mark("106"), fill("SELL", "1", "106")])
     assert position.ladder_state.spent == ()
     position, _ = run([fill("BUY", "1", "106")], position=position)
-    assert (position.ladder_state.spent, position.quote.peak) == ((), 106)
+    assert (position.ladder_state.spent, position.mark.peak) == ((), 106)
 
 
 def test_fees_count_apart_from_the_gross_profit():
@@ -103,23 +103,23 @@ def test_risk_per_unit_is_frozen_at_the_open():
 
 def test_the_newest_price_is_the_mark():
     position = folded(long_100(time_ms=1000), mark("105", time_ms=3000), mark("101", time_ms=2000))
-    assert (position.quote.mark, position.quote.time_ms, position.quote.peak) == (105, 3000, 105)
+    assert (position.mark.price, position.mark.time_ms, position.mark.peak) == (105, 3000, 105)
 
 
 def test_a_price_from_the_future_loses_to_the_next_one():
     first, second = mark("200", source_id="10000-0", time_ms=3_600_000), mark("101", source_id="11000-0")
     position = folded(long_100(source_id="9000-0"), first, second)
-    assert (position.quote.mark, position.quote.time_ms) == (101, 11_000)
+    assert (position.mark.price, position.mark.time_ms) == (101, 11_000)
 
 
 def test_a_price_of_our_own_reading_never_loses_to_an_older_one():
     position = folded(long_100(source_id="9000-0"), mark("105", source_id="9500-0"))
-    assert apply(position, Mark("", 9400, Decimal(101)), TERMS).quote.mark == 105
+    assert apply(position, Mark("", 9400, Decimal(101)), TERMS).mark.price == 105
 
 
 def test_peak_and_trough_follow_the_marks_since_the_open():
     position = folded(mark("500"), long_100(), mark("120"), mark("80"), mark("101"))
-    assert (position.quote.peak, position.quote.trough) == (120, 80)
+    assert (position.mark.peak, position.mark.trough) == (120, 80)
 
 
 def test_a_frozen_book_keeps_tracking():

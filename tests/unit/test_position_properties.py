@@ -137,7 +137,7 @@ def test_every_promise_about_intents_holds_at_every_step(history, live, basis, s
                 assert resized == (intent.stop_price == before.ladder_state.stop)
                 assert resized or is_tighter(before.ladder_state.stop, intent.stop_price, before.holding.sign)
                 assert intent.qty == abs(before.holding.qty)
-                assert (before.quote.mark - intent.stop_price) * before.holding.sign > 0
+                assert (before.mark.price - intent.stop_price) * before.holding.sign > 0
         assert 0 <= position.ladder_state.reserved <= abs(position.holding.qty)
         assert look(position, the_rules, guards()) == (position, [])  # an extra bell publishes nothing
 

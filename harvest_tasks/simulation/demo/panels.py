@@ -62,19 +62,19 @@ def _positions(board: Board, rules: Rules) -> Table:
 
 
 def _position(position: Position, rules: Rules) -> Iterator[RenderableType]:
-    holding, quote, state = position.holding, position.quote, position.ladder_state
+    holding, mark, state = position.holding, position.mark, position.ladder_state
     yield position.symbol
-    if not holding.qty or quote is None:
+    if not holding.qty or mark is None:
         yield Text("flat", style="dim")
         return
     yield "long" if holding.qty > 0 else "short"
     yield plain(abs(holding.qty).quantize(Decimal("0.0001")))
     yield f"{holding.avg_entry:,.2f}"
-    yield f"{quote.mark:,.2f}"
+    yield f"{mark.price:,.2f}"
     yield _coloured(r_multiple(position, rules))
     yield Text("-" if state.stop is None else f"{state.stop:,.2f}", style="bold" if state.break_even else "")
     yield Text("".join("●" if rung.name in state.spent else "○" for rung in rules.ladder.rungs))
-    yield _coloured((quote.mark - holding.avg_entry) * holding.qty + holding.net_pnl)
+    yield _coloured((mark.price - holding.avg_entry) * holding.qty + holding.net_pnl)
 
 
 def _proposals(board: Board) -> Table:

@@ -101,7 +101,7 @@ class Fold:
 
 def _permissive(position: Position) -> Guards:
     """Nothing killed, nothing stale, and no limit."""
-    now_ms = 0 if position.quote is None else position.quote.time_ms
+    now_ms = 0 if position.mark is None else position.mark.time_ms
     return Guards(now_ms=now_ms, fresh_ms=1, killed=False, budget=UNLIMITED)
 
 

@@ -96,10 +96,10 @@ def _objection(order: Order, position: Position) -> str | None:
 
 
 def _fill(order: Order, position: Position, terms: Terms, now_ms: int) -> Execution:
-    if position.quote is None:
+    if position.mark is None:
         raise AssertionError("an open position has seen a price")
     qty = min(order.qty, abs(position.holding.qty))
-    price = terms.price(position.quote.mark, order.side)
+    price = terms.price(position.mark.price, order.side)
     figures = {"qty": plain(qty), "price": plain(price), "fee": plain(terms.fee(qty, price))}
     trade = {"side": order.side.value, "trade_id": f"paper-{order.intent_id}"}
     return Execution(Answer.FILLED, {"status": "FILLED", **_named(order, now_ms), **trade, **figures})
