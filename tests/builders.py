@@ -7,7 +7,15 @@ from kernel.positions.entry import Fill, Mark, OrderEnded, OrderEndStatus, Side
 ENTRY_ID = "1700000000123-0"
 TIME_MS = 1_700_000_000_123
 
+BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
+"""The raw fill with which most stories begin: a long of 1 from 100 whose R is 10."""
+
 Number = Decimal | int | str
+
+
+def price(value: str, symbol: str = "BTCUSDT", **fields: str) -> dict[str, str]:
+    """A raw mark price."""
+    return {"symbol": symbol, "status": "PRICE_UPDATE", "price": value, **fields}
 
 
 def fill_fields(**overrides: str | None) -> dict[str, str]:

@@ -15,6 +15,7 @@ from harvest_tasks.wire.position import from_fields
 from kernel.positions.position import Position
 
 Fields = Mapping[str, str]
+LIVE = {"HARVEST_MODE": "live", "HARVEST_LIVE_CONFIRM": "yes"}
 
 
 class Desk:

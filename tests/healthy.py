@@ -4,12 +4,12 @@ from collections.abc import Callable
 from typing import Final
 
 import feeds
+from builders import BUY
 from desk import Desk
 
 from harvest_tasks.fills.inbox import freeze_all
 from harvest_tasks.server import liveness
 
-BUY: Final = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 SIGNS: Final = (
     *(liveness.BEAT_MS, liveness.WATCHED_MS, liveness.SWEPT_MS),
     *(liveness.PROPOSALS_CYCLE_MS, liveness.RECONCILED_MS),

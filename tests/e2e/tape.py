@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from builders import price
 from desk import Desk, Fields
 from waiting import wait_until
 
@@ -16,16 +17,11 @@ from harvest_tasks.wire.execution_result import Routed, admit
 from kernel.positions.holding import RiskTerms
 from kernel.positions.position import Position, fold
 
-BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 TIMES = ("timestamp", "expires_at", "trace_id")
 """What an intent says about when it was due; `trace_id` is the id of an entry, which begins with its time."""
 
 PIPELINED = 500
 COUNTED = ("in", "applied", "duplicate", "deadlettered", "ignored", "intents")
-
-
-def price(value: str, symbol: str = "BTCUSDT", **fields: str) -> dict[str, str]:
-    return {"symbol": symbol, "status": "PRICE_UPDATE", "price": value, **fields}
 
 
 def seeded(seed: int) -> random.Random:

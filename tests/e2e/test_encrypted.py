@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from builders import BUY
 from celery import Celery
 from cluster import inherited
 from processes import program
@@ -26,7 +27,6 @@ from harvest_tasks.settings.model import Settings
 
 HARVEST = str(Path(sys.executable).with_name("harvest"))
 INPUT = "quantum:stream:execution.result"
-FILL = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 
 
 class Place(NamedTuple):
@@ -93,7 +93,7 @@ def test_a_fill_reaches_its_position(place: Place) -> None:
         assert up.stdout is not None
         assert up.stdout.readline().startswith(b"ready ")
         with closing(connect(place.address)) as client:
-            client.xadd(INPUT, dict(FILL))
+            client.xadd(INPUT, dict(BUY))
             wait_until(lambda: client.exists(keys.position("BTCUSDT")), 20.0, "the fill reached its position")
         up.terminate()
         up.wait(60.0)

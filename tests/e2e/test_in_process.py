@@ -11,12 +11,12 @@ from typing import Any
 
 import feeds
 import pytest
+from builders import BUY, price
 from celery import Celery
 from celery.contrib.testing.app import setup_default_app
 from celery.contrib.testing.worker import start_worker
 from celery.signals import setup_logging
 from desk import Desk
-from e2e.tape import BUY, price
 from users import DATABASES, TOGETHER, GuardedServer, for_up
 from waiting import wait_until
 

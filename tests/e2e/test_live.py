@@ -1,14 +1,15 @@
 """Live mode: the same path, to the stream that executors read."""
 
 import pytest
-from desk import Desk
-from e2e.tape import BUY, price, settled
+from builders import BUY, price
+from desk import LIVE, Desk
+from e2e.tape import settled
 from waiting import wait_until
 
 
 @pytest.fixture(scope="module")
 def deployment() -> dict[str, str]:
-    return {"HARVEST_MODE": "live", "HARVEST_LIVE_CONFIRM": "yes"}
+    return LIVE
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,10 @@ from typing import Any
 
 import feeds
 import pytest
+from builders import BUY, price
 from cluster import Program, beat_program
 from desk import Desk
-from e2e.tape import BUY, TIMES, Outcome, essence, feed, folded, outcome, price, seeded, settled, tape
+from e2e.tape import TIMES, Outcome, essence, feed, folded, outcome, seeded, settled, tape
 from pytest_celery import CeleryTestSetup
 from waiting import wait_until
 

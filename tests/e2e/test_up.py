@@ -22,6 +22,7 @@ from pathlib import Path
 
 import feeds
 import pytest
+from builders import BUY
 from cluster import inherited
 from processes import children_of, in_session, marked, program
 from users import TOGETHER, GuardedServer, for_up
@@ -33,7 +34,6 @@ from harvest_tasks.server.client import Client, connect
 
 HARVEST = str(Path(sys.executable).with_name("harvest"))
 INPUT = "quantum:stream:execution.result"
-FILL = {"status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ def test_the_proof_passes_in_it(start: Start, given: GuardedServer, tmp_path: Pa
         with closing(connect(given.url())) as client:
             for symbol in ("BTCUSDT", "ETHUSDT"):
                 feeds.market_state(client, symbol, ts_timestamp=str(client.time()[0]))
-            client.xadd(INPUT, {**FILL, "symbol": "BTCUSDT"})
+            client.xadd(INPUT, dict(BUY))
             client.xadd(INPUT, {"status": "PRICE_UPDATE", "symbol": "BTCUSDT", "price": "105.2"})
             wait_until(lambda: client.exists("quantum:harvest:proposal:BTCUSDT"), 20.0, "a proposal is published")
             wait_until(lambda: client.hget(keys.HEARTBEAT, liveness.BEAT_MS), 20.0, "beat's heart beats")

@@ -11,9 +11,10 @@ from typing import Any
 
 import feeds
 import pytest
+from builders import BUY, price
 from cluster import Program
-from desk import Desk
-from e2e.tape import BUY, price, settled
+from desk import LIVE, Desk
+from e2e.tape import settled
 from processes import program
 from users import GuardedServer, logins
 from waiting import wait_until
@@ -33,7 +34,7 @@ def crew() -> dict[str, tuple[str, int]]:
 
 @pytest.fixture(scope="module")
 def deployment() -> dict[str, str]:
-    return {"HARVEST_MODE": "live", "HARVEST_LIVE_CONFIRM": "yes", "ENABLE_STREAM": "true"}
+    return {**LIVE, "ENABLE_STREAM": "true"}
 
 
 def harvest(environ: dict[str, str], *arguments: str) -> str:

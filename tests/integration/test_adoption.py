@@ -4,7 +4,8 @@ import logging
 from decimal import Decimal
 
 import pytest
-from desk import Desk, assert_all_accounted_for
+from builders import BUY, price
+from desk import LIVE, Desk, assert_all_accounted_for
 
 from harvest_tasks.fills import inbox
 from harvest_tasks.fills.router import ADOPTING
@@ -15,13 +16,7 @@ from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from kernel.positions.holding import Origin
 
-BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 SELL = BUY | {"side": "SELL", "stop_loss": "110"}
-LIVE = {"HARVEST_MODE": "live", "HARVEST_LIVE_CONFIRM": "yes"}
-
-
-def price(value: str, symbol: str = "BTCUSDT") -> dict[str, str]:
-    return {"symbol": symbol, "status": "PRICE_UPDATE", "price": value}
 
 
 @pytest.fixture

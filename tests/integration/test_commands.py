@@ -9,8 +9,9 @@ from typing import Any
 
 import feeds
 import pytest
+from builders import BUY, price
 from click.testing import CliRunner, Result
-from desk import Desk, assert_all_accounted_for
+from desk import LIVE, Desk, assert_all_accounted_for
 from processes import program
 from waiting import wait_until
 
@@ -21,18 +22,7 @@ from harvest_tasks.server import keys
 from harvest_tasks.wire import execution_result
 from harvest_tasks.wire.refusal import RefusalReason
 
-BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
-LIVE = {"HARVEST_MODE": "live", "HARVEST_LIVE_CONFIRM": "yes"}
 HARVEST = [sys.executable, "-c", "from harvest_tasks.cli import main; main()"]
-
-
-def price(value: str, symbol: str = "BTCUSDT", **fields: str) -> dict[str, str]:
-    return {"symbol": symbol, "status": "PRICE_UPDATE", "price": value, **fields}
-
-
-@pytest.fixture
-def desk(redis):
-    return Desk(redis)
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@
 from decimal import Decimal
 
 import pytest
-from desk import Desk
+from builders import BUY
+from desk import LIVE, Desk
 
 from harvest_tasks.fills.stream import InputStream
 from harvest_tasks.server.client import Client
@@ -12,13 +13,12 @@ from harvest_tasks.simulation.demo.feed import Feed, Interrupted, Stuck
 from harvest_tasks.simulation.paper.execution import Terms
 from harvest_tasks.simulation.paper.executor import Paper
 
-BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 PRICE = {"symbol": "BTCUSDT", "status": "PRICE_UPDATE", "price": "106"}
 
 
 @pytest.fixture
 def desk(redis: Client) -> Desk:
-    desk = Desk(redis, HARVEST_MODE="live", HARVEST_LIVE_CONFIRM="yes")
+    desk = Desk(redis, **LIVE)
     InputStream(redis, desk.settings).ensure_group()
     Paper(redis, desk.settings, Terms()).ensure_group()
     return desk

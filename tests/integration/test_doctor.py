@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 
 import feeds
 import pytest
+from builders import BUY
 from click.testing import CliRunner, Result
-from desk import Desk
-from healthy import BUY, LONG_AGO_MS, Break, behind, lost, make_healthy
+from desk import LIVE, Desk
+from healthy import LONG_AGO_MS, Break, behind, lost, make_healthy
 
 from harvest_tasks.cli import main
 from harvest_tasks.commands import session
@@ -34,7 +35,7 @@ def consumed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
 @pytest.fixture
 def desk(redis: Client) -> Desk:
-    found = Desk(redis, HARVEST_MODE="live", HARVEST_LIVE_CONFIRM="yes", HARVEST_INTENT_TIMEOUT_SEC="1")
+    found = Desk(redis, **LIVE, HARVEST_INTENT_TIMEOUT_SEC="1")
     make_healthy(found)
     return found
 

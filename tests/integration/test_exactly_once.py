@@ -4,6 +4,7 @@ from threading import Thread
 from time import monotonic
 
 import pytest
+from builders import BUY
 from desk import Desk, assert_all_accounted_for
 from redis.exceptions import ResponseError
 
@@ -20,13 +21,7 @@ from harvest_tasks.fills.watcher import watch
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import connect
 
-BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 MARK = {"symbol": "BTCUSDT", "status": "PRICE_UPDATE", "price": "106"}
-
-
-@pytest.fixture
-def desk(redis):
-    return Desk(redis)
 
 
 @pytest.fixture

@@ -3,13 +3,12 @@
 from time import monotonic
 
 import pytest
+from builders import BUY
 from desk import Desk
 
 from harvest_tasks.fills.brain import Brain
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
-
-BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 
 
 def test_a_book_that_fails_at_each_look_has_one_line_and_another_when_it_fails_anew(

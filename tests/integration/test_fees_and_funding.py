@@ -3,26 +3,17 @@
 from decimal import Decimal
 
 import pytest
+from builders import BUY, price
 from desk import Desk, assert_all_accounted_for
 
 from harvest_tasks.server import keys
 
-BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 SELL = BUY | {"side": "SELL", "price": "110", "stop_loss": "120"}
 FUNDING = {"symbol": "BTCUSDT", "status": "FUNDING"}
 
 
-def price(value: str, symbol: str = "BTCUSDT") -> dict[str, str]:
-    return {"symbol": symbol, "status": "PRICE_UPDATE", "price": value}
-
-
 def funding(amount: str, **fields: str) -> dict[str, str]:
     return FUNDING | {"amount": amount, **fields}
-
-
-@pytest.fixture
-def desk(redis):
-    return Desk(redis)
 
 
 def holding(desk):

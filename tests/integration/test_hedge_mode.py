@@ -1,31 +1,17 @@
 """A long and a short of one symbol at once, each a book of its own, and what happens when modes are mixed."""
 
 import pytest
+from builders import BUY, price
 from desk import Desk, assert_all_accounted_for
 
 from harvest_tasks.fills import inbox
 from harvest_tasks.server import keys
 
-BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 LONG = BUY | {"position_side": "LONG"}
 SHORT = BUY | {"position_side": "SHORT", "side": "SELL", "stop_loss": "110"}
 EXIT = LONG | {"side": "SELL", "price": "110"}
 FUNDING = {"symbol": "BTCUSDT", "status": "FUNDING", "amount": "1"}
 LEGS = "BTCUSDT:LONG", "BTCUSDT:SHORT"
-
-
-def price(value: str, symbol: str = "BTCUSDT") -> dict[str, str]:
-    return {"symbol": symbol, "status": "PRICE_UPDATE", "price": value}
-
-
-@pytest.fixture
-def desk(redis):
-    return Desk(redis)
-
-
-@pytest.fixture
-def live(redis):
-    return Desk(redis, HARVEST_MODE="live", HARVEST_LIVE_CONFIRM="yes")
 
 
 @pytest.fixture(params=["in one batch", "one after the other"])

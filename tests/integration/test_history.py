@@ -5,8 +5,9 @@ import os
 from decimal import Decimal
 
 import pytest
+from builders import BUY, price
 from click.testing import CliRunner
-from desk import Desk, assert_all_accounted_for
+from desk import LIVE, Desk, assert_all_accounted_for
 
 from harvest_tasks.cli import main
 from harvest_tasks.fills import inbox
@@ -14,23 +15,7 @@ from harvest_tasks.operations import history
 from harvest_tasks.server import keys
 from kernel.positions.entry import Adopt
 
-BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 SELL = BUY | {"side": "SELL", "price": "110", "stop_loss": "120"}
-LIVE = {"HARVEST_MODE": "live", "HARVEST_LIVE_CONFIRM": "yes"}
-
-
-def price(value: str, symbol: str = "BTCUSDT") -> dict[str, str]:
-    return {"symbol": symbol, "status": "PRICE_UPDATE", "price": value}
-
-
-@pytest.fixture
-def desk(redis):
-    return Desk(redis)
-
-
-@pytest.fixture
-def live(redis):
-    return Desk(redis, **LIVE)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
+from builders import BUY
 from desk import Desk
 
 from harvest_tasks.fills.inbox import deliver
@@ -15,7 +16,6 @@ from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from kernel.positions.entry import Release
 
-BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 MARK = {"symbol": "BTCUSDT", "status": "PRICE_UPDATE", "price": "106"}
 REFUSED = {**BUY, "qty": "-1"}
 MARKET_STATE = {"sigma": "0.01", "mu": "0.001", "ts": "0.35", "p_trend": "0.6", "p_mr": "0.2", "p_chop": "0.2"}

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from builders import BUY
 from celery import Celery
 from cluster import Program, inherited, worker_program
 from desk import Desk
@@ -17,7 +18,6 @@ from harvest_tasks.server.client import Client, connect
 from harvest_tasks.settings.model import Settings
 
 MARK = {"symbol": "BTCUSDT", "status": "PRICE_UPDATE", "price": "105.2"}
-BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 
 
 @pytest.fixture

@@ -1,17 +1,12 @@
 """Input that can no longer be read freezes what it may concern, says why, and there is a way back."""
 
 import pytest
+from builders import BUY, price
 from desk import Desk, assert_all_accounted_for
 
 from harvest_tasks.fills import inbox
 from harvest_tasks.fills.watcher import watch
 from harvest_tasks.server import keys
-
-BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
-
-
-def price(text: str, symbol: str = "BTCUSDT") -> dict[str, str]:
-    return {"symbol": symbol, "status": "PRICE_UPDATE", "price": text}
 
 
 @pytest.fixture

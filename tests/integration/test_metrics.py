@@ -10,7 +10,8 @@ from types import SimpleNamespace
 
 import feeds
 import pytest
-from desk import Desk
+from builders import BUY, price
+from desk import LIVE, Desk
 from redis.exceptions import ResponseError
 from scraped import Scrape, scraping
 
@@ -27,9 +28,7 @@ from harvest_tasks.server.client import Client, connect
 from harvest_tasks.settings import model as settings_module
 from kernel.positions.guards import Refusal
 
-BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 SELL = {**BUY, "side": "SELL", "stop_loss": "110"}
-LIVE = {"HARVEST_MODE": "live", "HARVEST_LIVE_CONFIRM": "yes"}
 READS = {
     *("TIME", "INFO", "GET", "HGETALL", "HMGET", "SMEMBERS", "LRANGE", "LLEN", "PTTL", "ZCARD", "ZRANGE"),
     *("XINFO", "XLEN", "XPENDING", "XRANGE"),
@@ -37,15 +36,6 @@ READS = {
 """All that the server's user for the exporter needs; docs/metrics.md says so."""
 
 Watch = Callable[..., Callable[[], Scrape]]
-
-
-def price(value: str, symbol: str = "BTCUSDT", **fields: str) -> dict[str, str]:
-    return {"symbol": symbol, "status": "PRICE_UPDATE", "price": value, **fields}
-
-
-@pytest.fixture
-def desk(redis: Client) -> Desk:
-    return Desk(redis)
 
 
 @pytest.fixture

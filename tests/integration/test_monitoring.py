@@ -8,6 +8,7 @@ from typing import Any
 
 import feeds
 import pytest
+from builders import BUY
 from desk import Desk
 from promtool import judged, needs_promtool
 from scraped import Scrape, scraping
@@ -22,7 +23,6 @@ from harvest_tasks.server.client import connect
 ROOT = Path(__file__).parents[2]
 MONITORING = ROOT / "systemd" / "monitoring"
 DOCS = ROOT / "docs"
-BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 
 RULE = re.compile(r"^      - alert: (\w+)\n(.*?)(?=^      - alert|^      #|^  - name|\Z)", re.MULTILINE | re.DOTALL)
 CASE = re.compile(r"^  - name: (\w+) (fires|stays quiet)\n(.*?)(?=^  - name|\Z)", re.MULTILINE | re.DOTALL)

@@ -4,20 +4,15 @@ import json
 from decimal import Decimal
 
 import pytest
-from desk import Desk, assert_all_accounted_for
+from builders import BUY, price
+from desk import LIVE, Desk, assert_all_accounted_for
 
 from harvest_tasks.fills.sweep import sweep
 from harvest_tasks.server import keys
 
-BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 SELL = BUY | {"side": "SELL"}
-LIVE = {"HARVEST_MODE": "live", "HARVEST_LIVE_CONFIRM": "yes"}
 AT_MOST = Decimal("0.1")
 """What one market order takes where harvests are split."""
-
-
-def price(value: str) -> dict[str, str]:
-    return {"symbol": "BTCUSDT", "status": "PRICE_UPDATE", "price": value}
 
 
 def ended(intent, status: str = "REJECTED") -> dict[str, str]:

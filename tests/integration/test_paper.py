@@ -9,7 +9,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from desk import Desk, assert_all_accounted_for
+from builders import BUY, price
+from desk import LIVE, Desk, assert_all_accounted_for
 from processes import program
 from waiting import wait_until
 
@@ -19,15 +20,9 @@ from harvest_tasks.server.client import Client, connect
 from harvest_tasks.simulation.paper.execution import Answer, Terms
 from harvest_tasks.simulation.paper.executor import Paper
 
-BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
-LIVE = {"HARVEST_MODE": "live", "HARVEST_LIVE_CONFIRM": "yes"}
 WITHIN_SEC = 60.0
 """A deadline, not a pause: on a starved machine a program may take long to start."""
 PROGRAM = [sys.executable, "-m", "harvest_tasks", "paper"]
-
-
-def price(value: str) -> dict[str, str]:
-    return {"symbol": "BTCUSDT", "status": "PRICE_UPDATE", "price": value}
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """From the input stream to the intents, on a real server."""
 
 import pytest
-from desk import Desk, assert_all_accounted_for
+from builders import BUY, price
+from desk import LIVE, Desk, assert_all_accounted_for
 
 from harvest_tasks.fills import inbox
 from harvest_tasks.fills.commit import Committed, Conflict
@@ -9,22 +10,6 @@ from harvest_tasks.fills.ledger import Ledger
 from harvest_tasks.fills.plan import plan
 from harvest_tasks.fills.symbol_rules import base_rules
 from harvest_tasks.server import keys
-
-BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
-
-
-def price(value: str, symbol: str = "BTCUSDT", **fields: str) -> dict[str, str]:
-    return {"symbol": symbol, "status": "PRICE_UPDATE", "price": value, **fields}
-
-
-@pytest.fixture
-def desk(redis):
-    return Desk(redis)
-
-
-@pytest.fixture
-def live(redis):
-    return Desk(redis, HARVEST_MODE="live", HARVEST_LIVE_CONFIRM="yes")
 
 
 def test_a_fill_becomes_a_position_and_a_price_becomes_a_suggestion(desk):
@@ -54,7 +39,7 @@ def test_live_mode_publishes_to_the_intent_stream_and_keeps_stop_moves_out_of_it
 
 
 def test_stop_moves_go_live_only_when_allowed(redis):
-    desk = Desk(redis, HARVEST_MODE="live", HARVEST_LIVE_CONFIRM="yes", HARVEST_LIVE_STOPS="true")
+    desk = Desk(redis, **LIVE, HARVEST_LIVE_STOPS="true")
     desk.run(BUY, price("106"))
     assert [i["intent_type"] for i in desk.live_intents()] == ["REDUCE_ONLY", "MOVE_SL_BE"]
 

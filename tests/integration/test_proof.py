@@ -10,9 +10,10 @@ from threading import Timer
 
 import feeds
 import pytest
+from builders import BUY
 from click.testing import CliRunner, Result
 from desk import Desk
-from healthy import BUY, LONG_AGO_MS, Break, behind, lost, make_healthy
+from healthy import LONG_AGO_MS, Break, behind, lost, make_healthy
 from users import guarded
 
 from harvest_tasks.cli import main

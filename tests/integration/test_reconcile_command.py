@@ -4,6 +4,7 @@ import json
 import os
 
 import pytest
+from builders import BUY
 from click.testing import CliRunner, Result
 from desk import Desk, assert_all_accounted_for
 
@@ -12,13 +13,6 @@ from harvest_tasks.fills import inbox
 from harvest_tasks.reconciling import settlement
 from harvest_tasks.reconciling.mismatch import reconcile
 from harvest_tasks.server import keys
-
-BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
-
-
-@pytest.fixture
-def desk(redis):
-    return Desk(redis)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import logging
 from decimal import Decimal
 
 import pytest
+from builders import BUY
 from desk import Desk, assert_all_accounted_for
 
 from harvest_tasks.fills import inbox
@@ -13,14 +14,8 @@ from harvest_tasks.server import keys
 from harvest_tasks.tasks import reconcile_positions
 from kernel.positions.entry import Freeze, Release
 
-BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 LONG = BUY | {"position_side": "LONG"}
 SHORT = BUY | {"position_side": "SHORT", "side": "SELL", "stop_loss": "110"}
-
-
-@pytest.fixture
-def desk(redis):
-    return Desk(redis)
 
 
 def on_record(desk: Desk, qty: str, key: str = "BTCUSDT", side: str = "LONG", **fields: str) -> None:

@@ -8,6 +8,7 @@ from threading import Event
 from time import monotonic
 
 import pytest
+from builders import BUY
 from desk import Desk
 from kombu import Connection
 from redis.exceptions import ConnectionError as Disconnected
@@ -21,7 +22,6 @@ from harvest_tasks.processes.embedded_server import EmbeddedServer
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, connect
 
-BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 SLICE_SEC = 60.0
 LONG_SEC = 30.0
 """More than a busy machine needs to start a server."""

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 
 import pytest
+from builders import BUY
 from desk import Desk, assert_all_accounted_for
 
 from harvest_tasks import tasks
@@ -11,14 +12,8 @@ from harvest_tasks.fills import inbox, sweep
 from harvest_tasks.fills.brain import Brain
 from harvest_tasks.server import keys
 
-BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 LATE_MS = 60_000
 """Older than a price may be."""
-
-
-@pytest.fixture
-def desk(redis):
-    return Desk(redis)
 
 
 @pytest.fixture

@@ -4,7 +4,9 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import builders
 import pytest
+from builders import price
 
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.simulation.demo.recording import Evidence, read
@@ -12,21 +14,9 @@ from harvest_tasks.simulation.demo.verification import Fold, differences, fold
 from harvest_tasks.wire.position import to_fields
 
 LIVE = Settings.from_env({"HARVEST_MODE": "live", "HARVEST_LIVE_CONFIRM": "yes", "HARVEST_LIVE_STOPS": "true"})
-BUY = {
-    "symbol": "BTCUSDT",
-    "status": "FILLED",
-    "side": "BUY",
-    "qty": "1",
-    "price": "100",
-    "stop_loss": "90",
-    "fee": "1",
-}
+BUY = builders.BUY | {"fee": "1"}
 SELL = BUY | {"side": "SELL"}
 BEGAN_MS = 1_769_178_600_000
-
-
-def price(value: str, symbol: str = "BTCUSDT") -> dict[str, str]:
-    return {"symbol": symbol, "status": "PRICE_UPDATE", "price": value}
 
 
 SESSION = [

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from builders import BUY
 from click.testing import CliRunner
 from desk import Desk
 from laboratory import log_cuts, lost_input, memory, rehearsed, server_errors, server_kills
@@ -32,7 +33,6 @@ from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, connect
 
 SEED = int(os.environ.get("E2E_SEED", "20260123"))
-BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 BOOK = rehearsed.BOOKS[0]
 
 
