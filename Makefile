@@ -56,7 +56,7 @@ wheels: setup ## build dist/wheels, from which systemd/install.sh installs witho
 	@$(PIP) download --require-hashes --no-deps --only-binary :all: --dest dist/wheels -r dist/requirements.lock
 	@$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist/wheels .
 
-boot-test: wheels ## install, boot, break and take back Harvest in a Debian of its own (needs root)
+boot-test: wheels ## install, boot, break, roll back and uninstall Harvest in a Debian container (needs root)
 	@$(BIN)/python -m pytest tests/boot/installed.py $(ARGS)
 
 bench: setup ## against peers, on the same data and server (QUICK=1, ONLY=fills_vs_bare_loop,flower_overhead)

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Installs Harvest on this machine, or installs it again in another version. May be run any number of times.
+# Installs Harvest on this machine, or upgrades it. Safe to run again.
 #
 #   install.sh [--wheels DIR] [--dry-run]
 #
-# --wheels DIR  the wheels to install, as `make wheels` builds them; without it those in dist/wheels. No network is used.
-# --dry-run     checks, and prints what would be done
+# --wheels DIR  wheels built by `make wheels` (default: dist/wheels). No network is used.
+# --dry-run     check this machine and print what would be done
 #
-# Settings and passwords that are there stay as they are. Exit codes: 0 done, 1 did not succeed, 2 wrong usage or machine.
+# Existing settings and passwords are kept. Exit codes: 0 done, 1 failed, 2 wrong usage or unsuitable machine.
 set -euo pipefail
 umask 022
 
@@ -26,10 +26,10 @@ main() {
   add_units
   if is_booted; then
     start
-    forget_older_releases
+    remove_older_releases
     report_health
   else
-    say "systemd does not run here: Harvest starts with the next boot"
+    say "systemd is not running here: Harvest starts with the next boot"
   fi
 }
 
@@ -38,18 +38,18 @@ read_options() {
     case $1 in
       --wheels) wheels=${2:?"install.sh: --wheels needs a directory"}; shift 2 ;;
       --dry-run) dry_run=yes; shift ;;
-      *) echo "install.sh: $1: unknown; usage: install.sh [--wheels DIR] [--dry-run]" >&2; exit 2 ;;
+      *) echo "install.sh: $1: unknown option; usage: install.sh [--wheels DIR] [--dry-run]" >&2; exit 2 ;;
     esac
   done
 }
 
 check() {
   local mistakes=0
-  is_root || mistake "run it as root, or with --dry-run"
-  has systemctl || mistake "systemctl: not found; this machine has no systemd"
-  has useradd || mistake "useradd: not found; install the package passwd"
+  is_root || mistake "needs root. Fix: run it as root, or with --dry-run"
+  has systemctl || mistake "systemctl: not found. Harvest needs a machine with systemd"
+  has useradd || mistake "useradd: not found. Fix: apt-get install passwd"
   check_python
-  one_wheel >/dev/null || mistake "$wheels: needs exactly one harvest-*.whl; run \`make wheels\`, or give --wheels DIR"
+  one_wheel >/dev/null || mistake "$wheels: needs exactly one harvest-*.whl. Fix: make wheels, or pass --wheels DIR"
   [ "$mistakes" = 0 ] || exit 2
 }
 
@@ -60,8 +60,8 @@ mistake() {
 
 check_python() {
   python3 -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null ||
-    mistake "python3: needs Python 3.11 to 3.13; Debian 12 has it: apt-get install python3 python3-venv"
-  python3 -c 'import ensurepip, venv' 2>/dev/null || mistake "python3: cannot make a venv; apt-get install python3-venv"
+    mistake "python3: needs Python 3.11 to 3.13. Fix on Debian 12: apt-get install python3 python3-venv"
+  python3 -c 'import ensurepip, venv' 2>/dev/null || mistake "python3: has no venv. Fix: apt-get install python3-venv"
 }
 
 one_wheel() {
@@ -74,7 +74,7 @@ add_user() {
     run useradd --system --user-group --home-dir /nonexistent --no-create-home --shell /usr/sbin/nologin "$user"
 }
 
-# A release is a venv of its own, so that the one before it is there to go back to.
+# Each release is its own venv, so that the previous one remains for a rollback.
 add_release() {
   local wheel release
   wheel=$(one_wheel)
@@ -86,7 +86,7 @@ add_release() {
   fi
 }
 
-# harvest-1.2.0-py3-none-any.whl is 1.2.0 and the start of its hash: a changed wheel is another release.
+# harvest-1.2.0-py3-none-any.whl becomes 1.2.0-HASH: a changed wheel or lock file is another release.
 release_name() {
   local version
   version=$(basename "$1" | cut -d - -f 2)
@@ -97,12 +97,12 @@ build_release() {
   run rm -rf "$1"
   run install -d "$releases"
   run python3 -m venv "$1"
-  # pip's settings are those of whoever runs this: none of them may add another source.
+  # pip must not read the caller's configuration, which could add another package source.
   run env PIP_CONFIG_FILE=/dev/null "$1/bin/python" -m pip --isolated --disable-pip-version-check install --quiet \
     --no-index --find-links "$wheels" --require-hashes -r "$here/requirements.lock"
   run env PIP_CONFIG_FILE=/dev/null "$1/bin/python" -m pip --isolated --disable-pip-version-check install --quiet \
     --no-index --no-deps "$2"
-  # Every process would compile them anew: the unit sees this read-only.
+  # The units mount this read-only, so each process would compile the modules again.
   run "$1/bin/python" -m compileall -q "$1/lib"
   run install -m 644 "$here/../docs/operations.md" "$1/operations.md"
   run touch "$1/complete"
@@ -123,7 +123,7 @@ keep_or_add() {
   fi
 }
 
-# Read by systemd alone, which hands each unit its own.
+# Only systemd reads these files. It passes each unit its own passwords.
 add_passwords() {
   run install -d -m 700 "$credentials"
   sed -n "s|^LoadCredential=.*:$credentials/||p" "${services[@]/#/$here/}" | sort -u | while read -r name; do
@@ -138,7 +138,7 @@ write_password() {
   (umask 077 && echo "$login$(head -c 24 /dev/urandom | od -An -v -tx1 | tr -d ' \n')" >"$credentials/$1")
 }
 
-# For `aclfile` in redis.conf: the server reads it, if it is on this machine.
+# For `aclfile` in redis.conf. A Redis server on this machine must be able to read it.
 write_users() {
   (umask 077 && "$here/users.sh" "$credentials" >"$settings/users.acl")
   ! getent group redis >/dev/null || { chgrp redis "$settings/users.acl" && chmod 640 "$settings/users.acl"; }
@@ -152,7 +152,7 @@ add_units() {
   run systemctl --quiet enable quantum-harvest.target "${services[@]}"
 }
 
-# One after the other: the others go on meanwhile, and what a stopped worker held is taken up by the next.
+# One after another: the other units keep running, and a restarted worker takes over what the stopped one held.
 start() {
   run systemctl start --no-block quantum-harvest.target
   for service in "${services[@]}"; do
@@ -160,8 +160,8 @@ start() {
   done
 }
 
-# Nothing runs from them any more, and two are enough to go back and forth.
-forget_older_releases() {
+# Keep the current and the previous release; nothing runs from older ones.
+remove_older_releases() {
   for release in "$releases"/*; do
     case $release in
       "$(readlink "$current")" | "$(readlink "$previous")") ;;
@@ -173,12 +173,12 @@ forget_older_releases() {
 report_health() {
   local failed=0
   [ -z "$dry_run" ] || return 0
-  # A unit of Type=exec is active for a moment even if it cannot do its work.
+  # A unit of Type=exec is active for a moment even if it fails.
   sleep 3
   for service in "${services[@]}"; do
     report "$service" || failed=1
   done
-  [ "$failed" = 0 ] || { echo "install.sh: not every unit runs; each says why: journalctl -u UNIT" >&2; exit 1; }
+  [ "$failed" = 0 ] || { echo "install.sh: not every unit is running. See why: journalctl -u UNIT" >&2; exit 1; }
 }
 
 report() {

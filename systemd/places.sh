@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Where Harvest is on a machine: read by install.sh and rollback.sh. The units name these places, too.
-# shellcheck disable=SC2034 # whoever reads this file uses them
+# Where Harvest is installed. install.sh and rollback.sh source this file; the units use the same paths.
+# shellcheck disable=SC2034 # used by the scripts that source this file
 
 user=qt
 home=/opt/quantum/harvest
@@ -20,7 +20,7 @@ has() { command -v "$1" >/dev/null; }
 is_root() { [ -n "$dry_run" ] || [ "$(id -u)" = 0 ]; }
 is_booted() { [ -d /run/systemd/system ]; }
 
-# Does it, or with --dry-run says that it would.
+# Runs a command, or prints it with --dry-run.
 run() {
   if [ -n "$dry_run" ]; then echo "would run: $*"; else "$@"; fi
 }

@@ -1,35 +1,35 @@
 #!/usr/bin/env bash
-# Takes Harvest back: to the release before the last install, or off this machine.
+# Rolls Harvest back to the previous release, or uninstalls it.
 #
-#   rollback.sh --previous [--dry-run]    go back to the release before, and restart
-#   rollback.sh --remove [--dry-run]      stop, disable and remove all that install.sh brought, but for settings
+#   rollback.sh --previous [--dry-run]    roll back to the previous release, and restart
+#   rollback.sh --remove [--dry-run]      stop, disable and uninstall everything except settings and passwords
 #
-# Positions, streams and counters are in Redis and are not touched: whatever is installed next goes on from there.
-# Exit codes: 0 done, 1 did not succeed, 2 wrong usage.
+# Positions, streams and counters stay in Redis: the next installation continues from there.
+# Exit codes: 0 done, 1 failed, 2 wrong usage.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=systemd/places.sh
 . "$here/places.sh"
 
-what=
+action=
 
 main() {
   read_options "$@"
-  is_root || refuse "run it as root, or with --dry-run"
-  case $what in
-    previous) go_back ;;
-    remove) remove_all ;;
-    *) refuse "give --previous to go back one release, or --remove to take Harvest off this machine" ;;
+  is_root || refuse "needs root. Fix: run it as root, or with --dry-run"
+  case $action in
+    previous) roll_back ;;
+    remove) uninstall ;;
+    *) refuse "pass --previous to roll back one release, or --remove to uninstall Harvest" ;;
   esac
 }
 
 read_options() {
   for option in "$@"; do
     case $option in
-      --previous | --remove) what=${option#--} ;;
+      --previous | --remove) action=${option#--} ;;
       --dry-run) dry_run=yes ;;
-      *) refuse "$option: unknown; usage: rollback.sh --previous|--remove [--dry-run]" ;;
+      *) refuse "$option: unknown option; usage: rollback.sh --previous|--remove [--dry-run]" ;;
     esac
   done
 }
@@ -39,9 +39,9 @@ refuse() {
   exit 2
 }
 
-# Going back twice leads to where one came from.
-go_back() {
-  [ -e "$previous" ] || refuse "there is no release before this one"
+# Swaps the current and the previous release: rolling back twice changes nothing.
+roll_back() {
+  [ -e "$previous" ] || refuse "there is no previous release"
   local back from
   back=$(readlink "$previous")
   from=$(readlink "$current")
@@ -50,24 +50,24 @@ go_back() {
   for service in "${services[@]}"; do
     ! is_booted || run systemctl restart "$service"
   done
-  say "$current is $back; $from is kept"
+  say "$current now points to $back; $from is kept"
 }
 
-remove_all() {
+uninstall() {
   stop
   run rm -f "${services[@]/#/$units/}" "$units/quantum-harvest.target" "$units/$confinement/10-confinement.conf"
   run rm -rf "$home" /var/lib/quantum-harvest-flower
   ! is_booted || run systemctl daemon-reload
   ! is_booted || run systemctl reset-failed "quantum-harvest*"
-  # Others may have put something there.
+  # Other files in these directories are kept.
   [ ! -d "$units/$confinement" ] || run rmdir --ignore-fail-on-non-empty "$units/$confinement"
   [ ! -d "$(dirname "$home")" ] || run rmdir --ignore-fail-on-non-empty "$(dirname "$home")"
   ! getent passwd "$user" >/dev/null || run userdel "$user"
   say "kept: settings and passwords in $settings; positions, streams and counters in Redis"
-  say "to forget the settings, too: rm -r $settings/harvest*.env $credentials"
+  say "to delete the settings, too: rm -r $settings/harvest*.env $credentials"
 }
 
-# Each worker ends what it is at; what it had not begun stays in Redis.
+# Each worker finishes its current task; everything else stays in Redis.
 stop() {
   [ -e "$units/quantum-harvest.target" ] || return 0
   ! is_booted || run systemctl stop quantum-harvest.target "${services[@]}"

@@ -1,11 +1,11 @@
 #!/bin/sh
-# Prints the ACL file of users.acl with the passwords in DIRECTORY/<user>; a user without such a file gets a password
-# there first, which only the owner of the file can read.
+# Prints the Redis ACL file made from users.acl and the passwords in DIRECTORY/<user>. Generates a missing password
+# first, in a file that only its owner can read.
 #
 #   users.sh DIRECTORY > /etc/redis/users.acl
 set -eu
 
-directory=${1:?"usage: users.sh DIRECTORY, with a file of the password for each user"}
+directory=${1:?"usage: users.sh DIRECTORY (with one password file per user)"}
 template=$(dirname "$0")/users.acl
 
 password_hash() {
@@ -17,11 +17,11 @@ password_hash() {
 }
 
 script=
-# Names of users have no blanks.
+# User names have no blanks.
 # shellcheck disable=SC2013
 for user in $(sed -n 's/^user \([^ ]*\) .*/\1/p' "$template"); do
   script="$script;s/#<$user>/#$(password_hash "$user")/"
 done
-# Comments go; what is indented continues the line before it.
+# Drop comments; an indented line continues the one before it.
 sed -e '/^#/d' -e '/^$/d' -e "${script#;}" "$template" |
   awk '/^user/ && line {print line; line = ""} {sub(/^ +/, ""); line = line (line ? " " : "") $0} END {print line}'

@@ -1,4 +1,4 @@
-"""Harvest on a server: installed without a network, booted, broken and taken back. `make boot-test` runs it.
+"""Harvest on a server: installed offline, booted, broken, rolled back and uninstalled. `make boot-test` runs it.
 
 One machine for all tests, which build on each other in the order of this file.
 """
@@ -106,7 +106,7 @@ def until_all(server: Machine, state: str) -> None:
     wait_until(lambda: set(states(server)) == {state}, PATIENCE_SEC, f"all units are {state}")
 
 
-def told(server: Machine, symbol: str) -> None:
+def feed_fill(server: Machine, symbol: str) -> None:
     """A fill that becomes a position, and a price over its first rung."""
     server.redis("XADD", INPUT, "*", "symbol", symbol, *FILL)
     server.redis("XADD", INPUT, "*", "symbol", symbol, "status", "PRICE_UPDATE", "price", "105.2")
@@ -135,7 +135,7 @@ def files_outside_of_settings(server: Machine) -> str:
 def test_it_installs_into_a_machine_that_does_not_run_yet(server: Machine) -> None:
     server.before_boot("sh", "-c", "find /opt /etc/systemd/system | sort >/root/before; getent passwd >>/root/before")
     done = server.before_boot(*INSTALL)
-    assert done.splitlines()[-1] == "install.sh: systemd does not run here: Harvest starts with the next boot"
+    assert done.splitlines()[-1] == "install.sh: systemd is not running here: Harvest starts with the next boot"
 
 
 def test_it_starts_with_the_machine(server: Machine, say: Say) -> None:
@@ -153,7 +153,7 @@ def test_systemd_finds_nothing_wrong_with_the_units(server: Machine) -> None:
 
 def test_a_fill_becomes_a_suggestion_and_a_proposal_appears(server: Machine) -> None:
     server.redis("HSET", "quantum:marketstate:BTCUSDT", *MARKET)
-    told(server, "BTCUSDT")
+    feed_fill(server, "BTCUSDT")
     until_suggested(server, "BTCUSDT")
     wait_until(lambda: server.redis("HGET", PROPOSAL, "harvest_action"), PATIENCE_SEC, "a proposal")
     assert server.redis("HGET", PROPOSAL, "position_source") == "tracker"
@@ -166,7 +166,7 @@ def test_each_unit_works_as_a_user_of_its_own_on_the_server(server: Machine) -> 
     server.run("sed", "-i", r"s/^#\(REDIS_URL\|BROKER_URL\|RESULT_BACKEND\)=/\1=/", *own)
     server.run("systemctl", "restart", "redis-server", *units())
     server.password = server.run("cat", "/etc/quantum/credentials/default").strip()
-    told(server, "ASUSERS")
+    feed_fill(server, "ASUSERS")
     until_suggested(server, "ASUSERS")
     assert server.redis("ACL", "LOG") == ""
 
@@ -176,7 +176,7 @@ def test_the_proof_sees_the_units_and_the_rights_of_the_users_and_rehearses(serv
     settings = ("SYMBOLS=BTCUSDT", "SYNTHETIC_FALLBACK=false")
     prove = (f"{CURRENT}/bin/harvest", "proof", "--seconds=1", "--active", "--json")
     done = server.attempt("env", owner, *settings, *prove)
-    verdicts = {exhibit["subject"]: exhibit for exhibit in json.loads(done.stdout)}
+    verdicts = {check["subject"]: check for check in json.loads(done.stdout)}
     assert verdicts["units"]["seen"].startswith(f"{len(units())} active"), verdicts["units"]
     looked_at = ("calc-only code", "calc-only rights", "units", "workers", "rehearsal: one cycle")
     assert [verdicts[subject]["verdict"] for subject in looked_at] == ["ok"] * len(looked_at), done.stdout
@@ -199,7 +199,7 @@ def test_each_main_process_that_is_killed_is_back_within_seconds(server: Machine
         began = time.monotonic()
         wait_until(lambda: is_back(server, unit, before), PATIENCE_SEC, f"{unit} is back")  # noqa: B023 - used at once
         say(f"{unit} back {time.monotonic() - began:.1f} s after kill -9 (goal {GOAL_SEC:g} s)")
-    told(server, "AFTERKILLS")
+    feed_fill(server, "AFTERKILLS")
     until_suggested(server, "AFTERKILLS")
 
 
@@ -226,14 +226,14 @@ def test_a_worker_that_hangs_is_replaced(server: Machine, say: Say) -> None:
     wait_until(lambda: is_back(server, unit, before), PATIENCE_SEC, "another worker")
     say(f"a stopped worker replaced after {time.monotonic() - began:.1f} s with WatchdogSec=5")
     assert "Watchdog timeout" in server.run("journalctl", "--quiet", "--output=cat", f"--unit={unit}")
-    told(server, "AFTERHANGING")
+    feed_fill(server, "AFTERHANGING")
     until_suggested(server, "AFTERHANGING")
 
 
 def test_a_server_that_restarts_takes_nothing_with_it(server: Machine) -> None:
     before = main_processes(server)
     server.run("systemctl", "restart", "redis-server")
-    told(server, "AFTERRESTART")
+    feed_fill(server, "AFTERRESTART")
     until_suggested(server, "AFTERRESTART")
     assert main_processes(server) == before
 
@@ -245,7 +245,7 @@ def test_a_server_that_is_away_for_longer_than_the_watchdog_waits_is_found_again
     wait_until(lambda: int(shown(server, BRAIN, "NRestarts")) >= before + 2, PATIENCE_SEC, "another worker, twice")
     server.run("systemctl", "start", "redis-server")
     began = time.monotonic()
-    told(server, "AFTERABSENCE")
+    feed_fill(server, "AFTERABSENCE")
     until_suggested(server, "AFTERABSENCE")
     say(f"a fill is suggested {time.monotonic() - began:.1f} s after the server came back")
     with_settings(server, BRAIN)
@@ -259,7 +259,7 @@ def test_a_unix_socket_of_the_server_will_do(server: Machine) -> None:
     server.run("sh", "-c", f"echo 'REDIS_URL=unix://{user}{path}?db=0' >>/etc/quantum/harvest-brain.env")
     server.run("systemctl", "restart", "redis-server")
     with_settings(server, BRAIN, "SupplementaryGroups=redis")
-    told(server, "BYSOCKET")
+    feed_fill(server, "BYSOCKET")
     until_suggested(server, "BYSOCKET")
     server.run("sed", "-i", "/^REDIS_URL=unix/d", "/etc/quantum/harvest-brain.env")
     with_settings(server, BRAIN)
@@ -297,7 +297,7 @@ def test_installing_again_keeps_the_release_and_the_settings(server: Machine) ->
     assert server.run("sh", "-c", f"readlink {CURRENT}; cat /etc/quantum/*.env /etc/quantum/credentials/*") == before
 
 
-def test_an_upgrade_loses_no_fill_and_can_be_taken_back(server: Machine) -> None:
+def test_an_upgrade_loses_no_fill_and_can_be_rolled_back(server: Machine) -> None:
     old = server.run("readlink", CURRENT)
     server.run("mkdir", f"{RELEASES}/older")
     # Other wheels or another lock are another release.
@@ -315,7 +315,7 @@ def test_an_upgrade_loses_no_fill_and_can_be_taken_back(server: Machine) -> None
     wait_until(lambda: held(server, "MEANWHILE") == fed, PATIENCE_SEC, f"all {fed} fills are in the position")
     server.run(ROLLBACK, "--previous")
     assert server.run("readlink", CURRENT) == old
-    told(server, "AFTERROLLBACK")
+    feed_fill(server, "AFTERROLLBACK")
     until_suggested(server, "AFTERROLLBACK")
 
 
@@ -323,7 +323,7 @@ def held(server: Machine, symbol: str) -> int:
     return int(server.redis("HGET", f"quantum:harvest:position:{symbol}", "qty") or 0)
 
 
-def test_taking_it_back_leaves_nothing_but_the_settings_and_the_data(server: Machine) -> None:
+def test_uninstalling_leaves_only_the_settings_and_the_data(server: Machine) -> None:
     said = server.run(ROLLBACK, "--remove")
     assert "kept: settings and passwords in /etc/quantum; positions, streams and counters in Redis" in said
     assert files_outside_of_settings(server) == server.run("cat", "/root/before")

@@ -24,7 +24,7 @@ PATIENCE_SEC = 120.0
 
 
 def missing() -> str | None:
-    """What this computer lacks, in words, or None."""
+    """What this computer lacks for the boot test, or None."""
     if os.geteuid() != 0:
         return "needs root"
     needed = {"debootstrap": "debootstrap", "systemd-nspawn": "systemd-container", "nsenter": "util-linux"}
@@ -33,7 +33,7 @@ def missing() -> str | None:
 
 
 def base_tree() -> Path:
-    """What debootstrap makes, from the cache if it is there."""
+    """The root file system that debootstrap makes, from the cache if possible."""
     tree = CACHE / SUITE
     if not tree.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
@@ -45,12 +45,12 @@ def base_tree() -> Path:
 
 
 class Machine:
-    """A tree, and what runs in it."""
+    """A root file system, and the container that runs it."""
 
     def __init__(self, tree: Path) -> None:
         self.tree = tree
         self.password = ""
-        """Of the server's owner."""
+        """The password of the server's administrator."""
         self._process: subprocess.Popen[bytes] | None = None
         self._init = 0
 
@@ -59,7 +59,7 @@ class Machine:
         return _do(*self._container(), *argv)
 
     def boot(self) -> None:
-        """Returns when systemd answers and has started all it was told to."""
+        """Returns when systemd answers and has started all its units."""
         self._process = subprocess.Popen(  # noqa: S603 - a program of this computer
             [*self._container(), "--boot", "--console=pipe"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
         )
@@ -71,7 +71,7 @@ class Machine:
         return _do(*self._inside(), *argv)
 
     def attempt(self, *argv: str) -> subprocess.CompletedProcess[str]:
-        """The same, whatever becomes of it."""
+        """The result of a command in the running machine, whether it succeeded or not."""
         return subprocess.run([*self._inside(), *argv], capture_output=True, text=True, check=False)  # noqa: S603 - the same
 
     def succeeds(self, *argv: str) -> bool:
@@ -109,7 +109,7 @@ class Machine:
 
 @contextmanager
 def machine() -> Iterator[Machine]:
-    """A fresh one that has not booted; gone at the end."""
+    """A new machine, not booted yet; removed at the end."""
     directory = Path(tempfile.mkdtemp(prefix="harvest-boot-"))
     made = Machine(directory / "tree")
     try:
@@ -121,7 +121,7 @@ def machine() -> Iterator[Machine]:
 
 
 def _is_first(pid: int) -> bool:
-    """Whether it is process 1 of its own world, rather than one that only helps to make that."""
+    """Whether it is process 1 of its container, not a process that sets the container up."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:  # it ended meanwhile

@@ -1,4 +1,4 @@
-"""The scripts that install Harvest and take it back, as far as they go without changing the machine."""
+"""The scripts that install, roll back and uninstall Harvest, as far as they go without changing the machine."""
 
 import os
 import re
@@ -67,7 +67,7 @@ def test_every_mistake_has_its_line(tmp_path: Path) -> None:
     done = ran("install.sh", "--wheels", str(tmp_path), PATH=str(lacking))
     assert done.returncode == 2
     problems = [line.removeprefix("install.sh: ") for line in done.stderr.splitlines()]
-    assert [line.partition(": ")[0] for line in problems if not line.startswith("run it as root")] == [
+    assert [line.partition(": ")[0] for line in problems if not line.startswith("needs root")] == [
         "systemctl",
         "useradd",
         "python3",
@@ -87,10 +87,10 @@ def test_two_wheels_are_one_too_many(wheels: Path) -> None:
 def test_an_unknown_option_is_a_usage_error(script: str) -> None:
     done = ran(script, "--dry-run", "--fast")
     assert done.returncode == 2
-    assert re.fullmatch(rf"{script}: --fast: unknown; usage: {script} .*\n", done.stderr)
+    assert re.fullmatch(rf"{script}: --fast: unknown option; usage: {script} .*\n", done.stderr)
 
 
-def test_rollback_does_nothing_without_being_told_what() -> None:
+def test_rollback_without_an_action_does_nothing() -> None:
     done = ran("rollback.sh", "--dry-run")
     assert (done.returncode, done.stdout) == (2, "")
     assert "--previous" in done.stderr

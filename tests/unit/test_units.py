@@ -121,7 +121,7 @@ def test_the_scripts_know_every_unit() -> None:
 def test_the_template_has_every_setting_with_its_default() -> None:
     shared = {name: value for file, name, value in templates() if file == "harvest.env"}
     assert set(shared) == {name.upper() for name in Settings.model_fields}
-    # A server that is not embedded, and no invented positions.
+    # A server that is not embedded, and no synthetic positions.
     differing = {"REDIS_URL": "redis://127.0.0.1:6379/0", "SYNTHETIC_FALLBACK": "false"}
     assert {name: value for name, value in shared.items() if name in differing} == differing
     derived = {"BROKER_URL", "RESULT_BACKEND"}
