@@ -13,7 +13,7 @@ UNREACHABLE: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class Listed:
     """A command: where it is and what it does, known without importing it."""
 
     home: str
@@ -21,28 +21,28 @@ class Entry:
 
 
 COMMANDS: Final = {
-    "up": Entry("harvest_tasks.commands.up:up", "Start server, workers, beat and Flower, and keep them running."),
-    "run": Entry("harvest_tasks.commands.run:run", "Be one process of `up`, for systemd to keep running."),
-    "demo": Entry("harvest_tasks.commands.demo:demo", "Real prices through real workers, in under a minute."),
-    "paper": Entry("harvest_tasks.commands.paper:paper", "Fill live intents on paper: the reference executor."),
-    "doctor": Entry("harvest_tasks.commands.doctor:doctor", "Say the first thing that is wrong, and what mends it."),
-    "proof": Entry("harvest_tasks.commands.proof:proof", "Show that a deployment works, and write it down."),
-    "metrics": Entry("harvest_tasks.commands.metrics:metrics", "Serve what Prometheus scrapes."),
-    "propose": Entry("harvest_tasks.commands.propose:propose", "Compute and publish proposals in this process."),
-    "positions": Entry("harvest_tasks.commands.positions:positions", "Show the tracked positions."),
-    "intents": Entry("harvest_tasks.commands.intents:intents", "Show the newest intents."),
-    "history": Entry("harvest_tasks.commands.history:history", "Show past harvests and closed positions."),
-    "explain": Entry("harvest_tasks.commands.explain:explain", "Explain a book: risk, R, rungs, guards, decisions."),
-    "kill": Entry("harvest_tasks.commands.kill:kill", "Stop all publishing of intents, or allow it again."),
-    "release": Entry("harvest_tasks.commands.release:release", "Let frozen books publish again."),
-    "reconcile": Entry(
+    "up": Listed("harvest_tasks.commands.up:up", "Start server, workers, beat and Flower, and keep them running."),
+    "run": Listed("harvest_tasks.commands.run:run", "Be one process of `up`, for systemd to keep running."),
+    "demo": Listed("harvest_tasks.commands.demo:demo", "Real prices through real workers, in under a minute."),
+    "paper": Listed("harvest_tasks.commands.paper:paper", "Fill live intents on paper: the reference executor."),
+    "doctor": Listed("harvest_tasks.commands.doctor:doctor", "Say the first thing that is wrong, and what mends it."),
+    "proof": Listed("harvest_tasks.commands.proof:proof", "Show that a deployment works, and write it down."),
+    "metrics": Listed("harvest_tasks.commands.metrics:metrics", "Serve what Prometheus scrapes."),
+    "propose": Listed("harvest_tasks.commands.propose:propose", "Compute and publish proposals in this process."),
+    "positions": Listed("harvest_tasks.commands.positions:positions", "Show the tracked positions."),
+    "intents": Listed("harvest_tasks.commands.intents:intents", "Show the newest intents."),
+    "history": Listed("harvest_tasks.commands.history:history", "Show past harvests and closed positions."),
+    "explain": Listed("harvest_tasks.commands.explain:explain", "Explain a book: risk, R, rungs, guards, decisions."),
+    "kill": Listed("harvest_tasks.commands.kill:kill", "Stop all publishing of intents, or allow it again."),
+    "release": Listed("harvest_tasks.commands.release:release", "Let frozen books publish again."),
+    "reconcile": Listed(
         "harvest_tasks.commands.reconcile:reconcile", "Compare positions with the exchange's record, and adopt it."
     ),
-    "deadletter": Entry("harvest_tasks.commands.deadletter:deadletter", "Entries that could not be used; try again."),
-    "instruments": Entry(
+    "deadletter": Listed("harvest_tasks.commands.deadletter:deadletter", "Entries that could not be used; try again."),
+    "instruments": Listed(
         "harvest_tasks.commands.instruments:instruments", "Show the exchange's rules: steps, minimums, maximums."
     ),
-    "config": Entry("harvest_tasks.commands.config:config", "Show every setting and where it comes from."),
+    "config": Listed("harvest_tasks.commands.config:config", "Show every setting and where it comes from."),
 }
 
 
@@ -68,12 +68,12 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
-        except tuple(_mendable()) as error:
+        except tuple(_exit_codes()) as error:
             _explain(error)
             raise click.exceptions.Exit(_exit_code(error)) from error
 
 
-def _mendable() -> dict[type[Exception], int]:
+def _exit_codes() -> dict[type[Exception], int]:
     """Exit codes of what a user can mend. Imported only when something went wrong."""
     from kombu.exceptions import OperationalError
     from redis.exceptions import ConnectionError as Disconnected
@@ -96,7 +96,7 @@ def _mendable() -> dict[type[Exception], int]:
 
 
 def _exit_code(error: Exception) -> int:
-    return next(code for kind, code in _mendable().items() if isinstance(error, kind))
+    return next(code for kind, code in _exit_codes().items() if isinstance(error, kind))
 
 
 def _explain(error: Exception) -> None:

@@ -22,7 +22,7 @@ from pytest_celery import CeleryWorkerContainer, RedisContainer
 from waiting import wait_until
 
 from harvest_tasks.processes.embedded_server import LOOPBACK, EmbeddedServer
-from harvest_tasks.processes.process_group import Leash, kill_group
+from harvest_tasks.processes.process_group import ProcessGroups, kill_group
 from harvest_tasks.settings.model import Settings
 
 READY_WITHIN_SEC = 60.0
@@ -53,7 +53,7 @@ class Program:
         self._log = log
         self._began = 0
         self._is_ready = ready
-        self._leash = Leash()
+        self._leash = ProcessGroups()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

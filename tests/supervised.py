@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harvest_tasks.processes.child import Backoff, Child
-from harvest_tasks.processes.log_relay import Relay
+from harvest_tasks.processes.log_relay import LogRelay
 from harvest_tasks.processes.supervisor import NotReady, Supervisor
 
 NOT_READY = 1
@@ -19,7 +19,7 @@ FORCED = 4
 def main(described: str) -> int:
     plan = json.loads(described)
     children = [_child(each, plan["stop_within"]) for each in plan["children"]]
-    relay = Relay(sys.stderr.fileno(), name_width=5, held=plan["held"])
+    relay = LogRelay(sys.stderr.fileno(), name_width=5, held=plan["held"])
     supervisor = Supervisor(children, relay, Backoff(**plan["backoff"]))
     announce = partial(print, "ready", flush=True)
     try:

@@ -12,8 +12,8 @@ import click
 from harvest_tasks.commands import session
 from harvest_tasks.commands.metrics import UNREACHABLE, exporting
 from harvest_tasks.commands.tables import Column, json_option, show, show_json
-from harvest_tasks.operations.diagnosis import CHECKS, Finding, findings
-from harvest_tasks.operations.figures import Figures
+from harvest_tasks.metrics.scrape import Scrape
+from harvest_tasks.operations.diagnosis import CHECKS, Finding, diagnose
 from harvest_tasks.settings.model import Settings
 
 COLUMNS: Final = (Column("About"), Column("Wrong", wraps=True), Column("Mend it", wraps=True))
@@ -31,21 +31,21 @@ def doctor(everything: bool, as_json: bool) -> None:
     settings = Settings.from_env(os.environ)
     logging.basicConfig(level="WARNING", format="%(message)s", stream=sys.stderr)
     with exporting(settings) as exporter:
-        figures = list(exporter.collect())
+        scrape = list(exporter.collect())
         consumed = session.consumed() if exporter.has_broker else None
-        found = findings(Figures(figures, consumed, time()))
+        found = diagnose(Scrape(scrape, consumed, time()))
     if as_json:
         show_json(found)
     elif everything and found:
         show(COLUMNS, [(finding.subject, finding.problem, finding.remedy) for finding in found])
     else:
-        _tell(found)
+        _print(found)
     if not exporter.is_up:
         raise click.exceptions.Exit(UNREACHABLE)
     raise click.exceptions.Exit(int(bool(found)))
 
 
-def _tell(found: Sequence[Finding]) -> None:
+def _print(found: Sequence[Finding]) -> None:
     if not found:
         click.echo(f"Nothing is wrong: {len(CHECKS) + 1} things were looked at.")
         return

@@ -6,15 +6,15 @@ from typing import Final
 
 import click
 
-from harvest_tasks.commands.explain_text import tell
+from harvest_tasks.commands.explain_text import print_report
 from harvest_tasks.commands.session import Failure, reached
 from harvest_tasks.commands.tables import json_option, show_json
 from harvest_tasks.fills import inbox
 from harvest_tasks.fills.ledger import Ledger
 from harvest_tasks.fills.symbol_rules import Reference
 from harvest_tasks.operations import explanation, journal, positions
-from harvest_tasks.operations.account import Account, as_dict
-from harvest_tasks.operations.positions import Book, Unreadable
+from harvest_tasks.operations.book_report import BookReport, as_dict
+from harvest_tasks.operations.positions import Book, UnreadableBook
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
 
@@ -35,34 +35,34 @@ def explain(book: str, records: int, as_json: bool) -> None:
     if as_json:
         show_json(as_dict(account))
     else:
-        tell(account)
+        print_report(account)
 
 
 def _found(client: Client, name: str) -> Book:
-    if not positions.exists(client, name):
+    if not positions.is_tracked(client, name):
         known = inbox.known_books(client)
         near = [book for book in known if book.startswith(f"{name}:")] or get_close_matches(name, known)
         hint = f"did you mean {' or '.join(near)}?" if near else "`harvest positions --all` lists what is"
         raise Failure(f"{name} is not tracked: {hint}")
     (book,) = positions.read_books(client, [name])
-    if isinstance(book, Unreadable):
+    if isinstance(book, UnreadableBook):
         raise Failure(book.problem)
     return book
 
 
-def _account(client: Client, settings: Settings, book: Book, records: int) -> Account:
+def _account(client: Client, settings: Settings, book: Book, records: int) -> BookReport:
     position = book.position
     rules = Reference(client, settings).rules([position.symbol])[position.symbol]
     guards = Ledger(client, settings).load([]).guards
     terms = positions.risk_terms(client, settings, position.symbol)
     out = positions.already_out(client, explanation.wanted(position, rules, guards))
     guards = replace(guards, published=out)
-    return Account(
+    return BookReport(
         row=positions.position_row(book, rules, guards.now_ms),
         position=position,
         explained=explanation.explain(position, rules, guards, terms),
         guards=guards,
         rules=rules,
         settings=settings,
-        records=journal.newest(client, position.book, records),
+        records=journal.newest_journal_records(client, position.book, records),
     )

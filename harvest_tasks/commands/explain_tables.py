@@ -8,7 +8,7 @@ from rich.text import Text
 
 from harvest_tasks.commands.formatting import figure, how_old, percent, recent
 from harvest_tasks.commands.tables import Cell, Column, show
-from harvest_tasks.operations.account import Account
+from harvest_tasks.operations.book_report import BookReport
 from harvest_tasks.operations.explanation import RungState, RungView
 from harvest_tasks.operations.journal import JournalRecord
 from kernel.positions.guards import Refusal
@@ -27,7 +27,7 @@ JOURNAL: Final = (Column("Time (UTC)"), Column("Decision"), Column("What"), Colu
 STYLES: Final = {RungState.SPENT: "dim", RungState.DUE: "bold", RungState.ARMED: ""}
 
 
-def show_tables(account: Account) -> None:
+def show_tables(account: BookReport) -> None:
     """Print them; of a flat book, only the journal."""
     if account.explained is not None:
         click.echo()
@@ -56,12 +56,12 @@ def _attempts(rung: RungView) -> str:
     return f" ({rung.failures} of {MAX_ATTEMPTS} attempts failed)" if rung.failures else ""
 
 
-def _guard_cells(account: Account, refusal: Refusal) -> Sequence[Cell]:
+def _guard_cells(account: BookReport, refusal: Refusal) -> Sequence[Cell]:
     verdict = Text("holds back", "bold red") if account.holds_back(refusal) else Text("lets pass", "dim")
     return [refusal.value, verdict, _state(account, refusal)]
 
 
-def _state(account: Account, refusal: Refusal) -> str:
+def _state(account: BookReport, refusal: Refusal) -> str:
     row, settings = account.row, account.settings
     match refusal:
         case Refusal.KILLED:

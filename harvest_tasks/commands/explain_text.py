@@ -9,7 +9,7 @@ import click
 from harvest_tasks.commands.explain_tables import show_tables
 from harvest_tasks.commands.formatting import cost, duration, figure, how_old, moment, money, percent, printable, r_text
 from harvest_tasks.commands.tables import width
-from harvest_tasks.operations.account import Account
+from harvest_tasks.operations.book_report import BookReport
 from harvest_tasks.operations.explanation import Explanation, RiskSource, Upcoming
 from harvest_tasks.operations.positions import PositionRow
 from kernel.positions.decision import Decision
@@ -23,7 +23,7 @@ from kernel.positions.stops import break_even_price, trailing_distance
 LABEL: Final = 9
 
 
-def tell(account: Account) -> None:
+def print_report(account: BookReport) -> None:
     """Print it."""
     for label, text in _lines(account):
         click.echo(_filled(f"{label:<{LABEL}} ", printable(text)))
@@ -41,7 +41,7 @@ def _filled(label: str, text: str) -> str:
     )
 
 
-def _lines(account: Account) -> Iterator[tuple[str, str]]:
+def _lines(account: BookReport) -> Iterator[tuple[str, str]]:
     row, explained = account.row, account.explained
     if explained is None:
         earned = money(row.banked_pnl + account.position.holding.net_pnl)
@@ -56,7 +56,7 @@ def _lines(account: Account) -> Iterator[tuple[str, str]]:
         yield "Inbox", f"{row.waiting} waiting: no worker has applied them yet"
 
 
-def _headline(account: Account) -> str:
+def _headline(account: BookReport) -> str:
     row = account.row
     aged = "" if row.mark_age_ms is None else f" ({how_old(row.mark_age_ms)})"
     return f"{row.side} {figure(row.qty)} from {figure(row.entry)}, mark {figure(row.mark)}{aged}: R {r_text(row.r)}"
@@ -101,7 +101,7 @@ def _obstacle(upcoming: Upcoming) -> str:
     return "" if upcoming.refusal is None else f"; as things are it would be held back: {upcoming.refusal}"
 
 
-def _what_is_held(account: Account, explained: Explanation) -> Iterator[tuple[str, str]]:
+def _what_is_held(account: BookReport, explained: Explanation) -> Iterator[tuple[str, str]]:
     row = account.row
     adopted = ", adopted from the exchange's record" if row.origin == Origin.ADOPTED else ""
     yield "Position", f"{row.position_id}, {figure(row.base_qty)} entered since {moment(row.opened_ms)} UTC{adopted}"
@@ -140,7 +140,7 @@ def _rules(rules: Rules) -> Iterator[tuple[str, str]]:
         yield "Rules", f"its own: {rules.overrides}"
 
 
-def _source(account: Account, explained: Explanation) -> str:
+def _source(account: BookReport, explained: Explanation) -> str:
     implied = figure(explained.implied_stop)
     match explained.risk_source:
         case RiskSource.OPENING_STOP:
@@ -154,7 +154,7 @@ def _source(account: Account, explained: Explanation) -> str:
 
 
 @exact
-def _stop(account: Account) -> str:
+def _stop(account: BookReport) -> str:
     state, rules = account.position.ladder_state, account.rules
     if not state.break_even:
         price = figure(break_even_price(account.position, rules))
@@ -165,7 +165,7 @@ def _stop(account: Account) -> str:
     return f"{figure(state.stop)}, past break-even; it trails the best price by {figure(distance)}"
 
 
-def _reservation(account: Account, reservation: Reservation) -> str:
+def _reservation(account: BookReport, reservation: Reservation) -> str:
     waited = account.guards.now_ms - reservation.placed_ms
     late = waited > account.settings.harvest_intent_timeout_sec * 1000
     alarm = ", unanswered for too long" if late else ""

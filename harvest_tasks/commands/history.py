@@ -9,8 +9,7 @@ from harvest_tasks.commands.formatting import cost, duration, figure, money, r_t
 from harvest_tasks.commands.session import reached
 from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json
 from harvest_tasks.fills.inbox import known_books
-from harvest_tasks.operations import history as records
-from harvest_tasks.operations.history import Past
+from harvest_tasks.operations.history import History, read_history
 from harvest_tasks.wire import symbols
 from harvest_tasks.wire.history import Harvest, HarvestKind, Lifecycle
 from harvest_tasks.wire.symbols import of_book
@@ -63,15 +62,15 @@ def history(symbol: str | None, limit: int, as_json: bool) -> None:
     """
     with reached() as (_, client):
         names = [symbol] if symbol else sorted({of_book(book) for book in known_books(client)})
-        found = records.read(client, names)
-    shown = Past(found.harvests[:limit], found.lifecycles[:limit], found.unreadable)
+        found = read_history(client, names)
+    shown = History(found.harvests[:limit], found.lifecycles[:limit], found.unreadable)
     if as_json:
         show_json(shown)
     else:
-        _tell(shown, symbol)
+        _print(shown, symbol)
 
 
-def _tell(shown: Past, symbol: str | None) -> None:
+def _print(shown: History, symbol: str | None) -> None:
     if not shown.harvests and not shown.lifecycles:
         click.echo(f"Nothing{f' of {symbol}' if symbol else ''} was harvested or closed yet: see `harvest positions`.")
     if shown.harvests:

@@ -66,7 +66,7 @@ def instruments(names: tuple[str, ...], everything: bool, as_json: bool) -> None
     if as_json:
         show_json(_as_dict(settings, rows))
     else:
-        _tell(settings, rows)
+        _print(settings, rows)
 
 
 def _asked(settings: Settings, everything: bool) -> Sequence[str]:
@@ -100,7 +100,7 @@ def _as_dict(settings: Settings, rows: Sequence[InstrumentRow]) -> dict[str, obj
     }
 
 
-def _tell(settings: Settings, rows: Sequence[InstrumentRow]) -> None:
+def _print(settings: Settings, rows: Sequence[InstrumentRow]) -> None:
     listed = [row for row in rows if row.status is not None]
     if listed:
         show(COLUMNS, [_cells(row) for row in listed])

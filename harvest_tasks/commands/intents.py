@@ -8,8 +8,7 @@ from rich.text import Text
 from harvest_tasks.commands.formatting import figure, recent
 from harvest_tasks.commands.session import reached
 from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json
-from harvest_tasks.operations import intents as intents_module
-from harvest_tasks.operations.intents import Published
+from harvest_tasks.operations.intents import PublishedIntent, newest_intents
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire import symbols
 
@@ -44,7 +43,7 @@ def intents(limit: int, symbol: str | None, as_json: bool) -> None:
     Where the whole Intent id does not fit, its beginning is shown.
     """
     with reached() as (settings, client):
-        found = intents_module.newest(client, settings, limit, symbol)
+        found = newest_intents(client, settings, limit, symbol)
     if as_json:
         show_json(found)
     elif found:
@@ -53,7 +52,7 @@ def intents(limit: int, symbol: str | None, as_json: bool) -> None:
         click.echo(_nothing(settings, symbol))
 
 
-def _cells(intent: Published) -> Sequence[Cell]:
+def _cells(intent: PublishedIntent) -> Sequence[Cell]:
     return [
         recent(intent.time_ms),
         Text(intent.mode, "bold" if intent.mode == "live" else ""),

@@ -5,8 +5,7 @@ import click
 from harvest_tasks.commands.formatting import printable
 from harvest_tasks.commands.session import Failure, reached
 from harvest_tasks.commands.tables import json_option, show_json
-from harvest_tasks.operations import kill_switch
-from harvest_tasks.operations.kill_switch import NotASwitch, Switch
+from harvest_tasks.operations.kill_switch import KillSwitch, NotASwitch, read_kill_switch, set_kill_switch
 
 
 @click.group()
@@ -31,7 +30,7 @@ def off() -> None:
 def status(as_json: bool) -> None:
     """Say whether publishing is allowed: exit code 0 if it is, 1 if not."""
     with reached() as (settings, client):
-        found = kill_switch.read(client, settings.harvest_kill_switch_key)
+        found = read_kill_switch(client, settings.harvest_kill_switch_key)
     if as_json:
         show_json({"key": found.key, "killed": found.is_killed, "value": found.value, "type": found.kind})
     else:
@@ -43,7 +42,7 @@ def _write(*, killed: bool) -> None:
     with reached() as (settings, client):
         key = settings.harvest_kill_switch_key
         try:
-            before = kill_switch.write(client, key, killed=killed)
+            before = set_kill_switch(client, key, killed=killed)
         except NotASwitch as error:
             hint = "nothing is published while it does; set HARVEST_KILL_SWITCH_KEY, or delete that key"
             raise Failure(f"{error}: {hint}") from error
@@ -51,17 +50,17 @@ def _write(*, killed: bool) -> None:
     click.echo(f"{key} was {_state(before)}, is {after}: {_meaning(killed)}.")
 
 
-def _state(found: Switch) -> str:
+def _state(found: KillSwitch) -> str:
     match found:
-        case Switch(kind="none"):
+        case KillSwitch(kind="none"):
             return "off (absent)"
-        case Switch(kind="string", value="1"):
+        case KillSwitch(kind="string", value="1"):
             return "on"
-        case Switch(kind="string", value="0"):
+        case KillSwitch(kind="string", value="0"):
             return "off"
-        case Switch(kind="string", value=""):
+        case KillSwitch(kind="string", value=""):
             return "off (empty)"
-        case Switch(kind="string", value=str(value)):
+        case KillSwitch(kind="string", value=str(value)):
             return f"on (holds {printable(repr(value[:40]))})"
     return f"on (is a {found.kind})"
 

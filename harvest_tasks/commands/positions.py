@@ -10,7 +10,7 @@ from harvest_tasks.commands.session import reached
 from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json
 from harvest_tasks.fills.inbox import known_books, open_books
 from harvest_tasks.fills.symbol_rules import Reference
-from harvest_tasks.operations.positions import Book, PositionRow, Unreadable, position_row, read_books
+from harvest_tasks.operations.positions import Book, PositionRow, UnreadableBook, position_row, read_books
 from harvest_tasks.server.clock import server_ms
 from harvest_tasks.settings.model import Settings
 from kernel.positions.holding import Origin
@@ -64,7 +64,7 @@ def positions(everything: bool, as_json: bool) -> None:
         _warn([row for row in rows if row.frozen])
     elif not found:
         click.echo(_nothing(settings, everything))
-    _complain([book for book in found if isinstance(book, Unreadable)])
+    _complain([book for book in found if isinstance(book, UnreadableBook)])
 
 
 def _cells(row: PositionRow) -> Sequence[Cell]:
@@ -117,7 +117,7 @@ def _warn(frozen: Sequence[PositionRow]) -> None:
         click.echo("A frozen book publishes nothing. Once its position is right: `harvest release BOOK`")
 
 
-def _complain(unreadable: Sequence[Unreadable]) -> None:
+def _complain(unreadable: Sequence[UnreadableBook]) -> None:
     for book in unreadable:
         click.echo(f"harvest: {book.book}: {printable(book.problem)}", err=True)
     if unreadable:

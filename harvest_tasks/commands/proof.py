@@ -15,11 +15,11 @@ from harvest_tasks.commands.metrics import UNREACHABLE, exporting
 from harvest_tasks.commands.session import Failure
 from harvest_tasks.commands.tables import Column, json_option, show, show_json
 from harvest_tasks.metrics.exporter import Exporter
-from harvest_tasks.operations.figures import Figures
+from harvest_tasks.metrics.scrape import Scrape
 from harvest_tasks.operations.proof import suite
-from harvest_tasks.operations.proof.check import Exhibit, Verdict
+from harvest_tasks.operations.proof.check import CheckResult, Verdict
 from harvest_tasks.operations.proof.report import markdown, summary
-from harvest_tasks.operations.proof.suite import Case
+from harvest_tasks.operations.proof.suite import Deployment
 from harvest_tasks.server.client import connect
 from harvest_tasks.settings.model import Settings
 
@@ -38,43 +38,43 @@ def proof(seconds: float, active: bool, report: Path | None, as_json: bool) -> N
     """
     settings = Settings.from_env(os.environ)
     logging.basicConfig(level="WARNING", format="%(message)s", stream=sys.stderr)
-    exhibits = [*_seen(settings, seconds), *suite.rehearsed(settings, os.environ, active=active)]
+    results = [*_seen(settings, seconds), *suite.rehearsal_checks(settings, os.environ, active=active)]
     if report is not None:
-        _write(report, markdown(exhibits, settings, time()))
+        _write(report, markdown(results, settings, time()))
     if as_json:
-        show_json(exhibits)
+        show_json(results)
     else:
-        _tell(exhibits)
-    raise click.exceptions.Exit(int(bool(_failed(exhibits))))
+        _print(results)
+    raise click.exceptions.Exit(int(bool(_failed(results))))
 
 
-def _seen(settings: Settings, seconds: float) -> list[Exhibit]:
+def _seen(settings: Settings, seconds: float) -> list[CheckResult]:
     client = connect(settings.redis_url)
     try:
         with exporting(settings) as exporter:
-            before = Figures(exporter.collect(), None, time())
+            before = Scrape(exporter.collect(), None, time())
             if not exporter.is_up:
                 click.echo("harvest: the server of REDIS_URL does not answer: start it, or mend REDIS_URL", err=True)
                 raise click.exceptions.Exit(UNREACHABLE)
-            return suite.exhibits(Case(client, settings, lambda: _scrape(exporter)), before, seconds)
+            return suite.read_only_checks(Deployment(client, settings, lambda: _scrape(exporter)), before, seconds)
     finally:
         client.close()
 
 
-def _scrape(exporter: Exporter) -> Figures:
-    told = list(exporter.collect())
-    return Figures(told, session.consumed() if exporter.has_broker else None, time())
+def _scrape(exporter: Exporter) -> Scrape:
+    metrics = list(exporter.collect())
+    return Scrape(metrics, session.consumed() if exporter.has_broker else None, time())
 
 
-def _tell(exhibits: Sequence[Exhibit]) -> None:
-    show(COLUMNS, [(exhibit.subject, exhibit.verdict, exhibit.seen) for exhibit in exhibits])
-    for exhibit in _failed(exhibits):
-        click.echo(f"{exhibit.subject}: {exhibit.seen}\nMend it: {exhibit.remedy}")
-    click.echo(f"{summary(exhibits)}.")
+def _print(results: Sequence[CheckResult]) -> None:
+    show(COLUMNS, [(result.subject, result.verdict, result.seen) for result in results])
+    for result in _failed(results):
+        click.echo(f"{result.subject}: {result.seen}\nMend it: {result.remedy}")
+    click.echo(f"{summary(results)}.")
 
 
-def _failed(exhibits: Sequence[Exhibit]) -> list[Exhibit]:
-    return [exhibit for exhibit in exhibits if exhibit.verdict is Verdict.FAILED]
+def _failed(results: Sequence[CheckResult]) -> list[CheckResult]:
+    return [result for result in results if result.verdict is Verdict.FAILED]
 
 
 def _write(file: Path, text: str) -> None:

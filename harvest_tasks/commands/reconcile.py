@@ -6,11 +6,11 @@ import click
 from rich.text import Text
 
 from harvest_tasks.commands.formatting import figure, printable
-from harvest_tasks.commands.session import Failure, reached, ring
+from harvest_tasks.commands.session import Failure, reached, wake
 from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json
 from harvest_tasks.reconciling import audit as audits
-from harvest_tasks.reconciling import settlement as settlement_module
-from harvest_tasks.reconciling.settlement import ComparedRow, Settled, Settlement, Unread
+from harvest_tasks.reconciling.settlement import ComparedRow, Settled, Settlement, Unread, is_named, settle
+from harvest_tasks.reconciling.settlement import rows as compared_rows
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
@@ -47,7 +47,7 @@ def reconcile(books: Sequence[str], adopt: bool, as_json: bool) -> None:
     names = {book.upper() for book in books}
     with reached() as (settings, client):
         audit = audits.of_all(client, settings)
-        rows = [row for row in settlement_module.rows(audit) if settlement_module.is_named(row.book, names)]
+        rows = [row for row in compared_rows(audit) if is_named(row.book, names)]
         if not audit.has_records:
             raise Failure(NO_RECORD)
         _refuse_strangers(names, rows)
@@ -58,7 +58,7 @@ def reconcile(books: Sequence[str], adopt: bool, as_json: bool) -> None:
 
 def _refuse_strangers(names: Collection[str], rows: Sequence[ComparedRow]) -> None:
     for name in sorted(names):
-        if not any(settlement_module.is_named(row.book, [name]) for row in rows):
+        if not any(is_named(row.book, [name]) for row in rows):
             raise Failure(f"{printable(name)} is neither tracked nor open on record")
 
 
@@ -105,14 +105,14 @@ def _advice(rows: Sequence[ComparedRow], is_behind: bool) -> Iterator[str]:
 def _settle(client: Client, settings: Settings, names: Collection[str], as_json: bool) -> bool:
     """Adopt and release; whether nothing had to be refused."""
     try:
-        settlement = settlement_module.settle(client, settings, names)
+        settlement = settle(client, settings, names)
     except Unread as error:
         raise Failure(f"{error}, so positions are out of date: run workers (`harvest up`), then try again") from error
     if as_json:
         show_json(settlement)
     else:
         _report(settlement)
-    ring([result.book for result in settlement.settled if result.done != "refused"])
+    wake([result.book for result in settlement.settled if result.done != "refused"])
     return all(result.done != "refused" for result in settlement.settled)
 
 

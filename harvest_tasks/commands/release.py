@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import click
 
 from harvest_tasks.commands.formatting import printable
-from harvest_tasks.commands.session import Failure, reached, ring
+from harvest_tasks.commands.session import Failure, reached, wake
 from harvest_tasks.fills import inbox
 from harvest_tasks.operations import positions
-from harvest_tasks.operations.positions import Book, Unreadable
+from harvest_tasks.operations.positions import Book, UnreadableBook
 from harvest_tasks.server.client import Client
 from harvest_tasks.server.clock import server_ms
 from harvest_tasks.wire import symbols
@@ -34,11 +34,11 @@ def release(book: str | None, everything: bool, switch_mode: bool) -> None:
         raise click.UsageError("--switch-mode takes one symbol")
     with reached() as (_, client):
         if book is None:
-            ring(_release_all(client))
+            wake(_release_all(client))
         elif switch_mode:
             _switch_mode(client, of_book(book.upper()))
         else:
-            ring([_release(client, book.upper())])
+            wake([_release(client, book.upper())])
 
 
 def _switch_mode(client: Client, symbol: str) -> None:
@@ -52,10 +52,10 @@ def _switch_mode(client: Client, symbol: str) -> None:
 
 
 def _release(client: Client, name: str) -> str:
-    if not positions.exists(client, name):
+    if not positions.is_tracked(client, name):
         raise Failure(f"{name} is not tracked: `harvest positions --all` lists what is")
     (found,) = positions.read_books(client, [name])
-    if isinstance(found, Unreadable):
+    if isinstance(found, UnreadableBook):
         raise Failure(found.problem)
     if not found.position.frozen:
         raise Failure(f"{name} is not frozen{_not_yet(found)}")

@@ -37,7 +37,7 @@ def reached() -> Iterator[tuple[Settings, Client]]:
         client.close()
 
 
-def ring(books: Sequence[str]) -> None:
+def wake(books: Sequence[str]) -> None:
     """Have workers look at `books`; without a broker they do by themselves."""
     from harvest_tasks import celery  # reads the environment
     from harvest_tasks.messaging import wakeups

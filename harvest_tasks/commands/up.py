@@ -13,7 +13,7 @@ import click
 from harvest_tasks.processes import roles
 from harvest_tasks.processes.child import Child, Probe
 from harvest_tasks.processes.embedded_server import LOOPBACK, EmbeddedServer, free_port, is_free
-from harvest_tasks.processes.log_relay import Relay
+from harvest_tasks.processes.log_relay import LogRelay
 from harvest_tasks.processes.readiness import Readiness
 from harvest_tasks.processes.supervisor import Supervisor
 from harvest_tasks.server.client import connect
@@ -21,7 +21,7 @@ from harvest_tasks.settings.model import Settings
 from harvest_tasks.settings.redis_url import redacted
 
 FLOWER_PORT: Final = 5555
-READY_WITHIN_SEC: Final = 30.0
+_READY_WITHIN_SEC: Final = 30.0
 FORCED: Final = 4
 
 
@@ -83,7 +83,7 @@ def _children(server: EmbeddedServer | None, settings: Settings, fill_slots: int
         *([] if server is None else [roles.server(server)]),
         *roles.workers(fill_slots, settings, watched=port is not None),
         roles.beat(),
-        *([] if port is None else [roles.patient(roles.flower(port))]),
+        *([] if port is None else [roles.at_lowest_priority(roles.flower(port))]),
     ]
 
 
@@ -93,9 +93,9 @@ def _announcement(settings: Settings, port: int | None) -> str:
 
 
 def _run(children: Sequence[Child], missing: Probe, announcement: str) -> bool:
-    relay = Relay(sys.stderr.fileno(), name_width=max(len(child.name) for child in children))
+    relay = LogRelay(sys.stderr.fileno(), name_width=max(len(child.name) for child in children))
     supervisor = Supervisor(children, relay)
     try:
-        return asyncio.run(supervisor.run(missing, partial(click.echo, announcement), ready_within=READY_WITHIN_SEC))
+        return asyncio.run(supervisor.run(missing, partial(click.echo, announcement), ready_within=_READY_WITHIN_SEC))
     finally:
         relay.close()

@@ -1,7 +1,7 @@
-"""Dead letters taken back, once the door admits what it refused.
+"""The dead-letter stream: its messages listed, and their entries put into the input stream again.
 
-A refused entry was never applied, so adding it once more under a new id applies it once. Its letters go in the same
-atomic step: no second retry can find them.
+A refused entry was never applied, so adding it once more under a new id applies it once. The same atomic step deletes
+its dead-letter messages, so no second retry can find them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,29 +11,43 @@ from typing import Any, Final
 
 from redis.exceptions import WatchError
 
-from harvest_tasks.operations.letters import Letter, newest
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
-from harvest_tasks.server.streams import time_ms
+from harvest_tasks.server.streams import newest_first, time_ms
 from harvest_tasks.wire import execution_result
 from harvest_tasks.wire.dead_letter import DeadLetter, raw
 from harvest_tasks.wire.payload import is_absent
 from kernel.positions.position import EntryId, parse_id
 
-ATTEMPTS: Final = 10
+_ATTEMPTS: Final = 10
 RETRY_OF: Final = "retry_of"
 """Field of a re-added entry: the id of the original, which stays in the stream."""
-NEVER: Final = {
+_NEVER: Final = {
     "trade_id_reused": "its trade id belongs to another fill, which was applied",
-    "unreadable_inbox_entry": "it never was an entry of the input stream",
+    "unreadable_inbox_entry": "it was never an entry of the input stream",
 }
-"""Why what was refused behind the door, for these reasons, cannot come in by it."""
+"""Reasons given after an entry was parsed, and why a retry cannot help."""
 
-Fields = Mapping[str, str]
+_Fields = Mapping[str, str]
 
 
-class Busy(Exception):
-    """Letters arrive faster than they can be taken back."""
+class StreamBusy(Exception):
+    """Dead-letter messages arrive faster than they can be retried."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterMessage:
+    """`time_ms` is when it was written (unix ms); `source_id` is the refused entry's id in the input stream, empty
+    where the refused bytes were never an entry of it; `size` is in bytes.
+    """
+
+    letter_id: str
+    time_ms: int
+    reason: str
+    source_id: str
+    sha256: str
+    size: int
+    head: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,80 +61,102 @@ class Retried:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The letter stays where it is, and why."""
+    """The message stays in the dead-letter stream; `why` says why."""
 
     letter_id: str
     why: str
 
 
 @dataclass(frozen=True, slots=True)
-class Unknown:
-    """There is no such letter, or it was retried."""
+class NotFound:
+    """There is no such message, or its entry was retried before."""
 
     letter_id: str
 
 
 @dataclass(frozen=True, slots=True)
-class _Readmitted:
+class _Retry:
     fields: dict[Any, Any]  # redis-py's type for an entry is invariant
     book: str | None
 
 
-Result = Retried | Kept | Unknown
+RetryResult = Retried | Kept | NotFound
 
 
-def retry(client: Client, source: str, letter_ids: Sequence[str] | None) -> list[Result]:
-    """Take back the letters named, or all of them, oldest entry first; `source` is the input stream. Raises `Busy`."""
-    for _ in range(ATTEMPTS):
+def newest_dead_letters(client: Client) -> list[DeadLetterMessage]:
+    """All messages in the dead-letter stream, newest first."""
+    return [_message(message_id, values) for message_id, values in newest_first(client, keys.DEADLETTER)]
+
+
+def retry_dead_letters(client: Client, source: str, letter_ids: Sequence[str] | None) -> list[RetryResult]:
+    """Add the entries of these dead-letter messages (None: all) to the input stream `source`, oldest entry first.
+
+    Raises `StreamBusy`, with nothing retried.
+    """
+    for _ in range(_ATTEMPTS):
         try:
             return _attempt(client, source, letter_ids)
         except WatchError:
             continue
-    raise Busy(f"{keys.DEADLETTER} keeps changing, so nothing was retried")
+    raise StreamBusy(f"{keys.DEADLETTER} keeps changing, so nothing was retried")
 
 
-def _attempt(client: Client, source: str, letter_ids: Sequence[str] | None) -> list[Result]:
+def _message(message_id: str, values: Mapping[str, str]) -> DeadLetterMessage:
+    size = values.get("size", "")
+    return DeadLetterMessage(
+        letter_id=message_id,
+        time_ms=time_ms(message_id),
+        reason=values.get("reason", ""),
+        source_id=values.get("source_id", ""),
+        sha256=values.get("sha256", ""),
+        size=int(size) if size.isdecimal() else 0,
+        head=values.get("head", ""),
+    )
+
+
+def _attempt(client: Client, source: str, letter_ids: Sequence[str] | None) -> list[RetryResult]:
     with client.pipeline(transaction=True) as pipe:
         pipe.watch(keys.DEADLETTER)
-        groups = _by_entry(newest(client), letter_ids)
+        groups = _by_entry(newest_dead_letters(client), letter_ids)
         originals = _originals(client, source, [group[0].source_id for group in groups])
         verdicts = [_verdict(group[0], originals.get(group[0].source_id)) for group in groups]
         pipe.multi()
         for group, verdict in zip(groups, verdicts, strict=True):
-            if isinstance(verdict, _Readmitted):
+            if isinstance(verdict, _Retry):
                 # No MAXLEN: the stream belongs to those who write fills, and trimming it could lose some.
                 pipe.xadd(source, verdict.fields)
-                pipe.xdel(keys.DEADLETTER, *(letter.letter_id for letter in group))
+                pipe.xdel(keys.DEADLETTER, *(message.letter_id for message in group))
         entry_ids = iter(pipe.execute()[::2])
-    results: list[Result] = [
-        _result(letter, verdict, next(entry_ids) if isinstance(verdict, _Readmitted) else "")
-        for (letter, *_), verdict in zip(groups, verdicts, strict=True)
+    results: list[RetryResult] = [
+        _result(message, verdict, next(entry_ids) if isinstance(verdict, _Retry) else "")
+        for (message, *_), verdict in zip(groups, verdicts, strict=True)
     ]
-    found = {letter.letter_id for group in groups for letter in group}
-    return results + [Unknown(letter_id) for letter_id in letter_ids or () if letter_id not in found]
+    found = {message.letter_id for group in groups for message in group}
+    return results + [NotFound(letter_id) for letter_id in letter_ids or () if letter_id not in found]
 
 
-def _result(letter: Letter, verdict: _Readmitted | str, entry_id: str) -> Retried | Kept:
+def _result(message: DeadLetterMessage, verdict: _Retry | str, entry_id: str) -> Retried | Kept:
     if isinstance(verdict, str):
-        return Kept(letter.letter_id, verdict)
-    return Retried(letter.letter_id, entry_id, verdict.book)
+        return Kept(message.letter_id, verdict)
+    return Retried(message.letter_id, entry_id, verdict.book)
 
 
-def _by_entry(letters: Sequence[Letter], letter_ids: Sequence[str] | None) -> list[list[Letter]]:
-    """The letters, grouped by the entry they are about, which was refused again each time the stream was read anew;
-    the groups of those named, in the order of their entries.
+def _by_entry(messages: Sequence[DeadLetterMessage], letter_ids: Sequence[str] | None) -> list[list[DeadLetterMessage]]:
+    """Messages grouped by their entry, in the order of the entries; only the groups with one of `letter_ids`.
+
+    An entry has several messages where the input stream was read again from its beginning.
     """
-    groups = [list(group) for _, group in groupby(sorted(letters, key=_entry), _entry)]
+    groups = [list(group) for _, group in groupby(sorted(messages, key=_entry), _entry)]
     return [group for group in groups if letter_ids is None or any(one.letter_id in letter_ids for one in group)]
 
 
-def _entry(letter: Letter) -> tuple[EntryId, str, str]:
-    alone = "" if letter.source_id else letter.letter_id
-    return parse_id(letter.source_id), letter.sha256, alone
+def _entry(message: DeadLetterMessage) -> tuple[EntryId, str, str]:
+    alone = "" if message.source_id else message.letter_id
+    return parse_id(message.source_id), message.sha256, alone
 
 
-def _originals(client: Client, source: str, source_ids: Sequence[str]) -> dict[str, Fields]:
-    """The original entries that are still there, by id."""
+def _originals(client: Client, source: str, source_ids: Sequence[str]) -> dict[str, _Fields]:
+    """The original entries that are still in the input stream, by id."""
     with client.pipeline(transaction=False) as pipe:
         for source_id in filter(None, source_ids):
             pipe.xrange(source, min=source_id, max=source_id)
@@ -128,20 +164,20 @@ def _originals(client: Client, source: str, source_ids: Sequence[str]) -> dict[s
     return {entry_id: fields for reply in replies for entry_id, fields in reply}
 
 
-def _verdict(letter: Letter, original: Fields | None) -> _Readmitted | str:
-    """What to add for `letter`, or why nothing."""
-    if letter.reason in NEVER:
-        return NEVER[letter.reason]
+def _verdict(message: DeadLetterMessage, original: _Fields | None) -> _Retry | str:
+    """The entry to add for `message`, or why none."""
+    if message.reason in _NEVER:
+        return _NEVER[message.reason]
     if original is None:
-        return f"its entry {letter.source_id} is no longer in the input stream"
-    if DeadLetter.of("", "", raw(original.items())).sha256 != letter.sha256:
-        return f"entry {letter.source_id} of the input stream is another one"
-    verdict = execution_result.admit(letter.source_id, original)
+        return f"its entry {message.source_id} is no longer in the input stream"
+    if DeadLetter.of("", "", raw(original.items())).sha256 != message.sha256:
+        return f"entry {message.source_id} of the input stream has changed"
+    verdict = execution_result.admit(message.source_id, original)
     if not isinstance(verdict, execution_result.Routed):
         return _refusal(verdict)
-    again = _again(letter.source_id, original, verdict.entry.time_ms)
-    readmission = execution_result.admit(letter.source_id, again)
-    return _Readmitted(again, verdict.book) if readmission == verdict else f"with {RETRY_OF} it would not fit"
+    again = _again(message.source_id, original, verdict.entry.time_ms)
+    same = execution_result.admit(message.source_id, again) == verdict
+    return _Retry(again, verdict.book) if same else f"with the field {RETRY_OF} it would exceed the limits of an entry"
 
 
 def _refusal(verdict: execution_result.Refused | execution_result.Ignored) -> str:
@@ -150,8 +186,8 @@ def _refusal(verdict: execution_result.Refused | execution_result.Ignored) -> st
     return f"still refused: {verdict.reason}: {verdict.detail}"
 
 
-def _again(source_id: str, original: Fields, event_ms: int) -> dict[str, str]:
-    """The entry to add: at the time of the original, else an old price would pass for a fresh one."""
+def _again(source_id: str, original: _Fields, event_ms: int) -> dict[str, str]:
+    """The entry to add, with the time of the original: else an old price would pass for a fresh one."""
     stated = {}
     if event_ms == time_ms(source_id) and is_absent(original.get("timestamp")):
         stated = {"ts": str(event_ms)}

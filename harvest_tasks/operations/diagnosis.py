@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Final
 
-from harvest_tasks.operations.figures import Figures
+from harvest_tasks.metrics.scrape import Scrape
 
 OLDEST_VERSIONS: Final = {"redis": (7, 0), "valkey": (7, 2)}
 STALE_INTERVALS: Final = 3
@@ -22,9 +22,9 @@ MARKET_STATE_SEC: Final = 180.0
 PRICE_SEC: Final = 60.0
 FULL: Final = 0.9
 """Of the memory that the server may use."""
-NAMED: Final = 3
+_NAMED: Final = 3
 
-CREWS: Final = {
+UNITS: Final = {
     "proposals": "quantum-harvest-proposal",
     "adhoc": "quantum-harvest-adhoc",
     "fills": "quantum-harvest-brain",
@@ -43,41 +43,41 @@ class Finding:
     remedy: str
 
 
-Check = Callable[[Figures], Finding | None]
+Check = Callable[[Scrape], Finding | None]
 
 
-def findings(figures: Figures) -> list[Finding]:
+def diagnose(scrape: Scrape) -> list[Finding]:
     """All that is wrong, first things first. Without a server nothing else is known."""
-    return list(_findings(figures))
+    return list(_findings(scrape))
 
 
-def _findings(figures: Figures) -> Iterator[Finding]:
-    away = server_away(figures)
+def _findings(scrape: Scrape) -> Iterator[Finding]:
+    away = server_unreachable(scrape)
     if away is not None:
         yield away
         return
     for check in CHECKS:
-        found = check(figures)
+        found = check(scrape)
         if found is not None:
             yield found
 
 
-def server_away(figures: Figures) -> Finding | None:
-    if figures.value("up"):
+def server_unreachable(scrape: Scrape) -> Finding | None:
+    if scrape.value("up"):
         return None
     return Finding("server", "the server of REDIS_URL does not answer", "start it, or mend REDIS_URL (harvest config)")
 
 
-def broker_away(figures: Figures) -> Finding | None:
-    if figures.value("broker_up"):
+def broker_unreachable(scrape: Scrape) -> Finding | None:
+    if scrape.value("broker_up"):
         return None
     return Finding(
         "broker", "the server of BROKER_URL does not answer", "start it, or mend BROKER_URL (harvest config)"
     )
 
 
-def rights(figures: Figures) -> Finding | None:
-    refused = figures.value("scrape_refused_questions")
+def commands_refused(scrape: Scrape) -> Finding | None:
+    refused = scrape.value("scrape_refused_questions")
     if not refused:
         return None
     problem = f"the server refuses {refused:.0f} of what is asked"
@@ -86,8 +86,8 @@ def rights(figures: Figures) -> Finding | None:
     )
 
 
-def version(figures: Figures) -> Finding | None:
-    for name, is_version in zip(figures.by("name", "server_info"), figures.by("version", "server_info"), strict=True):
+def version_too_old(scrape: Scrape) -> Finding | None:
+    for name, is_version in zip(scrape.by("name", "server_info"), scrape.by("version", "server_info"), strict=True):
         oldest = OLDEST_VERSIONS[name]
         if tuple(int(part) for part in is_version.split(".")[:2]) < oldest:
             wanted = ".".join(map(str, oldest))
@@ -95,114 +95,114 @@ def version(figures: Figures) -> Finding | None:
     return None
 
 
-def eviction(figures: Figures) -> Finding | None:
-    if not figures.value("server_evicts"):
+def keys_evicted(scrape: Scrape) -> Finding | None:
+    if not scrape.value("server_evicts"):
         return None
     problem = "the server deletes keys when it is full"
     return Finding("eviction", problem, "redis-cli config set maxmemory-policy noeviction, and in its file")
 
 
-def persistence(figures: Figures) -> Finding | None:
-    if figures.value("server_save_failed"):
+def writes_not_persisted(scrape: Scrape) -> Finding | None:
+    if scrape.value("server_save_failed"):
         return Finding("persistence", "the server could not write to disk", "df, and the server's log")
-    if figures.value("server_persists"):
+    if scrape.value("server_persists"):
         return None
     problem = "the server does not log its writes to disk"
     return Finding("persistence", problem, "redis-cli config set appendonly yes, and in its file")
 
 
-def memory(figures: Figures) -> Finding | None:
-    used, limit = figures.value("server_memory_bytes"), figures.value("server_memory_limit_bytes")
+def memory_full(scrape: Scrape) -> Finding | None:
+    used, limit = scrape.value("server_memory_bytes"), scrape.value("server_memory_limit_bytes")
     if not limit or used < FULL * limit:
         return None
     problem = f"the server uses {used / limit:.0%} of the memory it may: at 100 % it refuses every write"
     return Finding("memory", problem, "redis-cli config set maxmemory, larger or 0, and in its file")
 
 
-def clock(figures: Figures) -> Finding | None:
-    ahead = figures.value("server_clock_ahead_seconds")
+def clocks_differ(scrape: Scrape) -> Finding | None:
+    ahead = scrape.value("server_clock_ahead_seconds")
     if abs(ahead) <= CLOCK_SEC:
         return None
     problem = f"the server's clock is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} this host's"
     return Finding("clock", problem, "timedatectl set-ntp true, on the host that is wrong")
 
 
-def workers(figures: Figures) -> Finding | None:
-    if figures.consumed is None:
+def queues_not_consumed(scrape: Scrape) -> Finding | None:
+    if scrape.consumed is None:
         return None
-    missing = [queue for queue in CREWS if queue not in figures.consumed]
+    missing = [queue for queue in UNITS if queue not in scrape.consumed]
     if not missing:
         return None
-    units = " ".join(dict.fromkeys(CREWS[queue] for queue in missing))
+    units = " ".join(dict.fromkeys(UNITS[queue] for queue in missing))
     problem = f"no worker consumes {_listed(missing)}"
     return Finding("workers", problem, f"systemctl restart {units} (or harvest up)")
 
 
-def beat(figures: Figures) -> Finding | None:
-    late = _late(figures).get("beat")
+def beat_late(scrape: Scrape) -> Finding | None:
+    late = _late(scrape).get("beat")
     if late is None:
         return None
     return Finding("beat", f"it {late}", "systemctl restart quantum-harvest-beat (or harvest up)")
 
 
-def group(figures: Figures) -> Finding | None:
-    if figures.value("input_has_group"):
+def group_missing(scrape: Scrape) -> Finding | None:
+    if scrape.value("input_has_group"):
         return None
     problem = "the input stream has no consumer group: nothing reads fills"
     return Finding("group", problem, "systemctl restart quantum-harvest-brain (or harvest up): its watcher makes it")
 
 
-def parts(figures: Figures) -> Finding | None:
-    late = {part: how for part, how in _late(figures).items() if part != "beat"}
+def part_late(scrape: Scrape) -> Finding | None:
+    late = {part: how for part, how in _late(scrape).items() if part != "beat"}
     if not late:
         return None
     part, how = next(iter(late.items()))
-    unit = CREWS["proposals" if part == "proposals" else "control"]
+    unit = UNITS["proposals" if part == "proposals" else "control"]
     return Finding(part, f"it {how}", f"systemctl restart {unit} (or harvest up); journalctl -u {unit}")
 
 
-def backlog(figures: Figures) -> Finding | None:
-    long = [queue for queue, waiting in figures.by("queue", "queue_messages").items() if waiting > BACKLOG]
+def queues_backed_up(scrape: Scrape) -> Finding | None:
+    long = [queue for queue, waiting in scrape.by("queue", "queue_messages").items() if waiting > BACKLOG]
     if not long:
         return None
-    units = " ".join(dict.fromkeys(CREWS[queue] for queue in long))
+    units = " ".join(dict.fromkeys(UNITS[queue] for queue in long))
     return Finding("queues", f"over {BACKLOG} bells wait in {_listed(long)}", f"systemctl restart {units}")
 
 
-def unread(figures: Figures) -> Finding | None:
-    waited = max(figures.value("input_oldest_unread_seconds"), figures.value("input_oldest_pending_seconds"))
+def input_unread(scrape: Scrape) -> Finding | None:
+    waited = max(scrape.value("input_oldest_unread_seconds"), scrape.value("input_oldest_pending_seconds"))
     if waited <= WAIT_SEC:
         return None
-    lag = figures.value("input_lag_entries")
+    lag = scrape.value("input_lag_entries")
     problem = f"input entries wait for {waited:.0f} s, {lag:.0f} are unread"
     return Finding("input", problem, "systemctl restart quantum-harvest-brain; journalctl -u quantum-harvest-brain")
 
 
-def inboxes(figures: Figures) -> Finding | None:
-    waited = figures.value("inbox_oldest_seconds")
+def inboxes_not_applied(scrape: Scrape) -> Finding | None:
+    waited = scrape.value("inbox_oldest_seconds")
     if waited <= WAIT_SEC:
         return None
-    problem = f"{figures.value('inbox_entries'):.0f} entries wait in inboxes, the oldest for {waited:.0f} s"
+    problem = f"{scrape.value('inbox_entries'):.0f} entries wait in inboxes, the oldest for {waited:.0f} s"
     return Finding("inboxes", problem, "journalctl -u quantum-harvest-brain; harvest positions --all shows the books")
 
 
-def lost(figures: Figures) -> Finding | None:
-    if not figures.value("input_lost"):
+def input_lost(scrape: Scrape) -> Finding | None:
+    if not scrape.value("input_lost"):
         return None
     problem = "input entries were lost unread, and every book is frozen"
     return Finding("lost input", problem, "harvest reconcile --adopt, then harvest release --all")
 
 
-def unreadable(figures: Figures) -> Finding | None:
-    count = figures.value("books", state="unreadable")
+def records_unreadable(scrape: Scrape) -> Finding | None:
+    count = scrape.value("books", state="unreadable")
     if not count:
         return None
     problem = f"records of books that Harvest did not write: {count:.0f}"
     return Finding("records", problem, "harvest positions --all names them; restore them from a backup")
 
 
-def phantom(figures: Figures) -> Finding | None:
-    differ = figures.value("reconciled_books", result="differ")
+def positions_differ(scrape: Scrape) -> Finding | None:
+    differ = scrape.value("reconciled_books", result="differ")
     if not differ:
         return None
     problem = f"positions that the exchange does not have like that: {differ:.0f}"
@@ -211,8 +211,8 @@ def phantom(figures: Figures) -> Finding | None:
     )
 
 
-def frozen(figures: Figures) -> Finding | None:
-    causes = figures.by("book", "book_frozen")
+def books_frozen(scrape: Scrape) -> Finding | None:
+    causes = scrape.by("book", "book_frozen")
     if not causes:
         return None
     first = next(iter(causes))
@@ -222,9 +222,9 @@ def frozen(figures: Figures) -> Finding | None:
     )
 
 
-def market_states(figures: Figures) -> Finding | None:
-    missing = figures.value("market_states", state="missing")
-    old = [name for name, age in figures.by("symbol", "market_state_age_seconds").items() if age > MARKET_STATE_SEC]
+def market_states_missing(scrape: Scrape) -> Finding | None:
+    missing = scrape.value("market_states", state="missing")
+    old = [name for name, age in scrape.by("symbol", "market_state_age_seconds").items() if age > MARKET_STATE_SEC]
     if not missing and not old:
         return None
     problem = f"symbols without one: {missing:.0f}" if missing else f"too old: {_listed(old)}"
@@ -233,70 +233,70 @@ def market_states(figures: Figures) -> Finding | None:
     )
 
 
-def invented(figures: Figures) -> Finding | None:
-    count = figures.value("proposals_held_synthetic")
+def positions_synthetic(scrape: Scrape) -> Finding | None:
+    count = scrape.value("proposals_held_synthetic")
     if not count:
         return None
     problem = f"proposals for invented positions: {count:.0f}"
     return Finding("synthetic positions", problem, "set SYNTHETIC_FALLBACK=false, and restart the workers")
 
 
-def prices(figures: Figures) -> Finding | None:
-    old = [book for book, age in figures.by("book", "position_mark_age_seconds").items() if age > PRICE_SEC]
+def prices_old(scrape: Scrape) -> Finding | None:
+    old = [book for book, age in scrape.by("book", "position_mark_age_seconds").items() if age > PRICE_SEC]
     if not old:
         return None
     return Finding("prices", f"too old to publish anything: {_listed(old)}", "start the price feed")
 
 
-def unanswered(figures: Figures) -> Finding | None:
-    count = figures.value("intents_unanswered")
+def replies_missing(scrape: Scrape) -> Finding | None:
+    count = scrape.value("intents_unanswered")
     if not count:
         return None
     return Finding("intents", f"nobody answered: {count:.0f}", "start the executor; harvest intents names them")
 
 
-def killed(figures: Figures) -> Finding | None:
-    if not figures.value("kill_switch"):
+def kill_switch_on(scrape: Scrape) -> Finding | None:
+    if not scrape.value("kill_switch"):
         return None
     return Finding("kill switch", "it is on: nothing is published", "harvest kill off, if that is not wanted")
 
 
 CHECKS: Final[tuple[Check, ...]] = (
-    broker_away,
-    rights,
-    version,
-    eviction,
-    persistence,
-    memory,
-    clock,
-    workers,
-    beat,
-    group,
-    parts,
-    backlog,
-    lost,
-    unread,
-    inboxes,
-    unreadable,
-    phantom,
-    frozen,
-    market_states,
-    invented,
-    prices,
-    unanswered,
-    killed,
+    broker_unreachable,
+    commands_refused,
+    version_too_old,
+    keys_evicted,
+    writes_not_persisted,
+    memory_full,
+    clocks_differ,
+    queues_not_consumed,
+    beat_late,
+    group_missing,
+    part_late,
+    queues_backed_up,
+    input_lost,
+    input_unread,
+    inboxes_not_applied,
+    records_unreadable,
+    positions_differ,
+    books_frozen,
+    market_states_missing,
+    positions_synthetic,
+    prices_old,
+    replies_missing,
+    kill_switch_on,
 )
 
 
-def _late(figures: Figures) -> dict[str, str]:
+def _late(scrape: Scrape) -> dict[str, str]:
     """The parts that did their work too long ago, and how long that is."""
     allowed = {
         of: STALE_INTERVALS * interval + GRACE_SEC
-        for of, interval in figures.by("of", "heartbeat_interval_seconds").items()
+        for of, interval in scrape.by("of", "heartbeat_interval_seconds").items()
     }
-    since_start = figures.now - min(figures.by("worker", "worker_started_timestamp_seconds").values(), default=-inf)
+    since_start = scrape.now - min(scrape.by("worker", "worker_started_timestamp_seconds").values(), default=-inf)
     late = {}
-    for of, age in figures.by("of", "heartbeat_age_seconds").items():
+    for of, age in scrape.by("of", "heartbeat_age_seconds").items():
         # What never worked may only just have begun.
         if (since_start if age == inf else age) > allowed[of]:
             late[of] = "never did its work" if age == inf else f"did its work {age:.0f} s ago"
@@ -304,5 +304,5 @@ def _late(figures: Figures) -> dict[str, str]:
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

@@ -18,7 +18,7 @@ from kernel.positions.quantities import ZERO, exact
 from kernel.positions.r_multiple import price_at
 from kernel.positions.rules import Rules
 
-MILLIONTH: Final = Decimal("0.000001")
+_MILLIONTH: Final = Decimal("0.000001")
 
 _NO_LIMIT: Final = 1 << 30
 
@@ -98,11 +98,11 @@ def explain(position: Position, rules: Rules, guards: Guards, terms: RiskTerms) 
         rungs=rungs,
         due=due,
         upcoming=_upcoming(position, rungs, rules, guards),
-        refusals=_standing(position, mark, guards) | {d.refusal for d in due if d.refusal is not None},
+        refusals=_standing_refusals(position, mark, guards) | {d.refusal for d in due if d.refusal is not None},
     )
 
 
-def _standing(position: Position, mark: MarkState, guards: Guards) -> frozenset[Refusal]:
+def _standing_refusals(position: Position, mark: MarkState, guards: Guards) -> frozenset[Refusal]:
     checks = {
         Refusal.KILLED: guards.killed,
         Refusal.STALE: not guards.is_fresh(mark.time_ms),
@@ -126,7 +126,7 @@ def _rungs(position: Position, mark: MarkState, rules: Rules) -> list[RungView]:
                 fraction=rung.fraction,
                 state=_state(position, rung, due),
                 price=price if reachable else None,
-                distance=(price / mark.price - 1).quantize(MILLIONTH) if reachable else None,
+                distance=(price / mark.price - 1).quantize(_MILLIONTH) if reachable else None,
                 failures=failures.get(rung.name, 0),
             )
         )

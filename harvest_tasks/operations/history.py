@@ -11,15 +11,15 @@ from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.wire.history import Harvest, Lifecycle
 
-Row = TypeVar("Row", Harvest, Lifecycle)
-MOST: Final = Decimal("1e60")
-LATEST_MS: Final = 10**14
-HARVESTS: Final = TypeAdapter(Harvest)
-LIFECYCLES: Final = TypeAdapter(Lifecycle)
+_RowT = TypeVar("_RowT", Harvest, Lifecycle)
+_MOST: Final = Decimal("1e60")
+_LATEST_MS: Final = 10**14
+_HARVESTS: Final = TypeAdapter(Harvest)
+_LIFECYCLES: Final = TypeAdapter(Lifecycle)
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class History:
     """Both newest first. `unreadable` counts rows that Harvest did not write."""
 
     harvests: Sequence[Harvest]
@@ -27,23 +27,23 @@ class Past:
     unreadable: int = 0
 
 
-def read(client: Client, symbols: Sequence[str]) -> Past:
+def read_history(client: Client, symbols: Sequence[str]) -> History:
     """Of all `symbols` together."""
     with client.pipeline(transaction=False) as pipe:
         for symbol in symbols:
             pipe.lrange(keys.history(symbol), 0, -1)
             pipe.lrange(keys.lifecycles(symbol), 0, -1)
         replies: list[list[str]] = pipe.execute()
-    harvests = [_row(HARVESTS, text) for reply in replies[::2] for text in reply]
-    lifecycles = [_row(LIFECYCLES, text) for reply in replies[1::2] for text in reply]
-    return Past(
+    harvests = [_row(_HARVESTS, text) for reply in replies[::2] for text in reply]
+    lifecycles = [_row(_LIFECYCLES, text) for reply in replies[1::2] for text in reply]
+    return History(
         sorted((row for row in harvests if row), key=lambda row: row.time_ms, reverse=True),
         sorted((row for row in lifecycles if row), key=lambda row: row.closed_ms, reverse=True),
         harvests.count(None) + lifecycles.count(None),
     )
 
 
-def _row(rows: TypeAdapter[Row], text: str) -> Row | None:
+def _row(rows: TypeAdapter[_RowT], text: str) -> _RowT | None:
     try:
         row = rows.validate_json(text)
     except ValidationError:
@@ -56,5 +56,5 @@ def _is_plausible(value: object) -> bool:
     if isinstance(value, Mapping):
         return all(map(_is_plausible, value.values()))
     if isinstance(value, Decimal):
-        return abs(value) < MOST
-    return not isinstance(value, int) or 0 <= value < LATEST_MS
+        return abs(value) < _MOST
+    return not isinstance(value, int) or 0 <= value < _LATEST_MS

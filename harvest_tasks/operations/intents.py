@@ -15,7 +15,7 @@ from kernel.positions.position import parse_id
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class PublishedIntent:
     """`entry_id` is the id in its stream, `time_ms` when it was published (unix ms); `mode` is shadow or live."""
 
     entry_id: str
@@ -31,7 +31,7 @@ class Published:
     position_id: str
 
 
-def newest(client: Client, settings: Settings, limit: int, symbol: str | None = None) -> list[Published]:
+def newest_intents(client: Client, settings: Settings, limit: int, symbol: str | None = None) -> list[PublishedIntent]:
     """The `limit` newest intents, of one symbol or of all, newest first.
 
     Other programs write to the intent stream, too: what is not ours is passed over.
@@ -41,11 +41,11 @@ def newest(client: Client, settings: Settings, limit: int, symbol: str | None = 
     return list(islice(found, limit))
 
 
-def _order(intent: Published) -> tuple[int, int]:
+def _order(intent: PublishedIntent) -> tuple[int, int]:
     return parse_id(intent.entry_id)
 
 
-def _ours(client: Client, stream: str, symbol: str | None) -> Iterator[Published]:
+def _ours(client: Client, stream: str, symbol: str | None) -> Iterator[PublishedIntent]:
     for entry in newest_first(client, stream):
         if symbol in (None, entry[1].get("symbol")):
             intent = _read(entry)
@@ -53,7 +53,7 @@ def _ours(client: Client, stream: str, symbol: str | None) -> Iterator[Published
                 yield intent
 
 
-def _read(entry: StreamEntry) -> Published | None:
+def _read(entry: StreamEntry) -> PublishedIntent | None:
     entry_id, fields = entry
     try:
         payload = json.loads(fields.get("payload", ""), parse_float=Decimal, parse_int=Decimal)
@@ -62,9 +62,9 @@ def _read(entry: StreamEntry) -> Published | None:
         return None
 
 
-def _published(entry_id: str, payload: Mapping[str, object]) -> Published:
+def _published(entry_id: str, payload: Mapping[str, object]) -> PublishedIntent:
     stop_price = payload.get("stop_price")
-    return Published(
+    return PublishedIntent(
         entry_id=entry_id,
         time_ms=time_ms(entry_id),
         mode="shadow" if payload["dry_run"] else "live",

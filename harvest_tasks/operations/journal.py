@@ -21,7 +21,7 @@ class JournalRecord:
     values: Mapping[str, str]
 
 
-def newest(client: Client, book: str, count: int) -> list[JournalRecord]:
+def newest_journal_records(client: Client, book: str, count: int) -> list[JournalRecord]:
     """Up to `count` records of `book`, newest first, as far back as streams are searched."""
     records = newest_first(client, keys.DECISIONS)
     return list(islice((_record(*record) for record in records if record[1].get("book") == book), count))

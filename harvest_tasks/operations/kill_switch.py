@@ -14,7 +14,7 @@ class NotASwitch(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Switch:
+class KillSwitch:
     """`value` is the key's text, None if it is absent; `kind` is its Redis type, `none` if it is absent."""
 
     key: str
@@ -26,7 +26,7 @@ class Switch:
         return self.kind not in ("string", "none") or self.value not in SWITCH_OFF
 
 
-def read(client: Client, key: str) -> Switch:
+def read_kill_switch(client: Client, key: str) -> KillSwitch:
     """The switch as it is now, whatever the key holds."""
     with client.pipeline(transaction=True) as pipe:
         pipe.type(key)
@@ -34,10 +34,10 @@ def read(client: Client, key: str) -> Switch:
         kind, value = pipe.execute(raise_on_error=False)
     if isinstance(kind, Exception):
         raise kind
-    return Switch(key, None if isinstance(value, Exception) else value, kind)
+    return KillSwitch(key, None if isinstance(value, Exception) else value, kind)
 
 
-def write(client: Client, key: str, *, killed: bool) -> Switch:
+def set_kill_switch(client: Client, key: str, *, killed: bool) -> KillSwitch:
     """Set the switch and return what it was before. Raises `NotASwitch`, with nothing written."""
     try:
         # Off is written, not deleted: a reader sees that somebody decided it. SET also takes away a time to live.
@@ -45,5 +45,5 @@ def write(client: Client, key: str, *, killed: bool) -> Switch:
     except ResponseError as error:
         if "WRONGTYPE" not in str(error):
             raise
-        raise NotASwitch(f"{key} is a {read(client, key).kind}, not a switch") from error
-    return Switch(key, before, "none" if before is None else "string")
+        raise NotASwitch(f"{key} is a {read_kill_switch(client, key).kind}, not a switch") from error
+    return KillSwitch(key, before, "none" if before is None else "string")

@@ -17,7 +17,7 @@ from kernel.positions.quantities import EXACT, ZERO, exact
 from kernel.positions.r_multiple import r_multiple
 from kernel.positions.rules import Rules
 
-SHOWN_R: Final = Decimal("0.000001")
+_SHOWN_R: Final = Decimal("0.000001")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Book:
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
+class UnreadableBook:
     """A book whose record is not one that the ledger wrote."""
 
     book: str
@@ -72,7 +72,7 @@ class PositionRow:
     waiting: int
 
 
-def read_books(client: Client, names: Sequence[str]) -> list[Book | Unreadable]:
+def read_books(client: Client, names: Sequence[str]) -> list[Book | UnreadableBook]:
     """The books `names`, in order; one that was never seen is flat."""
     with client.pipeline(transaction=False) as pipe:
         for name in names:
@@ -82,19 +82,19 @@ def read_books(client: Client, names: Sequence[str]) -> list[Book | Unreadable]:
     return [_book(name, *replies[i * 2 : i * 2 + 2]) for i, name in enumerate(names)]
 
 
-def exists(client: Client, name: str) -> bool:
+def is_tracked(client: Client, name: str) -> bool:
     """Whether the book ever received an entry."""
     return bool(client.sismember(keys.BOOKS, name)) or bool(client.exists(keys.position(name)))
 
 
-def _book(name: str, fields: Any, waiting: Any) -> Book | Unreadable:
+def _book(name: str, fields: Any, waiting: Any) -> Book | UnreadableBook:
     for reply in (fields, waiting):
         if isinstance(reply, Exception):
-            return Unreadable(name, str(reply))
+            return UnreadableBook(name, str(reply))
     try:
         return Book(from_fields(name, fields), waiting)
     except BadRecord as error:
-        return Unreadable(name, str(error))
+        return UnreadableBook(name, str(error))
 
 
 @exact
@@ -112,7 +112,7 @@ def position_row(book: Book, rules: Rules, now_ms: int) -> PositionRow:
         mark=mark.price if mark else None,
         mark_ms=mark.time_ms if mark else None,
         mark_age_ms=now_ms - mark.time_ms if mark else None,
-        r=r_multiple(position, rules).quantize(SHOWN_R, rounding=ROUND_DOWN, context=EXACT),
+        r=r_multiple(position, rules).quantize(_SHOWN_R, rounding=ROUND_DOWN, context=EXACT),
         risk_per_unit=holding.risk_per_unit,
         unrealized_pnl=(mark.price - holding.avg_entry) * holding.qty if mark else ZERO,
         realized_pnl=holding.realized_pnl,
@@ -120,7 +120,7 @@ def position_row(book: Book, rules: Rules, now_ms: int) -> PositionRow:
         fees=holding.fees,
         funding=holding.funding,
         other_fees=dict(holding.other_fees),
-        net_r=holding.net_r.quantize(SHOWN_R, rounding=ROUND_DOWN, context=EXACT),
+        net_r=holding.net_r.quantize(_SHOWN_R, rounding=ROUND_DOWN, context=EXACT),
         origin=holding.origin.value,
         stop=state.stop,
         break_even=state.break_even,

@@ -11,8 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from harvest_tasks.processes.log_relay import Lines, Relay
-from harvest_tasks.processes.process_group import Leash, kill_group
+from harvest_tasks.processes.log_relay import LineSplitter, LogRelay
+from harvest_tasks.processes.process_group import ProcessGroups, kill_group
 
 Probe: TypeAlias = Callable[[], str | None]
 """What is still missing, in words, or None. Runs in a thread; may block for a second or two."""
@@ -42,41 +42,43 @@ class Backoff:
         return min(self.most, self.first * 2.0 ** min(deaths_in_a_row - 1, 30))
 
 
-class Keeper:
+class ChildProcess:
     """Starts its child, and starts it again whenever it ends, until `stop`."""
 
-    def __init__(self, child: Child, leash: Leash, waiters: Executor, relay: Relay, backoff: Backoff) -> None:
+    def __init__(
+        self, child: Child, groups: ProcessGroups, waiters: Executor, relay: LogRelay, backoff: Backoff
+    ) -> None:
         self.child = child
         self.deaths = 0
         self.last_line = "it logged nothing"
-        self._leash = leash
+        self._groups = groups
         self._waiters = waiters
         self._relay = relay
         self._backoff = backoff
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = asyncio.Event()
-        self._keeping: asyncio.Task[None] | None = None
+        self._running: asyncio.Task[None] | None = None
 
     def start(self) -> asyncio.Task[None]:
         """The returned task ends only after `stop`, or by an error of ours."""
-        self._keeping = asyncio.create_task(self._keep())
-        return self._keeping
+        self._running = asyncio.create_task(self._keep_running())
+        return self._running
 
     async def stop(self, at_once: asyncio.Event) -> bool:
         """Whether the child ended by SIGTERM alone, within its deadline and before `at_once`."""
         self._stopping.set()
-        if self._keeping is None:
+        if self._running is None:
             return True
         if self._process is not None:
             self._process.terminate()
-        in_time = await _ends(self._keeping, within=self.child.stop_within, unless=at_once)
+        in_time = await _ends(self._running, within=self.child.stop_within, unless=at_once)
         if not in_time and self._process is not None:
-            self._say("did not stop: killed")
+            self._log("did not stop: killed")
             kill_group(self._process)
-        await self._keeping
+        await self._running
         return in_time
 
-    async def _keep(self) -> None:
+    async def _keep_running(self) -> None:
         in_a_row = 0
         while not self._stopping.is_set():
             began = time.monotonic()
@@ -91,11 +93,11 @@ class Keeper:
         """Its exit code, once neither it nor anything it forked runs any more."""
         reading, writing = os.pipe()
         try:
-            process = self._leash.start(self.child.argv, output=writing, environ=self.child.environ)
+            process = self._groups.start(self.child.argv, output=writing, environ=self.child.environ)
         finally:
             os.close(writing)
         self._process = process
-        self._say(f"started as process {process.pid}")
+        self._log(f"started as process {process.pid}")
         lines = await self._relay_lines(reading)
         code = await asyncio.get_running_loop().run_in_executor(self._waiters, process.wait)
         kill_group(process)
@@ -105,13 +107,13 @@ class Keeper:
             await asyncio.wait_for(lines.ended.wait(), 1.0)
         return code
 
-    async def _relay_lines(self, reading: int) -> Lines:
+    async def _relay_lines(self, reading: int) -> LineSplitter:
         pipe = os.fdopen(reading, "rb", 0)
-        _, lines = await asyncio.get_running_loop().connect_read_pipe(lambda: Lines(self._line), pipe)
+        _, lines = await asyncio.get_running_loop().connect_read_pipe(lambda: LineSplitter(self._line), pipe)
         return lines
 
     async def _pause(self, code: int, seconds: float) -> None:
-        self._say(f"{_describe(code)}, started again in {seconds:g} s")
+        self._log(f"{_describe(code)}, started again in {seconds:g} s")
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), seconds)
 
@@ -120,7 +122,7 @@ class Keeper:
             self.last_line = text.decode(errors="replace").strip()
         self._relay.line(self.child.name, text)
 
-    def _say(self, text: str) -> None:
+    def _log(self, text: str) -> None:
         self._relay.line("harvest", f"{self.child.name}: {text}".encode())
 
 

@@ -16,7 +16,7 @@ from typing import Final, Self
 
 import redis.exceptions
 
-from harvest_tasks.processes.process_group import Leash, kill_group
+from harvest_tasks.processes.process_group import ProcessGroups, kill_group
 from harvest_tasks.server.client import connect
 
 LOOPBACK: Final = "127.0.0.1"
@@ -39,7 +39,7 @@ class EmbeddedServer:
         self._port = 0 if unix else free_port()
         self._options = options
         self._log = self.directory / "server.log"
-        self._leash = Leash()
+        self._groups = ProcessGroups()
         self._process: subprocess.Popen[bytes] | None = None
 
     def url(self, db: int = 0) -> str:
@@ -74,7 +74,7 @@ class EmbeddedServer:
     def start(self, within: float = 10.0) -> None:
         """Returns when PING answers. Raises EmbeddedError, with the server's last log line, after `within` seconds."""
         with self._log.open("ab") as log:
-            self._process = self._leash.start(self.argv, output=log.fileno())
+            self._process = self._groups.start(self.argv, output=log.fileno())
         deadline = time.monotonic() + within
         while not self.answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -103,7 +103,7 @@ class EmbeddedServer:
 
     def close(self) -> None:
         self.stop()
-        self._leash.close()
+        self._groups.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def last_log_line(self) -> str:

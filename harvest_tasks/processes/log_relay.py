@@ -8,11 +8,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-LONGEST: Final = 65_536
+LONGEST_LINE: Final = 65_536
 """Bytes of one line; a longer one is cut."""
 
 
-class Relay:
+class LogRelay:
     """Writes named lines to a file descriptor from a thread of its own.
 
     A reader who stops reading costs lines, which are counted, and nothing else: children, signals and restarts go on.
@@ -54,7 +54,7 @@ class Relay:
                     rest = rest[os.write(self._descriptor, rest) :]
 
 
-class Lines(asyncio.Protocol):
+class LineSplitter(asyncio.Protocol):
     """Cuts what comes out of a pipe into lines."""
 
     def __init__(self, each: Callable[[bytes], None]) -> None:
@@ -66,7 +66,7 @@ class Lines(asyncio.Protocol):
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             self._each(line)
-        if len(self._rest) > LONGEST:
+        if len(self._rest) > LONGEST_LINE:
             self._flush()
 
     def connection_lost(self, exc: Exception | None) -> None:

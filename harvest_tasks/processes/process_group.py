@@ -17,7 +17,7 @@ from typing import Final, Self
 SCRIPT: Final = 'exec 3<&0 </dev/null; (read -r _ <&3; kill -s KILL -- "-$$") & exec 3<&-; exec "$@"'
 
 
-class Leash:
+class ProcessGroups:
     """The owner's end. Closing it kills every group still on it."""
 
     def __init__(self) -> None:

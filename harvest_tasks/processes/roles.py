@@ -71,7 +71,7 @@ def flower(port: int) -> Child:
     return _celery("flower", "flower", f"--conf={FLOWER_CONF}", f"--port={port}")
 
 
-def patient(child: Child) -> Child:
+def at_lowest_priority(child: Child) -> Child:
     """At the lowest priority: who watches must not delay what is watched. Asks for a password if it was given one."""
     environ = {"FLOWER_UNAUTHENTICATED": "yes", **child.environ}
     return replace(child, argv=["nice", "-n", "19", *child.argv], environ=environ)

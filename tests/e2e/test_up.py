@@ -163,7 +163,7 @@ def test_the_proof_passes_in_it(start: Start, given: GuardedServer, tmp_path: Pa
         exhibits = {exhibit["subject"]: exhibit for exhibit in json.loads(done.stdout)}
         not_run = {subject for subject, exhibit in exhibits.items() if exhibit["verdict"] != "ok"}
         assert not_run <= {"units"}
-        assert exhibits["pace of proposals"]["seen"].startswith("in 4 s ")
+        assert exhibits["proposal rate"]["seen"].startswith("in 4 s ")
         assert exhibits["rehearsal: kill switch"]["verdict"] == "ok"
         assert "# Proof of Harvest" in (tmp_path / "proof.md").read_text()
         assert up.end() == 0

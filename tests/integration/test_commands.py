@@ -461,13 +461,13 @@ def test_letters_are_listed_newest_first(desk, harvest):
 def test_a_short_list_says_how_many_letters_it_leaves_out(desk, harvest):
     desk.feed(*[BUY | {"qty": "0"}] * 3)
     desk.route()
-    assert harvest("deadletter", "list", "--limit", "1").stdout.endswith("Older letters not shown: 2 (--limit 3)\n")
+    assert harvest("deadletter", "list", "--limit", "1").stdout.endswith("Older messages not shown: 2 (--limit 3)\n")
 
 
 def test_no_letters_is_one_line(harvest):
-    assert harvest("deadletter", "list").stdout.startswith("No letter in quantum:stream:harvest.deadletter")
+    assert harvest("deadletter", "list").stdout.startswith("No message in quantum:stream:harvest.deadletter")
     assert said(harvest("deadletter", "list", "--json")) == []
-    assert harvest("deadletter", "retry", "--all").stdout == "No letter to retry.\n"
+    assert harvest("deadletter", "retry", "--all").stdout == "No dead-letter message to retry.\n"
 
 
 def test_a_retried_fill_is_applied_once_and_its_letter_is_gone(desk, harvest, refuse):
@@ -477,7 +477,10 @@ def test_a_retried_fill_is_applied_once_and_its_letter_is_gone(desk, harvest, re
     assert "harvest release BTCUSDT" in result.stdout
     assert desk.deadletters() == []
     again = harvest("deadletter", "retry", letter)
-    assert (again.exit_code, again.stdout) == (1, f"{letter} is no letter (any more)\n")
+    assert (again.exit_code, again.stdout) == (
+        1,
+        f"{letter}: no such dead-letter message; it may have been retried before\n",
+    )
     desk.run()
     assert desk.position().holding.qty == 1
     assert desk.position().frozen.startswith("refused_entry")
@@ -527,11 +530,11 @@ def test_two_operators_retry_one_letter_once(desk, refuse, monkeypatch):
     def while_another_is_at_it(*entry: Any) -> execution_result.Admission:
         if not others:
             others.append("at it")
-            others.extend(dead_letters.retry(desk.client, desk.source, [letter]))
+            others.extend(dead_letters.retry_dead_letters(desk.client, desk.source, [letter]))
         return admit(*entry)
 
     monkeypatch.setattr(execution_result, "admit", while_another_is_at_it)
-    assert dead_letters.retry(desk.client, desk.source, [letter]) == [dead_letters.Unknown(letter)]
+    assert dead_letters.retry_dead_letters(desk.client, desk.source, [letter]) == [dead_letters.NotFound(letter)]
     assert isinstance(others[1], dead_letters.Retried)
     assert desk.client.xlen(desk.source) == 2
 
@@ -555,7 +558,7 @@ def test_what_is_still_refused_stays(desk, harvest):
     desk.route()
     result = harvest("deadletter", "retry", "--all")
     assert result.exit_code == 1
-    assert "stays: still refused: not_finite: qty 'NaN'" in result.stdout
+    assert "not retried: still refused: not_finite: qty 'NaN'" in result.stdout
     assert len(desk.deadletters()) == 1
 
 
@@ -563,7 +566,7 @@ def test_a_reused_trade_id_is_never_retried(desk, harvest):
     desk.run(BUY | {"trade_id": "7"}, BUY | {"trade_id": "7", "qty": "2"})
     result = harvest("deadletter", "retry", "--all")
     assert result.exit_code == 1
-    assert "stays: its trade id belongs to another fill, which was applied" in result.stdout
+    assert "not retried: its trade id belongs to another fill, which was applied" in result.stdout
 
 
 def test_a_letter_whose_entry_is_gone_or_another_stays(desk, harvest, refuse):
@@ -576,7 +579,7 @@ def test_a_letter_whose_entry_is_gone_or_another_stays(desk, harvest, refuse):
     assert result.exit_code == 1
     assert {answer["letter_id"]: answer["why"] for answer in json.loads(result.stdout)} == {
         gone: f"its entry {ids[0]} is no longer in the input stream",
-        replaced: f"entry {ids[1]} of the input stream is another one",
+        replaced: f"entry {ids[1]} of the input stream has changed",
         wrapped: "it would be ignored: unknown_status",
     }
     assert desk.client.xlen(desk.source) == 2
@@ -584,7 +587,10 @@ def test_a_letter_whose_entry_is_gone_or_another_stays(desk, harvest, refuse):
 
 def test_an_entry_that_has_no_room_for_its_origin_stays(desk, harvest, refuse):
     refuse(BUY | {"ts": "1700000000"} | {f"more{i}": "x" for i in range(25)})
-    assert "with retry_of it would not fit" in harvest("deadletter", "retry", "--all").stdout
+    assert (
+        "with the field retry_of it would exceed the limits of an entry"
+        in harvest("deadletter", "retry", "--all").stdout
+    )
 
 
 @pytest.mark.parametrize("arguments", [[], ["1-0", "--all"]])

@@ -15,7 +15,7 @@ from healthy import LONG_AGO_MS, Break, behind, lost, make_healthy
 from harvest_tasks.cli import main
 from harvest_tasks.commands import session
 from harvest_tasks.fills import sweep
-from harvest_tasks.operations.diagnosis import CHECKS, CREWS
+from harvest_tasks.operations.diagnosis import CHECKS, UNITS
 from harvest_tasks.processes.embedded_server import EmbeddedServer, free_port
 from harvest_tasks.proposing.cycle import run_cycle
 from harvest_tasks.reconciling import mismatch
@@ -28,7 +28,7 @@ Doctor = Callable[..., Result]
 @pytest.fixture
 def consumed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The queues that workers say they consume."""
-    queues = set(CREWS)
+    queues = set(UNITS)
     monkeypatch.setattr(session, "consumed", lambda: queues)
     return queues
 

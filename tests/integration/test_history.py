@@ -30,7 +30,7 @@ def harvest(environ):
 
 
 def remembered(desk, *symbols):
-    return history.read(desk.client, symbols or ("BTCUSDT",))
+    return history.read_history(desk.client, symbols or ("BTCUSDT",))
 
 
 def filled(intent, qty: str, at: str = "105", **fields: str) -> dict[str, str]:

@@ -18,10 +18,10 @@ from users import guarded
 
 from harvest_tasks.cli import main
 from harvest_tasks.commands import session
-from harvest_tasks.operations.diagnosis import CHECKS, CREWS
+from harvest_tasks.operations.diagnosis import CHECKS, UNITS
 from harvest_tasks.operations.proof import proposal_rate, systemd_units
 from harvest_tasks.operations.proof.calc_only import USER
-from harvest_tasks.operations.proof.deployment import PARTS
+from harvest_tasks.operations.proof.deployment import _PARTS
 from harvest_tasks.processes.embedded_server import EmbeddedServer, free_port
 from harvest_tasks.proposing.cycle import run_cycle
 from harvest_tasks.server import keys, liveness
@@ -32,7 +32,7 @@ SUGGESTIONS = "quantum:stream:harvest.suggestions"
 SHADOW = {"SYMBOLS": "BTCUSDT,ETHUSDT", "SYNTHETIC_FALLBACK": "false"}
 OPENED = {k: v for k, v in BUY.items() if k != "symbol"}
 NUMBERS = count()
-NOT_RUN = {"calc-only rights", "units", "pace of proposals", "rehearsal"}
+NOT_RUN = {"calc-only rights", "units", "proposal rate", "rehearsal"}
 """Where there are no users and no systemd, nobody watches, and nothing may be written."""
 
 Proof = Callable[..., Result]
@@ -52,7 +52,7 @@ def desk(redis: Client) -> Desk:
 @pytest.fixture
 def consumed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The queues that workers say they consume."""
-    queues = set(CREWS)
+    queues = set(UNITS)
     monkeypatch.setattr(session, "consumed", lambda: queues)
     return queues
 
@@ -70,11 +70,11 @@ def proof(environ: Mapping[str, str], consumed: set[str], monkeypatch: pytest.Mo
 
 
 def verdicts(done: Result, verdict: str) -> list[str]:
-    return [exhibit["subject"] for exhibit in json.loads(done.stdout) if exhibit["verdict"] == verdict]
+    return [result["subject"] for result in json.loads(done.stdout) if result["verdict"] == verdict]
 
 
 def first_failed(done: Result) -> dict[str, str]:
-    return next(exhibit for exhibit in json.loads(done.stdout) if exhibit["verdict"] == "failed")
+    return next(result for result in json.loads(done.stdout) if result["verdict"] == "failed")
 
 
 def test_a_healthy_one_passes_and_what_was_not_run_is_said(desk: Desk, proof: Proof) -> None:
@@ -85,7 +85,7 @@ def test_a_healthy_one_passes_and_what_was_not_run_is_said(desk: Desk, proof: Pr
 
 
 def test_it_says_what_it_saw(desk: Desk, proof: Proof) -> None:
-    seen = {exhibit["subject"]: exhibit["seen"] for exhibit in json.loads(proof("--json").stdout)}
+    seen = {result["subject"]: result["seen"] for result in json.loads(proof("--json").stdout)}
     assert seen["risk proposals"].startswith("1 of 2 symbols have one; FALLBACK_STOP_PCT=0.02 stands in for ETHUSDT")
     assert seen["proposals"] == "BTCUSDT PARTIAL_25, R 2.55, K 0.500"
     assert seen["one cycle"].startswith("1 proposals computed, 1 books without a position")
@@ -177,9 +177,9 @@ def test_the_table_is_followed_by_what_mends_it(desk: Desk, proof: Proof) -> Non
 
 
 def test_every_check_of_the_doctor_is_part_of_it() -> None:
-    elsewhere = {"market_states", "invented", "killed"}
-    shared = [check.__name__ for part in PARTS for check in part.checks]
-    assert sorted([*shared, *elsewhere]) == sorted([*(check.__name__ for check in CHECKS), "server_away"])
+    elsewhere = {"market_states_missing", "positions_synthetic", "kill_switch_on"}
+    shared = [check.__name__ for part in _PARTS for check in part.checks]
+    assert sorted([*shared, *elsewhere]) == sorted([*(check.__name__ for check in CHECKS), "server_unreachable"])
 
 
 def test_a_queue_that_nobody_consumes_fails(desk: Desk, proof: Proof, consumed: set[str]) -> None:
@@ -203,7 +203,7 @@ def test_proposals_for_invented_positions_fail(desk: Desk, proof: Proof) -> None
 
 def test_proposals_that_nobody_computes_fail(desk: Desk, proof: Proof) -> None:
     failed = first_failed(proof("--json", "--seconds", "0.5", PUBLISH_INTERVAL_SEC="0.1"))
-    assert (failed["subject"], failed["seen"]) == ("pace of proposals", "no cycle ended in 0.5 s")
+    assert (failed["subject"], failed["seen"]) == ("proposal rate", "no cycle ended in 0.5 s")
 
 
 def test_a_publication_is_seen_while_one_watches(desk: Desk) -> None:
@@ -213,9 +213,9 @@ def test_a_publication_is_seen_while_one_watches(desk: Desk) -> None:
 
     later = Timer(0.2, publish)
     later.start()
-    watched = proposal_rate.watch(desk.client, desk.settings, ["BTCUSDT"], 1.0)
+    watched = proposal_rate.watch_proposals(desk.client, desk.settings, ["BTCUSDT"], 1.0)
     later.join()
-    (seen,) = watched.publications
+    (seen,) = watched.changes
     assert (seen.before["harvest_action"], seen.after["harvest_action"]) == ("PARTIAL_25", "FULL_CLOSE_PROPOSED")
     assert watched.cycles == 1
 
@@ -289,7 +289,7 @@ def test_units_are_active_or_fail_or_are_not_there(
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setattr(systemd_units, "BOOTED", tmp_path)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    found = systemd_units.active()
+    found = systemd_units.systemd_units()
     assert (found.verdict.value, seen in found.seen) == (verdict, True)
     assert ("systemctl restart quantum-harvest-beat.service" in found.remedy) is (verdict == "failed")
 
@@ -297,7 +297,7 @@ def test_units_are_active_or_fail_or_are_not_there(
 def test_active_rehearses_in_an_empty_database_and_leaves_it_empty(desk: Desk, proof: Proof, url: str) -> None:
     before = written(desk.client)
     done = proof("--json", "--active")
-    acts = [exhibit for exhibit in json.loads(done.stdout) if exhibit["subject"].startswith("rehearsal")]
+    acts = [result for result in json.loads(done.stdout) if result["subject"].startswith("rehearsal")]
     assert [act["verdict"] for act in acts] == ["ok"] * 4, acts
     assert written(desk.client) == before
     assert desk.client.info("keyspace").keys() <= {"db0"}
@@ -306,9 +306,13 @@ def test_active_rehearses_in_an_empty_database_and_leaves_it_empty(desk: Desk, p
 @pytest.mark.parametrize(
     ("act", "part", "broken"),
     [
-        ("kill switch", "kill_switch_module.write", lambda *_, **__: None),
+        ("kill switch", "set_kill_switch", lambda *_, **__: None),
         ("rate limit", "server_ms", lambda _: 0),
-        ("each once", "Stage.open", lambda own, symbol: own.feed(symbol, **{**OPENED, "trade_id": str(next(NUMBERS))})),
+        (
+            "each once",
+            "Rehearsal.open",
+            lambda own, symbol: own.feed(symbol, **{**OPENED, "trade_id": str(next(NUMBERS))}),
+        ),
         ("one cycle", "CALM", {"sigma": "none"}),
     ],
 )
@@ -336,7 +340,7 @@ def test_active_goes_round_what_is_in_use(desk: Desk, proof: Proof, url: str) ->
             client.close()
 
 
-def test_the_report_has_every_exhibit_and_no_password(desk: Desk, proof: Proof, url: str, tmp_path: Path) -> None:
+def test_the_report_has_every_result_and_no_password(desk: Desk, proof: Proof, url: str, tmp_path: Path) -> None:
     desk.client.set("quantum:kill", "1")
     desk.client.execute_command("ACL", "SETUSER", "auditor", "on", ">secret", "~*", "&*", "+@all")
     try:

@@ -26,7 +26,7 @@ from harvest_tasks.fills.brain import Brain
 from harvest_tasks.fills.sweep import held_books
 from harvest_tasks.fills.watcher import watch
 from harvest_tasks.processes.embedded_server import EmbeddedServer
-from harvest_tasks.processes.process_group import Leash, kill_group
+from harvest_tasks.processes.process_group import ProcessGroups, kill_group
 from harvest_tasks.server import keys, script
 from harvest_tasks.server.client import Client, connect
 from harvest_tasks.settings.model import Settings
@@ -402,7 +402,7 @@ class _Row:
         self._servers = [EmbeddedServer(executable(), unix=True, options=PLAIN_LOG) for _ in range(ahead)]
         self._clients = [connect(server.url()) for server in self._servers]
         self._running: list[Popen[bytes] | None] = [None] * ahead
-        self._leash = Leash()
+        self._leash = ProcessGroups()
 
     def __iter__(self) -> Iterator[tuple[int, Client]]:
         for number in range(min(len(self._servers), len(self._cuts))):

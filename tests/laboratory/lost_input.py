@@ -16,7 +16,7 @@ from typing import Any, Final
 from unittest.mock import patch
 
 from harvest_tasks.fills import inbox
-from harvest_tasks.operations.dead_letters import Retried, retry
+from harvest_tasks.operations.dead_letters import Retried, retry_dead_letters
 from harvest_tasks.reconciling import settlement
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
@@ -408,7 +408,7 @@ def _retried(rehearsed: Rehearsed) -> list[Violation]:
     """The entries that missed their inbox are dead letters; retried, they are applied."""
     director, settings = rehearsed.director, rehearsed.settings
     missed = director.xlen(keys.DEADLETTER)
-    done = retry(director, settings.stream_execution_result, None)
+    done = retry_dead_letters(director, settings.stream_execution_result, None)
     wrong = rehearsed.calm()
     inbox.release_all(director, _server_ms(director))
     if missed != sum(isinstance(each, Retried) for each in done):

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError, ResponseError
 from waiting import wait_until
 
 from harvest_tasks.processes.embedded_server import EmbeddedServer
-from harvest_tasks.processes.process_group import Leash, kill_group
+from harvest_tasks.processes.process_group import ProcessGroups, kill_group
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
@@ -193,7 +193,7 @@ def _as_rewrite_ends(server: EmbeddedServer, client: Client, rng: random.Random)
 def _as_it_loads(server: EmbeddedServer, client: Client, rng: random.Random) -> str:
     """And again while it reads its log."""
     server.kill()
-    leash = Leash()
+    leash = ProcessGroups()
     try:
         with (server.directory / "server.log").open("ab") as log:
             loading = leash.start(server.argv, output=log.fileno())

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import pytest
 
 from harvest_tasks.metrics.families import gauge, gauges
-from harvest_tasks.operations.diagnosis import CREWS, findings
-from harvest_tasks.operations.figures import Figures
+from harvest_tasks.metrics.scrape import Scrape
+from harvest_tasks.operations.diagnosis import UNITS, diagnose
 
 NOW = 1_700_000_000.0
 
@@ -18,7 +18,7 @@ def figures(
     ages: Mapping[str, float] | None = None,
     started: float = NOW - 3_600,
     memory: tuple[float, float] = (500.0, 0.0),
-) -> Figures:
+) -> Scrape:
     """Of a healthy Harvest, but for what is given."""
     parts = {"beat": 5.0, "reconciliation": 60.0}
     told = [
@@ -31,11 +31,11 @@ def figures(
         gauges("heartbeat_age_seconds", "", ("of",), {(part,): sec for part, sec in (ages or parts).items()}),
         gauges("worker_started_timestamp_seconds", "", ("worker",), {("fills@desk",): started}),
     ]
-    return Figures(told, CREWS, NOW)
+    return Scrape(told, UNITS, NOW)
 
 
-def subjects(found: Figures) -> list[str]:
-    return [finding.subject for finding in findings(found)]
+def subjects(found: Scrape) -> list[str]:
+    return [finding.subject for finding in diagnose(found)]
 
 
 def test_nothing_is_wrong_with_a_healthy_one() -> None:
@@ -59,7 +59,7 @@ def test_a_server_that_is_too_old_is_named(name: str, version: str, is_old: bool
 
 @pytest.mark.parametrize(("ahead", "side"), [(2.0, ""), (-2.0, ""), (2.5, "ahead of"), (-3.0, "behind")])
 def test_clocks_that_differ_are_named(ahead: float, side: str) -> None:
-    found = findings(figures(ahead=ahead))
+    found = diagnose(figures(ahead=ahead))
     assert [finding.subject for finding in found] == (["clock"] if side else [])
     assert all(side in finding.problem for finding in found)
 
@@ -74,7 +74,7 @@ def test_a_server_that_is_nearly_full_is_named(used: float, limit: float, is_ful
 def test_what_never_worked_has_time_until_it_is_due() -> None:
     never = {"beat": 5.0, "reconciliation": float("inf")}
     assert subjects(figures(ages=never, started=NOW - 199)) == []
-    (found,) = findings(figures(ages=never, started=NOW - 201))
+    (found,) = diagnose(figures(ages=never, started=NOW - 201))
     assert (found.subject, found.problem) == ("reconciliation", "it never did its work")
 
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from harvest_tasks.operations.figures import Figures
+from harvest_tasks.metrics.scrape import Scrape
 from harvest_tasks.operations.proof import calc_only, proposal_rate
-from harvest_tasks.operations.proof.proposal_rate import Publication, Watched
+from harvest_tasks.operations.proof.proposal_rate import ProposalChange, WatchedProposals
 from harvest_tasks.settings.model import Settings
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = Settings.from_env({"REDIS_URL": "redis://localhost:1/0"})
-NOTHING = Figures([], None, 0.0)
+NOTHING = Scrape([], None, 0.0)
 BEFORE = {
     "harvest_action": "NONE",
     "position_side": "LONG",
@@ -26,12 +26,12 @@ BEFORE = {
 NEXT = {"computed_at_utc": "2026-01-23T14:30:10"}
 
 
-def publication(**changed: str) -> Publication:
-    return Publication("BTCUSDT", BEFORE, {**BEFORE, **NEXT, **changed})
+def publication(**changed: str) -> ProposalChange:
+    return ProposalChange("BTCUSDT", BEFORE, {**BEFORE, **NEXT, **changed})
 
 
 def test_proposals_reach_nothing_that_writes() -> None:
-    found = calc_only.code()
+    found = calc_only.calc_only_code()
     assert (found.subject, found.verdict) == ("calc-only code", "ok")
 
 
@@ -50,7 +50,7 @@ def test_whoever_reaches_it_directly_or_not_is_found(
     name = f"sly_{abs(hash(source))}"
     (tmp_path / f"{name}.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
-    found = calc_only.code([name])
+    found = calc_only.calc_only_code([name])
     assert found.verdict == "failed"
     assert found.seen.startswith("proposals reach harvest_tasks.")
 
@@ -87,7 +87,7 @@ def test_or_it_has_none(changed: dict[str, str]) -> None:
 @pytest.mark.parametrize(("stop", "is_due"), [("100.1", False), ("100.11", True), ("", True)])
 def test_a_stop_moves_by_more_than_a_ratio(stop: str, is_due: bool) -> None:
     before = {**BEFORE, "new_sl_proposed": "100"}
-    moved = Publication("BTCUSDT", before, {**before, **NEXT, "new_sl_proposed": stop})
+    moved = ProposalChange("BTCUSDT", before, {**before, **NEXT, "new_sl_proposed": stop})
     assert proposal_rate.is_due(moved, SETTINGS) is is_due
 
 
@@ -103,6 +103,9 @@ def test_a_stop_moves_by_more_than_a_ratio(stop: str, is_due: bool) -> None:
     ],
 )
 def test_the_pace_is_kept_if_cycles_run_and_publish_for_a_reason(
-    seconds: float, cycles: int, publications: Sequence[Publication], verdict: str
+    seconds: float, cycles: int, publications: Sequence[ProposalChange], verdict: str
 ) -> None:
-    assert proposal_rate.kept(Watched(seconds, cycles, publications), SETTINGS, NOTHING, NOTHING).verdict == verdict
+    assert (
+        proposal_rate.proposal_rate(WatchedProposals(seconds, cycles, publications), SETTINGS, NOTHING, NOTHING).verdict
+        == verdict
+    )

@@ -9,12 +9,12 @@ from typing import Final
 
 from redis.exceptions import NoPermissionError, ResponseError
 
-from harvest_tasks.operations.proof.check import Exhibit, fails, holds, listed, not_run, shows
+from harvest_tasks.operations.proof.check import CheckResult, checks, fails, listed, not_run, passes
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
 
-PROPOSALS: Final = ("harvest_tasks.proposals",)
+_PROPOSALS: Final = ("harvest_tasks.proposals",)
 WRITERS: Final = (
     *("harvest_tasks.fills", "harvest_tasks.tasks", "harvest_tasks.reconciling"),
     *("harvest_tasks.simulation", "harvest_tasks.operations"),
@@ -26,18 +26,18 @@ USER: Final = "harvest-proposal"
 BOOK: Final = "PROOFUSDT"
 
 
-@shows("calc-only code")
-def code(starts: Sequence[str] = PROPOSALS) -> Exhibit:
+@checks("calc-only code")
+def calc_only_code(starts: Sequence[str] = _PROPOSALS) -> CheckResult:
     """Reads the source of every module that `starts` import, directly or not; runs none of it."""
     reached = _reached(starts)
     wrong = [f"{module} (by {by})" for module, by in sorted(reached.items()) if _writes(module)]
     if wrong:
         return fails(f"proposals reach {listed(wrong)}", "install a release whose `make check` passes")
-    return holds(f"{len(reached)} modules read from their source: none of them can make an intent")
+    return passes(f"{len(reached)} modules read from their source: none of them can make an intent")
 
 
-@shows("calc-only rights")
-def rights(client: Client, settings: Settings) -> Exhibit:
+@checks("calc-only rights")
+def calc_only_rights(client: Client, settings: Settings) -> CheckResult:
     """Asks the server what the user of the proposal worker may do; it does none of that."""
     try:
         allowed = [f"{name} {key}" for name, key, *rest in _forbidden(settings) if _may(client, name, key, *rest)]
@@ -48,7 +48,7 @@ def rights(client: Client, settings: Settings) -> Exhibit:
     if allowed:
         remedy = "systemd/users.sh makes the ACL file; then ACL LOAD"
         return fails(f"{USER} may {listed(allowed)}", remedy)
-    return holds(f"{USER} may write no intent, suggestion, position or kill switch")
+    return passes(f"{USER} may write no intent, suggestion, position or kill switch")
 
 
 def _forbidden(settings: Settings) -> Iterator[tuple[str, ...]]:

@@ -10,11 +10,11 @@ from redis.exceptions import ResponseError
 
 from harvest_tasks.operations.diagnosis import Finding
 
-NAMED: Final = 3
-REFUSED: Final = "load the ACL file again, or delete the key of a wrong type"
+_NAMED: Final = 3
+_FIX_REFUSED: Final = "load the ACL file again, or delete the key of a wrong type"
 
-P = ParamSpec("P")
-T = TypeVar("T")
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 class Verdict(StrEnum):
@@ -24,7 +24,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Exhibit:
+class CheckResult:
     """`seen` is what was found, or why nothing was looked for; `remedy` is empty unless it failed."""
 
     subject: str
@@ -33,35 +33,35 @@ class Exhibit:
     remedy: str = ""
 
 
-def holds(seen: str) -> Exhibit:
-    return Exhibit("", Verdict.OK, seen)
+def passes(seen: str) -> CheckResult:
+    return CheckResult("", Verdict.OK, seen)
 
 
-def fails(seen: str, remedy: str) -> Exhibit:
-    return Exhibit("", Verdict.FAILED, seen, remedy)
+def fails(seen: str, remedy: str) -> CheckResult:
+    return CheckResult("", Verdict.FAILED, seen, remedy)
 
 
-def not_run(why: str) -> Exhibit:
-    return Exhibit("", Verdict.NOT_RUN, why)
+def not_run(why: str) -> CheckResult:
+    return CheckResult("", Verdict.NOT_RUN, why)
 
 
-def judged(found: Iterable[Finding | None], seen: str) -> Exhibit:
+def from_findings(found: Iterable[Finding | None], seen: str) -> CheckResult:
     """Fails with the first of the doctor's findings; holds without one."""
     wrong = next((finding for finding in found if finding), None)
-    return holds(seen) if wrong is None else fails(f"{wrong.subject}: {wrong.problem}", wrong.remedy)
+    return passes(seen) if wrong is None else fails(f"{wrong.subject}: {wrong.problem}", wrong.remedy)
 
 
-def shows(subject: str) -> Callable[[Callable[P, Exhibit]], Callable[P, Exhibit]]:
-    """What an exhibit is about; it fails, too, where the server refuses to answer."""
+def checks(subject: str) -> Callable[[Callable[_P, CheckResult]], Callable[_P, CheckResult]]:
+    """What an result is about; it fails, too, where the server refuses to answer."""
 
-    def about(show: Callable[P, Exhibit]) -> Callable[P, Exhibit]:
+    def about(show: Callable[_P, CheckResult]) -> Callable[_P, CheckResult]:
         @wraps(show)
-        def shown(*args: P.args, **kwargs: P.kwargs) -> Exhibit:
+        def shown(*args: _P.args, **kwargs: _P.kwargs) -> CheckResult:
             try:
-                exhibit = show(*args, **kwargs)
-                return replace(exhibit, subject=subject, seen=exhibit.seen.removeprefix(f"{subject}: "))
+                result = show(*args, **kwargs)
+                return replace(result, subject=subject, seen=result.seen.removeprefix(f"{subject}: "))
             except ResponseError as refused:
-                return Exhibit(subject, Verdict.FAILED, f"the server refuses: {refused}", REFUSED)
+                return CheckResult(subject, Verdict.FAILED, f"the server refuses: {refused}", _FIX_REFUSED)
 
         return shown
 
@@ -71,11 +71,11 @@ def shows(subject: str) -> Callable[[Callable[P, Exhibit]], Callable[P, Exhibit]
 def listed(texts: Iterable[str], mark: str = ", ") -> str:
     """The first of them, and how many more there are."""
     all_texts = list(texts)
-    more = f" and {len(all_texts) - NAMED} more" if len(all_texts) > NAMED else ""
-    return mark.join(all_texts[:NAMED]) + more
+    more = f" and {len(all_texts) - _NAMED} more" if len(all_texts) > _NAMED else ""
+    return mark.join(all_texts[:_NAMED]) + more
 
 
-def refusals(parts: Mapping[str, T], read: Callable[[T], object], refused: type[Exception]) -> dict[str, str]:
+def refusals(parts: Mapping[str, _T], read: Callable[[_T], object], refused: type[Exception]) -> dict[str, str]:
     """What `read` says against each of `parts`, by name; nothing of those that it takes."""
     said = {}
     for name, part in parts.items():

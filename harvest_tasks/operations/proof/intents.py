@@ -7,11 +7,11 @@ from itertools import islice
 from typing import Any, Final, Self
 
 from harvest_tasks.fills.loading import WINDOW_MS
-from harvest_tasks.operations import diagnosis, intents
-from harvest_tasks.operations import kill_switch as kill_switch_module
-from harvest_tasks.operations.figures import Figures
-from harvest_tasks.operations.intents import Published
-from harvest_tasks.operations.proof.check import Exhibit, fails, holds, judged, listed, not_run, shows
+from harvest_tasks.metrics.scrape import Scrape
+from harvest_tasks.operations import diagnosis
+from harvest_tasks.operations.intents import PublishedIntent, newest_intents
+from harvest_tasks.operations.kill_switch import read_kill_switch
+from harvest_tasks.operations.proof.check import CheckResult, checks, fails, from_findings, listed, not_run, passes
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.server.clock import server_ms
@@ -30,7 +30,7 @@ STOP_IT: Final = "harvest kill on, then harvest explain"
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class PublishedRecord:
     """What the journal says of a published intent: the key of its dedup entry, and the rungs that it spent."""
 
     book: str
@@ -54,38 +54,38 @@ class Record:
         return cls(values["book"], values["position_id"], values["action"], time_ms(record_id))
 
 
-@shows("output streams")
-def streams(client: Client, settings: Settings, figures: Figures) -> Exhibit:
+@checks("output streams")
+def output_streams(client: Client, settings: Settings, scrape: Scrape) -> CheckResult:
     """Whether what was published is in the streams that it went to."""
-    lengths = figures.by("stream", "stream_entries")
+    lengths = scrape.by("stream", "stream_entries")
     out = {name: lengths.get(name, 0) for name in (settings.stream_harvest_suggestions, settings.stream_trade_intent)}
     told = out | {keys.DECISIONS: lengths.get(keys.DECISIONS, 0)}
     if settings.enable_stream:
         told[settings.stream_name] = client.xlen(settings.stream_name)
     seen = ", ".join(f"{name} {length:.0f}" for name, length in told.items())
-    count = figures.value("intents_published_total")
+    count = scrape.value("intents_published_total")
     if not count:
         return not_run(f"no intent was due yet: {seen}")
     if not any(out.values()) or not told[keys.DECISIONS]:
         return fails(f"{count:.0f} intents were published, and of them there is no trace: {seen}", WHO_DELETES)
-    return holds(f"{seen}; newest intent {_newest_age(client, settings)}")
+    return passes(f"{seen}; newest intent {_newest_age(client, settings)}")
 
 
-@shows("each intent once")
-def each_once(client: Client, settings: Settings) -> Exhibit:
+@checks("each intent once")
+def each_once(client: Client, settings: Settings) -> CheckResult:
     """Whether no intent stands in the streams twice."""
-    found = intents.newest(client, settings, LOOKED_AT)
+    found = newest_intents(client, settings, LOOKED_AT)
     twice = {intent_id for intent_id, n in Counter(intent.intent_id for intent in found).items() if n > 1}
     if twice:
         book = next(intent.book for intent in found if intent.intent_id in twice)
         return fails(f"published twice: {listed(sorted(twice))}", f"{STOP_IT} {book}")
     if not found:
         return not_run("no intent was due yet")
-    return holds(f"{len(found)} newest intents, {len(found)} ids")
+    return passes(f"{len(found)} newest intents, {len(found)} ids")
 
 
-@shows("dedup and rungs")
-def memory(client: Client, settings: Settings) -> Exhibit:
+@checks("dedup and rungs")
+def dedup_and_rungs(client: Client, settings: Settings) -> CheckResult:
     """Whether every published rung is spent in its position's record, and young intents have their dedup key."""
     records = list(_records(client))
     if not records:
@@ -99,29 +99,29 @@ def memory(client: Client, settings: Settings) -> Exhibit:
     if gone:
         return fails(f"keys that went before HARVEST_DEDUP_TTL_SEC: {listed(gone)}", WHO_DELETES)
     spent = sum(len(record.rungs) for record in records)
-    return holds(f"{len(young)} dedup keys of young intents are there; {spent} rungs published, all spent")
+    return passes(f"{len(young)} dedup keys of young intents are there; {spent} rungs published, all spent")
 
 
-@shows("rate limit")
-def rate(client: Client, settings: Settings, since_ms: int) -> Exhibit:
+@checks("rate limit")
+def rate_limit(client: Client, settings: Settings, since_ms: int) -> CheckResult:
     """Whether the intents published from a minute before `since_ms` on (unix ms) kept the limit."""
     limit = settings.harvest_max_actions_per_min
-    times = [i.time_ms for i in intents.newest(client, settings, LOOKED_AT) if i.time_ms > since_ms - WINDOW_MS]
+    times = [i.time_ms for i in newest_intents(client, settings, LOOKED_AT) if i.time_ms > since_ms - WINDOW_MS]
     most = max((sum(at - WINDOW_MS < other <= at for other in times) for at in times), default=0)
     if most > limit:
         return fails(f"{most} intents within 60 s, and HARVEST_MAX_ACTIONS_PER_MIN is {limit}", "harvest kill on")
-    return holds(f"at most {most} intents within 60 s; {limit} may be")
+    return passes(f"at most {most} intents within 60 s; {limit} may be")
 
 
-@shows("kill switch")
-def kill_switch(client: Client, settings: Settings, figures: Figures) -> Exhibit:
-    found = kill_switch_module.read(client, settings.harvest_kill_switch_key)
+@checks("kill switch")
+def kill_switch_off(client: Client, settings: Settings, scrape: Scrape) -> CheckResult:
+    found = read_kill_switch(client, settings.harvest_kill_switch_key)
     state = "absent" if found.value is None else f"{found.value!r}"
-    return judged([diagnosis.killed(figures)], f"off: {found.key} is {state}")
+    return from_findings([diagnosis.kill_switch_on(scrape)], f"off: {found.key} is {state}")
 
 
-@shows("recent errors")
-def errors(client: Client, before: Figures, after: Figures) -> Exhibit:
+@checks("recent errors")
+def recent_errors(client: Client, before: Scrape, after: Scrape) -> CheckResult:
     """Dead letters of the last hour, and books that failed while one watched."""
     letters = _recent_letters(client)
     if letters:
@@ -129,23 +129,23 @@ def errors(client: Client, before: Figures, after: Figures) -> Exhibit:
         return fails(f"dead letters within the last hour: {reasons}", "harvest deadletter list")
     failed = after.value("book_failures_total") - before.value("book_failures_total")
     if failed:
-        unit = diagnosis.CREWS["fills"]
+        unit = diagnosis.UNITS["fills"]
         return fails(f"books failed {failed:.0f} times meanwhile", f"journalctl -u {unit}")
-    return holds("no dead letter within the last hour, and no book failed meanwhile")
+    return passes("no dead letter within the last hour, and no book failed meanwhile")
 
 
 def _newest_age(client: Client, settings: Settings) -> str:
-    found: Sequence[Published] = intents.newest(client, settings, 1)
+    found: Sequence[PublishedIntent] = newest_intents(client, settings, 1)
     return f"{(server_ms(client) - found[0].time_ms) / 1000:.0f} s ago" if found else "is not one of ours"
 
 
-def _records(client: Client) -> Iterator[Record]:
+def _records(client: Client) -> Iterator[PublishedRecord]:
     for record_id, values in islice(newest_first(client, keys.DECISIONS), LOOKED_AT):
         if values.get("decision") == "published":
-            yield Record.of(record_id, values)
+            yield PublishedRecord.of(record_id, values)
 
 
-def _forgotten(client: Client, records: Iterable[Record]) -> list[str]:
+def _forgotten(client: Client, records: Iterable[PublishedRecord]) -> list[str]:
     """Rungs of open lifecycles that were published and are neither spent nor armed again by a failed attempt."""
     held = {book: _position(client, book) for book in {record.book for record in records}}
     forgotten = []

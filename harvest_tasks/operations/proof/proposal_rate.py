@@ -7,8 +7,8 @@ from decimal import Decimal, InvalidOperation
 from time import monotonic, sleep
 from typing import Any, Final
 
-from harvest_tasks.operations.figures import Figures
-from harvest_tasks.operations.proof.check import Exhibit, fails, holds, listed, not_run, shows
+from harvest_tasks.metrics.scrape import Scrape
+from harvest_tasks.operations.proof.check import CheckResult, checks, fails, listed, not_run, passes
 from harvest_tasks.operations.proof.proposals import RUN_IT
 from harvest_tasks.server import keys, liveness
 from harvest_tasks.server.client import Client
@@ -18,62 +18,62 @@ STEP_SEC: Final = 0.25
 """Two publications of a book within so long pass for one."""
 CHANGES: Final = ("harvest_action", "position_side", "position_source", "market_state_source")
 """A proposal is new when one of these is another."""
-FIELDS: Final = (*CHANGES, "new_sl_proposed", "kill_score", "computed_at_utc")
+_FIELDS: Final = (*CHANGES, "new_sl_proposed", "kill_score", "computed_at_utc")
 RESULTS: Final = ("published", "unchanged", "removed")
 
-Fields = Mapping[str, str]
+_Fields = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Publication:
+class ProposalChange:
     """A proposal that was replaced: what stood there (nothing: none did), and what stands there now."""
 
     book: str
-    before: Fields
-    after: Fields
+    before: _Fields
+    after: _Fields
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class WatchedProposals:
     """`cycles`: how many ends of cycles were seen."""
 
     seconds: float
     cycles: int
-    publications: Sequence[Publication]
+    changes: Sequence[ProposalChange]
 
 
-def watch(client: Client, settings: Settings, books: Sequence[str], seconds: float) -> Watched:
+def watch_proposals(client: Client, settings: Settings, books: Sequence[str], seconds: float) -> WatchedProposals:
     """Look at the proposals of `books` again and again for so long."""
     until = monotonic() + seconds
     ended, held = _look(client, settings, books)
-    cycles, publications = 0, list[Publication]()
+    cycles, publications = 0, list[ProposalChange]()
     while monotonic() < until:
         sleep(max(0.0, min(STEP_SEC, until - monotonic())))
         now_ended, now_held = _look(client, settings, books)
         cycles += now_ended != ended
-        publications += [Publication(b, held[b], now_held[b]) for b in books if now_held[b] not in ({}, held[b])]
+        publications += [ProposalChange(b, held[b], now_held[b]) for b in books if now_held[b] not in ({}, held[b])]
         ended, held = now_ended, now_held
-    return Watched(seconds, cycles, publications)
+    return WatchedProposals(seconds, cycles, publications)
 
 
-@shows("pace of proposals")
-def kept(watched: Watched, settings: Settings, before: Figures, after: Figures) -> Exhibit:
+@checks("proposal rate")
+def proposal_rate(watched: WatchedProposals, settings: Settings, before: Scrape, after: Scrape) -> CheckResult:
     """Whether cycles ran, and nothing was published without a reason."""
     looks = _looks(after) - _looks(before)
     if watched.cycles == 0 and watched.seconds < 2 * settings.publish_interval_sec:
         return not_run(f"{watched.seconds:g} s are under two PUBLISH_INTERVAL_SEC: ask for more --seconds")
     if watched.cycles == 0:
         return fails(f"no cycle ended in {watched.seconds:g} s", RUN_IT)
-    wrong = [p.book for p in watched.publications if not is_due(p, settings)]
+    wrong = [p.book for p in watched.changes if not is_due(p, settings)]
     if wrong:
         remedy = "give workers and this command the same CHANGE_EPS_PCT and MAX_PUBLISH_AGE_SEC"
         return fails(f"published without a reason: {listed(wrong)}", remedy)
     seen = f"in {watched.seconds:g} s {watched.cycles} ends of cycles and {looks:.0f} looks at books were seen"
-    count = len(watched.publications)
-    return holds(f"{seen}; {f'{count} publications, each with a reason' if count else 'nothing new was published'}")
+    count = len(watched.changes)
+    return passes(f"{seen}; {f'{count} publications, each with a reason' if count else 'nothing new was published'}")
 
 
-def is_due(published: Publication, settings: Settings) -> bool:
+def is_due(published: ProposalChange, settings: Settings) -> bool:
     """As publish.lua decides, said again in other words."""
     before, after = published.before, published.after
     if not before or any(before[name] != after[name] for name in CHANGES):
@@ -103,23 +103,23 @@ def _age_sec(before: str, after: str) -> float:
     return (datetime.fromisoformat(after) - datetime.fromisoformat(before)).total_seconds()
 
 
-def _looks(figures: Figures) -> float:
-    counted = figures.by("result", "proposals_total")
-    skipped = figures.by("reason", "proposals_skipped_total").values()
+def _looks(scrape: Scrape) -> float:
+    counted = scrape.by("result", "proposals_total")
+    skipped = scrape.by("reason", "proposals_skipped_total").values()
     return sum(counted.get(result, 0) for result in RESULTS) + sum(skipped)
 
 
-def _look(client: Client, settings: Settings, books: Sequence[str]) -> tuple[str | None, dict[str, Fields]]:
+def _look(client: Client, settings: Settings, books: Sequence[str]) -> tuple[str | None, dict[str, _Fields]]:
     """When the newest cycle ended, and the proposal of each book; empty where there is none."""
     with client.pipeline(transaction=False) as pipe:
         pipe.hget(keys.HEARTBEAT, liveness.PROPOSALS_CYCLE_MS)
         for book in books:
-            pipe.hmget(settings.harvest_prefix + book, FIELDS)
+            pipe.hmget(settings.harvest_prefix + book, _FIELDS)
         ended, *replies = pipe.execute(raise_on_error=False)
     return ended, {book: _fields(reply) for book, reply in zip(books, replies, strict=True)}
 
 
-def _fields(reply: Any) -> Fields:
+def _fields(reply: Any) -> _Fields:
     if isinstance(reply, Exception) or None in reply:
         return {}
-    return dict(zip(FIELDS, reply, strict=True))
+    return dict(zip(_FIELDS, reply, strict=True))

@@ -5,10 +5,19 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, Self
 
+from harvest_tasks.metrics.scrape import Scrape
 from harvest_tasks.operations import diagnosis
 from harvest_tasks.operations.diagnosis import GRACE_SEC, STALE_INTERVALS
-from harvest_tasks.operations.figures import Figures
-from harvest_tasks.operations.proof.check import Exhibit, fails, holds, judged, listed, not_run, refusals, shows
+from harvest_tasks.operations.proof.check import (
+    CheckResult,
+    checks,
+    fails,
+    from_findings,
+    listed,
+    not_run,
+    passes,
+    refusals,
+)
 from harvest_tasks.proposing import inputs, markets
 from harvest_tasks.proposing.cycle import ALL, chosen, decide
 from harvest_tasks.proposing.inputs import Inputs
@@ -20,13 +29,13 @@ from harvest_tasks.server.clock import server_now
 from harvest_tasks.settings.model import Settings
 from kernel.proposals.partial_exit import HarvestAction
 
-TOLD: Final = ("harvest_action", "R_net", "kill_score", "last_update_epoch")
-PROPOSER: Final = diagnosis.CREWS["proposals"]
+_FIELDS: Final = ("harvest_action", "R_net", "kill_score", "last_update_epoch")
+PROPOSER: Final = diagnosis.UNITS["proposals"]
 RUN_IT: Final = f"systemctl restart {PROPOSER} (or harvest up); journalctl -u {PROPOSER}"
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ProposalInputs:
     """What proposals rest on at `now` (unix s), and what a cycle would decide then."""
 
     now: float
@@ -46,8 +55,8 @@ class Look:
         return [d.book for d in self.decided if isinstance(d, Publication) and d.fields]
 
 
-@shows("market state")
-def market_states(look: Look, settings: Settings, figures: Figures) -> Exhibit:
+@checks("market state")
+def market_states(look: ProposalInputs, settings: Settings, scrape: Scrape) -> CheckResult:
     """Whether each symbol's market state is there, and one that the kernel takes."""
     given = {found.symbol: found.market for found in look.gathered if found.market != {}}
     wrong = refusals(given, lambda reply: markets.market(reply, invented=False), Unusable)
@@ -55,15 +64,16 @@ def market_states(look: Look, settings: Settings, figures: Figures) -> Exhibit:
         first = next(iter(wrong))
         remedy = f"mend what writes {settings.marketstate_prefix}{first}"
         return fails(listed(f"{name}: {why}" for name, why in wrong.items()), remedy)
-    oldest = max(figures.by("symbol", "market_state_age_seconds").values(), default=None)
+    oldest = max(scrape.by("symbol", "market_state_age_seconds").values(), default=None)
     aged = "none says how old it is" if oldest is None else f"the oldest is {oldest:.0f} s old"
-    return judged(
-        [diagnosis.market_states(figures)], f"{len(given)} of {len(look.gathered)} symbols have a valid one, {aged}"
+    return from_findings(
+        [diagnosis.market_states_missing(scrape)],
+        f"{len(given)} of {len(look.gathered)} symbols have a valid one, {aged}",
     )
 
 
-@shows("risk proposals")
-def risk_proposals(look: Look, settings: Settings) -> Exhibit:
+@checks("risk proposals")
+def risk_proposals(look: ProposalInputs, settings: Settings) -> CheckResult:
     """Whether each symbol has one, or which take the fallback."""
     wrong = refusals({found.symbol: found.risk for found in look.gathered}, markets.risk_proposal, Unusable)
     if wrong:
@@ -74,33 +84,35 @@ def risk_proposals(look: Look, settings: Settings) -> Exhibit:
     seen = f"{len(look.gathered) - len(without)} of {len(look.gathered)} symbols have one"
     if without:
         seen += f"; FALLBACK_STOP_PCT={settings.fallback_stop_pct} stands in for {listed(without)}"
-    return holds(seen)
+    return passes(seen)
 
 
-@shows("one cycle")
-def one_cycle(look: Look) -> Exhibit:
+@checks("one cycle")
+def one_cycle(look: ProposalInputs) -> CheckResult:
     """What `harvest propose --once` would compute now, without its writes."""
     wrong = [f"{d.book}: {d.detail or d.reason}" for d in look.decided if isinstance(d, Outcome)]
     if wrong:
         return fails(f"not computed: {listed(wrong)}", "mend that input; harvest propose --once says it again")
     flat = len(look.decided) - len(look.due)
-    return holds(f"{len(look.due)} proposals computed, {flat} books without a position; nothing was written")
+    return passes(f"{len(look.due)} proposals computed, {flat} books without a position; nothing was written")
 
 
-@shows("proposals")
-def published(client: Client, settings: Settings, before: Look, look: Look, figures: Figures) -> Exhibit:
-    """Whether each proposal that was due in both looks stands in Redis with its figures, looked at lately."""
+@checks("proposals")
+def proposals_published(
+    client: Client, settings: Settings, before: ProposalInputs, look: ProposalInputs, scrape: Scrape
+) -> CheckResult:
+    """Whether each proposal that was due in both looks stands in Redis with its scrape, looked at lately."""
     books = [book for book in look.due if book in before.due]
-    invented = diagnosis.invented(figures)
+    invented = diagnosis.positions_synthetic(scrape)
     if invented:
-        return judged([invented], "")
+        return from_findings([invented], "")
     if not books:
         flawed = any(isinstance(decision, Outcome) for decision in look.decided)
         return not_run("none can be computed" if flawed else "no symbol has an open position, so no proposal is due")
     held = _held(client, settings, books)
     oldest = STALE_INTERVALS * settings.publish_interval_sec + GRACE_SEC
     wrong = [f"{book} {why}" for book, fields in held.items() if (why := _flaw(fields, look.now, oldest))]
-    return fails(listed(wrong), RUN_IT) if wrong else holds(listed(map(_gist, held.items()), "; "))
+    return fails(listed(wrong), RUN_IT) if wrong else passes(listed(map(_gist, held.items()), "; "))
 
 
 def _states_distance(found: Inputs) -> bool:
@@ -122,11 +134,11 @@ def _flaw(fields: Mapping[str, str], now: float, oldest: float) -> str:
     if not fields:
         return "has none"
     try:
-        action, *numbers = (fields[name] for name in TOLD)
+        action, *numbers = (fields[name] for name in _FIELDS)
         HarvestAction(action)
         _, _, looked = (Decimal(text) for text in numbers)
     except (KeyError, ValueError, InvalidOperation):
-        return f"has one without {', '.join(TOLD)}"
+        return f"has one without {', '.join(_FIELDS)}"
     age = now - float(looked)
     return f"was looked at {age:.0f} s ago" if age > oldest else ""
 

@@ -13,9 +13,9 @@ from redis.exceptions import NoPermissionError, ResponseError
 from harvest_tasks.fills.brain import Brain
 from harvest_tasks.fills.stream import InputStream
 from harvest_tasks.fills.watcher import watch
-from harvest_tasks.operations import intents
-from harvest_tasks.operations import kill_switch as kill_switch_module
-from harvest_tasks.operations.proof.check import Exhibit, fails, holds, not_run, shows
+from harvest_tasks.operations.intents import newest_intents
+from harvest_tasks.operations.kill_switch import set_kill_switch
+from harvest_tasks.operations.proof.check import CheckResult, checks, fails, not_run, passes
 from harvest_tasks.proposing.cycle import run_cycle
 from harvest_tasks.proposing.summary import Result
 from harvest_tasks.server import keys
@@ -33,8 +33,8 @@ SYMBOL: Final = "PROOFUSDT"
 OTHER: Final = "PROOF2USDT"
 ENTRY: Final = 100
 STOP: Final = 90
-PATIENCE_SEC: Final = 10.0
-BROKEN: Final = "keep the kill switch on, and run make test with this release"
+_PATIENCE_SEC: Final = 10.0
+_FIX: Final = "keep the kill switch on, and run make test with this release"
 CHOSEN: Final = frozenset(Settings.model_fields) - {
     *("redis_host", "redis_port", "redis_db", "broker_url", "result_backend", "instruments_file", "symbols"),
     *("harvest_min_notional", "harvest_cost_bps", "position_source", "enable_stream"),
@@ -47,24 +47,24 @@ class NoRoom(Exception):
     """No database of the server is empty."""
 
 
-def exhibits(settings: Settings, environ: Mapping[str, str]) -> list[Exhibit]:
+def rehearse(settings: Settings, environ: Mapping[str, str]) -> list[CheckResult]:
     """What came of it, in order; each act goes on where the one before it ended."""
     try:
-        with stage(settings, environ) as own:
-            return [act(own) for act in (kill_switch, once, limit, cycle)]
+        with rehearsal_database(settings, environ) as own:
+            return [act(own) for act in (check_kill_switch, check_published_once, check_rate_limit, check_one_cycle)]
     except NoRoom as why:
-        return [left_out(str(why))]
+        return [not_rehearsed(str(why))]
     except NoPermissionError as refused:
-        return [left_out(f"{refused}: the server's owner may")]
+        return [not_rehearsed(f"{refused}: the server's owner may")]
 
 
-@shows(SUBJECT)
-def left_out(why: str) -> Exhibit:
+@checks(SUBJECT)
+def not_rehearsed(why: str) -> CheckResult:
     return not_run(why)
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class Rehearsal:
     """A database to oneself, and the settings that lead there."""
 
     client: Client
@@ -78,7 +78,7 @@ class Stage:
         self.process(symbol)
 
     def process(self, symbol: str) -> None:
-        Brain(self.client, self.settings).process([symbol], monotonic() + PATIENCE_SEC)
+        Brain(self.client, self.settings).process([symbol], monotonic() + _PATIENCE_SEC)
 
     def open(self, symbol: str) -> None:
         fill = {"side": "BUY", "qty": "1", "price": str(ENTRY), "stop_loss": str(STOP), "trade_id": "1"}
@@ -107,7 +107,7 @@ class Stage:
 
     def harvests(self, symbol: str) -> int:
         """How many were published."""
-        found = intents.newest(self.client, self.settings, 100, symbol)
+        found = newest_intents(self.client, self.settings, 100, symbol)
         return sum(intent.stop_price is None for intent in found)
 
     def held(self, symbol: str) -> str:
@@ -115,22 +115,22 @@ class Stage:
         return str(self.client.hget(keys.position(symbol), "held") or "")
 
 
-@shows(f"{SUBJECT}: kill switch")
-def kill_switch(own: Stage) -> Exhibit:
-    kill_switch_module.write(own.client, own.settings.harvest_kill_switch_key, killed=True)
+@checks(f"{SUBJECT}: kill switch")
+def check_kill_switch(own: Rehearsal) -> CheckResult:
+    set_kill_switch(own.client, own.settings.harvest_kill_switch_key, killed=True)
     own.open(SYMBOL)
     own.price(SYMBOL)
     killed, why = own.harvests(SYMBOL), own.held(SYMBOL)
-    kill_switch_module.write(own.client, own.settings.harvest_kill_switch_key, killed=False)
+    set_kill_switch(own.client, own.settings.harvest_kill_switch_key, killed=False)
     own.process(SYMBOL)
     let = own.harvests(SYMBOL)
     if (killed, let) != (0, 1) or "killed" not in why:
-        return fails(f"{killed} intents while it was on, {let} after it was turned off", BROKEN)
-    return holds(f"on: the rung at {own.rung.name} R was held back; off: it went out")
+        return fails(f"{killed} intents while it was on, {let} after it was turned off", _FIX)
+    return passes(f"on: the rung at {own.rung.name} R was held back; off: it went out")
 
 
-@shows(f"{SUBJECT}: each once")
-def once(own: Stage) -> Exhibit:
+@checks(f"{SUBJECT}: each once")
+def check_published_once(own: Rehearsal) -> CheckResult:
     """The same price and the same fill again, also without the dedup keys."""
     own.price(SYMBOL)
     own.open(SYMBOL)
@@ -139,39 +139,39 @@ def once(own: Stage) -> Exhibit:
     own.price(SYMBOL)
     count, duplicates = own.harvests(SYMBOL), int(own.client.hget(keys.COUNTS, "duplicate") or 0)
     if (count, duplicates) != (1, 1) or not names:
-        return fails(f"{count} harvests, {duplicates} duplicates, {len(names)} dedup keys", BROKEN)
-    return holds(f"a repeated fill and price changed nothing, also without the {len(names)} dedup keys")
+        return fails(f"{count} harvests, {duplicates} duplicates, {len(names)} dedup keys", _FIX)
+    return passes(f"a repeated fill and price changed nothing, also without the {len(names)} dedup keys")
 
 
-@shows(f"{SUBJECT}: rate limit")
-def limit(own: Stage) -> Exhibit:
+@checks(f"{SUBJECT}: rate limit")
+def check_rate_limit(own: Rehearsal) -> CheckResult:
     most = own.settings.harvest_max_actions_per_min
     own.client.lpush(keys.WINDOW, *[server_ms(own.client)] * most)
     own.open(OTHER)
     own.price(OTHER)
     count, why = own.harvests(OTHER), own.held(OTHER)
     if count or "rate_limited" not in why:
-        return fails(f"{count} harvests beyond {most} in a minute", BROKEN)
-    return holds(f"after {most} intents the next one was held back")
+        return fails(f"{count} harvests beyond {most} in a minute", _FIX)
+    return passes(f"after {most} intents the next one was held back")
 
 
-@shows(f"{SUBJECT}: one cycle")
-def cycle(own: Stage) -> Exhibit:
+@checks(f"{SUBJECT}: one cycle")
+def check_one_cycle(own: Rehearsal) -> CheckResult:
     """Twice, as `harvest propose --once` runs it."""
     own.client.hset(own.settings.marketstate_prefix + SYMBOL, mapping=dict[Any, Any](CALM))
     done = [run_cycle(own.client, own.settings, [SYMBOL], server_now(own.client)) for _ in range(2)]
     results = [outcome.result for summary in done for outcome in summary.outcomes]
     if results != [Result.PUBLISHED, Result.UNCHANGED]:
-        return fails(f"came to {', '.join(results)}", BROKEN)
-    return holds("Single cycle complete: published once, unchanged the second time")
+        return fails(f"came to {', '.join(results)}", _FIX)
+    return passes("Single cycle complete: published once, unchanged the second time")
 
 
 @contextmanager
-def stage(settings: Settings, environ: Mapping[str, str]) -> Iterator[Stage]:
+def rehearsal_database(settings: Settings, environ: Mapping[str, str]) -> Iterator[Rehearsal]:
     """The highest empty database, emptied again in the end. Raises `NoRoom`."""
     client, url = _claimed(settings)
     kept = {name: text for name, text in environ.items() if name.lower() in CHOSEN}
-    own = Stage(client, Settings.from_env({**kept, "REDIS_URL": url}))
+    own = Rehearsal(client, Settings.from_env({**kept, "REDIS_URL": url}))
     try:
         yield own
     finally:

@@ -4,34 +4,34 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 
-from harvest_tasks.operations.proof.check import Exhibit, Verdict
+from harvest_tasks.operations.proof.check import CheckResult, Verdict
 from harvest_tasks.proposing.record import utc
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.settings.redis_url import redacted
 
 
-def summary(exhibits: Sequence[Exhibit]) -> str:
+def summary(results: Sequence[CheckResult]) -> str:
     """`18 of 21 ok, 1 failed, 2 not run`."""
-    counts = Counter(exhibit.verdict for exhibit in exhibits)
+    counts = Counter(result.verdict for result in results)
     others = [f"{counts[verdict]} {verdict}" for verdict in (Verdict.FAILED, Verdict.NOT_RUN) if counts[verdict]]
-    return ", ".join([f"{counts[Verdict.OK]} of {len(exhibits)} ok", *others])
+    return ", ".join([f"{counts[Verdict.OK]} of {len(results)} ok", *others])
 
 
-def markdown(exhibits: Sequence[Exhibit], settings: Settings, now: float) -> str:
+def markdown(results: Sequence[CheckResult], settings: Settings, now: float) -> str:
     """Of a proof that ended at `now` (unix s). Holds no password."""
-    return "\n".join(_lines(exhibits, settings, now)) + "\n"
+    return "\n".join(_lines(results, settings, now)) + "\n"
 
 
-def _lines(exhibits: Sequence[Exhibit], settings: Settings, now: float) -> Iterator[str]:
+def _lines(results: Sequence[CheckResult], settings: Settings, now: float) -> Iterator[str]:
     yield "# Proof of Harvest"
     yield ""
     yield f"{utc(now)} UTC, version {version('harvest')}, mode {settings.harvest_mode}, {redacted(settings.redis_url)}:"
-    yield f"**{summary(exhibits)}**."
+    yield f"**{summary(results)}**."
     yield ""
     yield "| what | verdict | seen |"
     yield "|---|---|---|"
-    yield from (f"| {e.subject} | {e.verdict} | {_cell(e.seen)} |" for e in exhibits)
-    failed = [exhibit for exhibit in exhibits if exhibit.verdict is Verdict.FAILED]
+    yield from (f"| {e.subject} | {e.verdict} | {_cell(e.seen)} |" for e in results)
+    failed = [result for result in results if result.verdict is Verdict.FAILED]
     if failed:
         yield ""
         yield "## What failed, and what mends it"

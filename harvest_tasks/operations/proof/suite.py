@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from harvest_tasks.operations.figures import Figures
+from harvest_tasks.metrics.scrape import Scrape
 from harvest_tasks.operations.proof import (
     calc_only,
     deployment,
@@ -13,49 +13,49 @@ from harvest_tasks.operations.proof import (
     rehearsal,
     systemd_units,
 )
-from harvest_tasks.operations.proof.check import Exhibit
-from harvest_tasks.operations.proof.proposals import Look
+from harvest_tasks.operations.proof.check import CheckResult
+from harvest_tasks.operations.proof.proposals import ProposalInputs
 from harvest_tasks.server.client import Client
 from harvest_tasks.server.clock import server_ms
 from harvest_tasks.settings.model import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class Deployment:
     """A deployment to look at: `scrape` says what Prometheus would read now."""
 
     client: Client
     settings: Settings
-    scrape: Callable[[], Figures]
+    scrape: Callable[[], Scrape]
 
 
-def exhibits(case: Case, before: Figures, seconds: float) -> list[Exhibit]:
+def read_only_checks(case: Deployment, before: Scrape, seconds: float) -> list[CheckResult]:
     """Watches for `seconds` after the scrape `before`, and reads only."""
     client, settings = case.client, case.settings
-    first, began_ms = Look.of(client, settings), server_ms(client)
-    watched = proposal_rate.watch(client, settings, first.due, seconds)
-    after, look = case.scrape(), Look.of(client, settings)
+    first, began_ms = ProposalInputs.of(client, settings), server_ms(client)
+    watched = proposal_rate.watch_proposals(client, settings, first.due, seconds)
+    after, look = case.scrape(), ProposalInputs.of(client, settings)
     return [
-        calc_only.code(),
-        calc_only.rights(client, settings),
-        systemd_units.active(),
-        *deployment.exhibits(after),
+        calc_only.calc_only_code(),
+        calc_only.calc_only_rights(client, settings),
+        systemd_units.systemd_units(),
+        *deployment.deployment_checks(after),
         proposals.market_states(look, settings, after),
         proposals.risk_proposals(look, settings),
         proposals.one_cycle(look),
-        proposals.published(client, settings, first, look, after),
-        proposal_rate.kept(watched, settings, before, after),
-        intents.streams(client, settings, after),
+        proposals.proposals_published(client, settings, first, look, after),
+        proposal_rate.proposal_rate(watched, settings, before, after),
+        intents.output_streams(client, settings, after),
         intents.each_once(client, settings),
-        intents.memory(client, settings),
-        intents.rate(client, settings, began_ms),
-        intents.kill_switch(client, settings, after),
-        intents.errors(client, before, after),
+        intents.dedup_and_rungs(client, settings),
+        intents.rate_limit(client, settings, began_ms),
+        intents.kill_switch_off(client, settings, after),
+        intents.recent_errors(client, before, after),
     ]
 
 
-def rehearsed(settings: Settings, environ: Mapping[str, str], *, active: bool) -> list[Exhibit]:
+def rehearsal_checks(settings: Settings, environ: Mapping[str, str], *, active: bool) -> list[CheckResult]:
     """What takes writing: only if `active`, and never among the deployment's keys."""
     if active:
-        return rehearsal.exhibits(settings, environ)
-    return [rehearsal.left_out("--active turns a kill switch and fires a rung in an empty database")]
+        return rehearsal.rehearse(settings, environ)
+    return [rehearsal.not_rehearsed("--active turns a kill switch and fires a rung in an empty database")]

@@ -6,20 +6,20 @@ from pathlib import Path
 from shutil import which
 from typing import Final
 
-from harvest_tasks.operations.diagnosis import CREWS
-from harvest_tasks.operations.proof.check import Exhibit, fails, holds, listed, not_run, shows
+from harvest_tasks.operations.diagnosis import UNITS
+from harvest_tasks.operations.proof.check import CheckResult, checks, fails, listed, not_run, passes
 
 BOOTED: Final = Path("/run/systemd/system")
-NAMES: Final = (*dict.fromkeys(CREWS.values()), *(f"quantum-harvest-{role}" for role in ("beat", "flower", "metrics")))
+_NAMES: Final = (*dict.fromkeys(UNITS.values()), *(f"quantum-harvest-{role}" for role in ("beat", "flower", "metrics")))
 ASKED: Final = ("Id", "LoadState", "ActiveState", "NRestarts")
 
 
-@shows("units")
-def active() -> Exhibit:
+@checks("units")
+def systemd_units() -> CheckResult:
     """Whether each unit is active; where there are none, heartbeats say whether workers run."""
     if not BOOTED.is_dir() or which("systemctl") is None:
         return not_run("systemd does not run here: the workers speak for themselves")
-    known = [unit for unit in shown() if unit.get("LoadState") == "loaded"]
+    known = [unit for unit in systemctl_show() if unit.get("LoadState") == "loaded"]
     if not known:
         return not_run("Harvest's units are not installed here: the workers speak for themselves")
     wrong = {unit["Id"]: unit["ActiveState"] for unit in known if unit["ActiveState"] != "active"}
@@ -28,12 +28,12 @@ def active() -> Exhibit:
         seen = listed(f"{name} is {state}" for name, state in wrong.items())
         return fails(seen, f"systemctl restart {first}; journalctl -u {first}")
     restarts = sum(int(unit["NRestarts"]) for unit in known)
-    return holds(f"{len(known)} active, started again by systemd {restarts} times")
+    return passes(f"{len(known)} active, started again by systemd {restarts} times")
 
 
-def shown() -> list[Mapping[str, str]]:
+def systemctl_show() -> list[Mapping[str, str]]:
     """What systemctl says of each unit, whether it knows it or not."""
-    command = ["systemctl", "show", f"--property={','.join(ASKED)}", *(f"{name}.service" for name in NAMES)]
+    command = ["systemctl", "show", f"--property={','.join(ASKED)}", *(f"{name}.service" for name in _NAMES)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - fixed words
     blocks = done.stdout.strip().split("\n\n") if done.stdout.strip() else []
     return [dict(line.split("=", 1) for line in block.splitlines()) for block in blocks]

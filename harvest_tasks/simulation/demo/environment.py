@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from harvest_tasks.processes import roles
 from harvest_tasks.processes.child import Child
 from harvest_tasks.processes.embedded_server import EmbeddedServer
-from harvest_tasks.processes.log_relay import Relay
+from harvest_tasks.processes.log_relay import LogRelay
 from harvest_tasks.processes.supervisor import Supervisor
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, connect
@@ -55,7 +55,7 @@ class Stage:
         """What `act` returns, played while everything runs. Raises `NotReady`, `Interrupted` or what `act` does."""
         children = [*self._children(executor_options)]
         with self.log.open("wb") as log, connect(self.settings.redis_url) as client:
-            relay = Relay(log.fileno(), name_width=max(len(child.name) for child in children))
+            relay = LogRelay(log.fileno(), name_width=max(len(child.name) for child in children))
             try:
                 return asyncio.run(_perform(Supervisor(children, relay), self._missing(client), act, client))
             finally:

@@ -3,12 +3,12 @@
 import os
 import re
 
-from harvest_tasks.processes.log_relay import LONGEST, Lines, Relay
+from harvest_tasks.processes.log_relay import LONGEST_LINE, LineSplitter, LogRelay
 
 
 def lines_of(*chunks: bytes) -> list[bytes]:
     seen: list[bytes] = []
-    lines = Lines(seen.append)
+    lines = LineSplitter(seen.append)
     for chunk in chunks:
         lines.data_received(chunk)
     lines.connection_lost(None)
@@ -20,12 +20,12 @@ def test_a_line_is_one_line_however_it_arrives() -> None:
 
 
 def test_an_endless_line_is_cut() -> None:
-    assert [len(line) for line in lines_of(b"x" * LONGEST, b"x", b"x\n")] == [LONGEST + 1, 1]
+    assert [len(line) for line in lines_of(b"x" * LONGEST_LINE, b"x", b"x\n")] == [LONGEST_LINE + 1, 1]
 
 
 def test_lines_that_nobody_reads_are_left_out_and_counted() -> None:
     reading, writing = os.pipe()
-    relay = Relay(writing, name_width=5, held=100)
+    relay = LogRelay(writing, name_width=5, held=100)
     for _ in range(1000):
         relay.line("one", b"x" * 1000)
     with os.fdopen(reading, "rb") as log:

@@ -15,7 +15,7 @@ from kernel.positions.rules import Rules
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class BookReport:
     """Everything that was read and worked out about one book; `explained` is None when it is flat."""
 
     row: PositionRow
@@ -30,7 +30,7 @@ class Account:
         return self.explained is not None and refusal in self.explained.refusals
 
 
-def as_dict(account: Account) -> dict[str, Any]:
+def as_dict(account: BookReport) -> dict[str, Any]:
     """For JSON. A flat book has no risk, rungs, guards or intents."""
     explained = account.explained
     journal = [_record(record) for record in account.records]
@@ -55,7 +55,7 @@ def _record(record: JournalRecord) -> Mapping[str, object]:
     return {"id": record.record_id, "time_ms": record.time_ms, **record.values, **times}
 
 
-def _risk(account: Account, explained: Explanation) -> Mapping[str, object]:
+def _risk(account: BookReport, explained: Explanation) -> Mapping[str, object]:
     return {
         "per_unit": account.row.risk_per_unit,
         "source": explained.risk_source,

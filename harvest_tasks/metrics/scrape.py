@@ -7,7 +7,7 @@ from prometheus_client.core import Metric
 from harvest_tasks.metrics.families import PREFIX
 
 
-class Figures:
+class Scrape:
     """The samples of a scrape at `now` (unix s), and the queues that workers say they consume (None: not known)."""
 
     def __init__(self, metrics: Iterable[Metric], consumed: Collection[str] | None, now: float) -> None:
