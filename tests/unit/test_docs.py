@@ -17,7 +17,9 @@ from kernel.proposals.partial_exit import HarvestAction
 
 ROOT = Path(__file__).parents[2]
 POSITIONS = ROOT / "docs" / "positions.md"
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+PAGES = [ROOT / "README.md", CONTRIBUTING, *DOCS]
 EXAMPLES = 100
 """At least so many lines of the page on positions are examples."""
 FLOWERS = {"FLOWER_BASIC_AUTH", "FLOWER_UNAUTHENTICATED", "STATE_DIRECTORY"}
@@ -30,6 +32,7 @@ COMMAND = re.compile(r"(?:\S*/)?harvest ([a-z][^#]*)")
 CONSTANT = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b")
 TEST = re.compile(r"`((?:unit|integration|e2e|laboratory/tests)/\w+\.py)::(\w+)`")
 INCIDENTS = 37
+PICTURE = re.compile(r"!\[[^\]]*\]\(([^)]+)\)")
 LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)")
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -145,3 +148,44 @@ def test_a_name_that_is_not_there_is_found() -> None:
     text = "Run `harvest relase BOOK`, `harvest kill of` or `harvest history --limt 3` with `HARVEST_LADER`.\n"
     assert [unknown_words(words) for words in commands(text)] == [["relase"], ["of"], ["--limt"]]
     assert [name for name in constants(text) if not is_known(name)] == ["HARVEST_LADER"]
+
+
+def leaves(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
+    """Every command that does something, by its full name."""
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for word in command.list_commands(context):
+            found = command.get_command(context, word)
+            assert found
+            yield from leaves(found, f"{name} {word}")
+    else:
+        yield name, command
+
+
+def options(command: click.Command) -> set[str]:
+    parameters = command.get_params(click.Context(command))
+    names = {name for parameter in parameters for name in (*parameter.opts, *parameter.secondary_opts)}
+    return {name for name in names if name.startswith("--")} - {"--help"}
+
+
+def test_the_page_on_commands_has_each_command_with_all_its_options() -> None:
+    rows = re.findall(
+        r"^\| `(harvest [a-z ]+)` \|.*\|(.*)\|$", (ROOT / "docs" / "commands.md").read_text(), re.MULTILINE
+    )
+    listed = {name: set(SPAN.findall(cell)) for name, cell in rows}
+    assert listed == {name: options(command) for name, command in leaves(main, "harvest")}
+
+
+def test_the_page_on_settings_has_each_setting_with_its_default() -> None:
+    rows = re.findall(r"^\| `([A-Z_]+)` \| `(.+?)` \|", (ROOT / "docs" / "settings.md").read_text(), re.MULTILINE)
+    assert dict(rows) == {name: value for name, value, _ in Settings().describe()}
+
+
+def test_a_link_leads_from_the_readme_to_every_page() -> None:
+    linked = {place for place, _ in LINK.findall((ROOT / "README.md").read_text(encoding="utf-8"))}
+    assert {f"docs/{page.name}" for page in DOCS} - linked == set()
+
+
+def test_every_picture_of_a_page_exists_and_every_picture_is_on_a_page() -> None:
+    shown = {(page.parent / place).resolve() for page in PAGES for place in PICTURE.findall(page.read_text("utf-8"))}
+    assert shown == {path for path in (ROOT / "docs" / "img").iterdir() if path.suffix in (".png", ".svg")}
