@@ -20,7 +20,7 @@ SELL = BUY | {"side": "SELL", "stop_loss": "110"}
 
 
 @pytest.fixture
-def desk(redis):
+def desk(redis: Client):
     return Desk(redis, **LIVE)
 
 
@@ -81,7 +81,7 @@ def frozen(desk: Desk, book: str = "BTCUSDT") -> str:
 # the ways a first start can find things
 
 
-def test_without_a_record_nothing_is_adopted(desk):
+def test_without_a_record_nothing_is_adopted(desk: Desk) -> None:
     desk.feed(BUY)
     on_record(desk, "0", "ETHUSDT")
     start(desk)
@@ -90,7 +90,7 @@ def test_without_a_record_nothing_is_adopted(desk):
     assert frozen(desk) == ""
 
 
-def test_a_position_that_no_fill_tells_of_is_adopted_as_the_exchange_has_it(desk):
+def test_a_position_that_no_fill_tells_of_is_adopted_as_the_exchange_has_it(desk: Desk) -> None:
     on_record(desk, "2", entry_price="95", current_sl="85", age_sec="3600")
     start(desk)
     assert advance(desk) == ["BTCUSDT"]
@@ -105,7 +105,7 @@ def test_a_position_that_no_fill_tells_of_is_adopted_as_the_exchange_has_it(desk
     assert_all_accounted_for(desk)
 
 
-def test_an_adopted_position_is_harvested_and_closed_by_its_exit(desk):
+def test_an_adopted_position_is_harvested_and_closed_by_its_exit(desk: Desk) -> None:
     on_record(desk, "2", entry_price="100", current_sl="90")
     start(desk)
     adopt(desk)
@@ -121,7 +121,7 @@ def test_an_adopted_position_is_harvested_and_closed_by_its_exit(desk):
     assert_all_accounted_for(desk)
 
 
-def test_a_stream_that_explains_the_position_in_full_is_believed_without_waiting(desk):
+def test_a_stream_that_explains_the_position_in_full_is_believed_without_waiting(desk: Desk) -> None:
     desk.feed(BUY, BUY, SELL)
     on_record(desk, "1")
     start(desk)
@@ -135,7 +135,7 @@ def test_a_stream_that_explains_the_position_in_full_is_believed_without_waiting
     assert not is_adopting(desk)
 
 
-def test_a_short_that_only_its_opening_left_behind_is_adopted_as_a_short(desk):
+def test_a_short_that_only_its_opening_left_behind_is_adopted_as_a_short(desk: Desk) -> None:
     on_record(desk, "-3", side="SELL", current_sl="110")
     start(desk)
     adopt(desk)
@@ -144,7 +144,7 @@ def test_a_short_that_only_its_opening_left_behind_is_adopted_as_a_short(desk):
     assert [i["side"] for i in desk.live_intents()] == ["BUY"]
 
 
-def test_the_exit_of_a_position_opened_long_ago_never_becomes_a_published_short(desk):
+def test_the_exit_of_a_position_opened_long_ago_never_becomes_a_published_short(desk: Desk) -> None:
     """The buy was trimmed; the sell is all that is left, and looks like a short in profit."""
     on_record(desk, "0")
     on_record(desk, "1", "ETHUSDT")
@@ -162,7 +162,7 @@ def test_the_exit_of_a_position_opened_long_ago_never_becomes_a_published_short(
     assert_all_accounted_for(desk)
 
 
-def test_an_exit_whose_record_is_gone_is_one_of_no_position(desk):
+def test_an_exit_whose_record_is_gone_is_one_of_no_position(desk: Desk) -> None:
     on_record(desk, "1", "ETHUSDT")
     desk.feed(SELL, price("80"))
     start(desk)
@@ -170,7 +170,7 @@ def test_an_exit_whose_record_is_gone_is_one_of_no_position(desk):
     assert (qty(desk), qty(desk, "ETHUSDT")) == (0, 1)
 
 
-def test_a_partial_exit_of_a_trimmed_position_leaves_what_the_exchange_holds(desk):
+def test_a_partial_exit_of_a_trimmed_position_leaves_what_the_exchange_holds(desk: Desk) -> None:
     on_record(desk, "3", current_sl="90")
     desk.feed(SELL | {"qty": "1"})
     start(desk)
@@ -185,7 +185,7 @@ def test_a_partial_exit_of_a_trimmed_position_leaves_what_the_exchange_holds(des
 # what happens meanwhile
 
 
-def test_nothing_is_compared_before_all_input_of_the_time_before_was_taken_in(desk):
+def test_nothing_is_compared_before_all_input_of_the_time_before_was_taken_in(desk: Desk) -> None:
     desk.feed(BUY, BUY)
     on_record(desk, "2")
     begin(desk)
@@ -197,7 +197,7 @@ def test_nothing_is_compared_before_all_input_of_the_time_before_was_taken_in(de
     assert desk.position().holding.origin is Origin.FILLS
 
 
-def test_pending_entries_of_the_time_before_are_waited_for(desk):
+def test_pending_entries_of_the_time_before_are_waited_for(desk: Desk) -> None:
     desk.feed(BUY)
     on_record(desk, "2")
     begin(desk)
@@ -211,7 +211,7 @@ def test_pending_entries_of_the_time_before_are_waited_for(desk):
     assert qty(desk) == 2
 
 
-def test_a_fill_between_comparison_and_adoption_is_not_overwritten(desk):
+def test_a_fill_between_comparison_and_adoption_is_not_overwritten(desk: Desk) -> None:
     desk.feed(BUY)
     on_record(desk, "3")
     start(desk)
@@ -230,7 +230,7 @@ def test_a_fill_between_comparison_and_adoption_is_not_overwritten(desk):
     assert (qty(desk), frozen(desk)) == (4, "")
 
 
-def test_what_was_concluded_before_a_fill_is_not_delivered_behind_it(desk):
+def test_what_was_concluded_before_a_fill_is_not_delivered_behind_it(desk: Desk) -> None:
     desk.feed(BUY)
     on_record(desk, "3")
     start(desk)
@@ -241,7 +241,7 @@ def test_what_was_concluded_before_a_fill_is_not_delivered_behind_it(desk):
     assert not desk.journal("adoption_refused")
 
 
-def test_a_record_that_lags_behind_is_not_adopted(desk):
+def test_a_record_that_lags_behind_is_not_adopted(desk: Desk) -> None:
     desk.feed(BUY)
     on_record(desk, "2", "ETHUSDT")
     on_record(desk, "0")
@@ -255,7 +255,7 @@ def test_a_record_that_lags_behind_is_not_adopted(desk):
     assert (qty(desk), frozen(desk)) == (1, "")
 
 
-def test_a_position_opened_meanwhile_is_frozen_until_it_is_on_record(desk):
+def test_a_position_opened_meanwhile_is_frozen_until_it_is_on_record(desk: Desk) -> None:
     on_record(desk, "2", "ETHUSDT")
     start(desk)
     desk.run(BUY, price("110"))
@@ -268,7 +268,7 @@ def test_a_position_opened_meanwhile_is_frozen_until_it_is_on_record(desk):
     assert [i["symbol"] for i in desk.live_intents()] == ["BTCUSDT"]
 
 
-def test_a_refused_fill_meanwhile_is_made_up_for_by_the_record(desk):
+def test_a_refused_fill_meanwhile_is_made_up_for_by_the_record(desk: Desk) -> None:
     on_record(desk, "2")
     desk.feed(BUY, BUY | {"qty": "one"})
     start(desk)
@@ -277,7 +277,7 @@ def test_a_refused_fill_meanwhile_is_made_up_for_by_the_record(desk):
     assert (qty(desk), frozen(desk)) == (2, "")
 
 
-def test_a_book_that_is_frozen_for_another_reason_is_left_to_an_operator(desk):
+def test_a_book_that_is_frozen_for_another_reason_is_left_to_an_operator(desk: Desk) -> None:
     on_record(desk, "2")
     desk.run(BUY | {"qty": "one"})
     reason = frozen(desk)
@@ -286,7 +286,7 @@ def test_a_book_that_is_frozen_for_another_reason_is_left_to_an_operator(desk):
     assert (qty(desk), frozen(desk)) == (0, reason)
 
 
-def test_reconciliation_freezes_nothing_while_positions_are_adopted(desk):
+def test_reconciliation_freezes_nothing_while_positions_are_adopted(desk: Desk) -> None:
     on_record(desk, "2")
     begin(desk)
     reconcile(desk.client, desk.settings)
@@ -296,7 +296,7 @@ def test_reconciliation_freezes_nothing_while_positions_are_adopted(desk):
     assert desk.client.smembers(keys.BOOKS) == set()
 
 
-def test_adoption_does_not_end_before_a_new_book_knows_that_it_is_frozen(desk):
+def test_adoption_does_not_end_before_a_new_book_knows_that_it_is_frozen(desk: Desk) -> None:
     on_record(desk, "1", "ETHUSDT")
     desk.feed(BUY | {"symbol": "ETHUSDT"})
     start(desk)
@@ -316,7 +316,9 @@ def test_adoption_does_not_end_before_a_new_book_knows_that_it_is_frozen(desk):
 # records that cannot be used
 
 
-def test_a_record_that_cannot_be_read_leaves_its_book_frozen_and_is_named_once(desk, caplog):
+def test_a_record_that_cannot_be_read_leaves_its_book_frozen_and_is_named_once(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
     on_record(desk, "2", "ETHUSDT")
     desk.feed(BUY)
     on_record(desk, "much")
@@ -336,7 +338,7 @@ def test_a_record_that_cannot_be_read_leaves_its_book_frozen_and_is_named_once(d
     ]
 
 
-def test_a_record_that_becomes_readable_in_time_is_adopted(desk):
+def test_a_record_that_becomes_readable_in_time_is_adopted(desk: Desk) -> None:
     on_record(desk, "2", "ETHUSDT")
     desk.feed(BUY)
     on_record(desk, "2", ts="1500000000")
@@ -349,7 +351,7 @@ def test_a_record_that_becomes_readable_in_time_is_adopted(desk):
     assert (qty(desk), frozen(desk)) == (2, "")
 
 
-def test_a_closed_positions_old_record_still_says_closed(desk):
+def test_a_closed_positions_old_record_still_says_closed(desk: Desk) -> None:
     on_record(desk, "2", "ETHUSDT")
     on_record(desk, "0", ts="1500000000")
     desk.feed(SELL)
@@ -361,7 +363,7 @@ def test_a_closed_positions_old_record_still_says_closed(desk):
 # modes
 
 
-def test_legs_are_adopted_each_from_its_own_record(desk):
+def test_legs_are_adopted_each_from_its_own_record(desk: Desk) -> None:
     on_record(desk, "2", "BTCUSDT:LONG")
     on_record(desk, "1", "BTCUSDT:SHORT", side="SHORT")
     start(desk)
@@ -369,7 +371,7 @@ def test_legs_are_adopted_each_from_its_own_record(desk):
     assert (qty(desk, "BTCUSDT:LONG"), qty(desk, "BTCUSDT:SHORT")) == (2, -1)
 
 
-def test_fills_say_that_a_symbol_has_legs_where_its_record_does_not(desk):
+def test_fills_say_that_a_symbol_has_legs_where_its_record_does_not(desk: Desk) -> None:
     on_record(desk, "2")
     desk.feed(BUY | {"position_side": "LONG"})
     start(desk)
@@ -379,7 +381,7 @@ def test_fills_say_that_a_symbol_has_legs_where_its_record_does_not(desk):
     assert desk.deadletters() == []
 
 
-def test_a_record_in_the_other_mode_is_not_adopted(desk):
+def test_a_record_in_the_other_mode_is_not_adopted(desk: Desk) -> None:
     on_record(desk, "2", position_side="LONG")
     desk.feed(BUY)
     start(desk)
@@ -390,7 +392,7 @@ def test_a_record_in_the_other_mode_is_not_adopted(desk):
 # interrupted, repeated, at once
 
 
-def test_beginning_twice_is_beginning_once(desk):
+def test_beginning_twice_is_beginning_once(desk: Desk) -> None:
     on_record(desk, "2")
     begin(desk)
     since_ms = desk.client.hget(keys.ADOPTION, "since_ms")
@@ -426,7 +428,9 @@ class Doomed:
 
 @pytest.mark.parametrize("is_done", [False, True])
 @pytest.mark.parametrize("at", range(1, 6))
-def test_killed_at_any_step_the_next_one_goes_on(desk, monkeypatch, at, is_done):
+def test_killed_at_any_step_the_next_one_goes_on(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, at, is_done: bool
+) -> None:
     on_record(desk, "3", current_sl="90")
     on_record(desk, "1", "ETHUSDT")
     desk.feed(SELL, price("105"))
@@ -449,7 +453,7 @@ def test_killed_at_any_step_the_next_one_goes_on(desk, monkeypatch, at, is_done)
     assert_all_accounted_for(desk)
 
 
-def test_two_sweeps_at_once_adopt_once(desk, monkeypatch):
+def test_two_sweeps_at_once_adopt_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     on_record(desk, "3")
     desk.feed(BUY)
     start(desk)
@@ -458,7 +462,7 @@ def test_two_sweeps_at_once_adopt_once(desk, monkeypatch):
     let_pass(desk)
     deliver = inbox.deliver_if_unchanged
 
-    def after_the_other(client, book, entries):
+    def after_the_other(client: Client, book, entries):
         monkeypatch.setattr(inbox, "deliver_if_unchanged", deliver)
         assert adoption.advance(client, desk.settings) == ["BTCUSDT"]
         return deliver(client, book, entries)
@@ -472,7 +476,7 @@ def test_two_sweeps_at_once_adopt_once(desk, monkeypatch):
     adopt(desk)
 
 
-def test_a_book_that_appears_while_adoption_ends_is_not_forgotten(desk, monkeypatch):
+def test_a_book_that_appears_while_adoption_ends_is_not_forgotten(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     on_record(desk, "1", "ETHUSDT")
     desk.feed(BUY | {"symbol": "ETHUSDT"})
     start(desk)
@@ -495,7 +499,7 @@ def test_a_book_that_appears_while_adoption_ends_is_not_forgotten(desk, monkeypa
     assert frozen(desk) == ""
 
 
-def test_adoption_ends_and_costs_one_command_a_second_after_that(desk):
+def test_adoption_ends_and_costs_one_command_a_second_after_that(desk: Desk) -> None:
     on_record(desk, "2")
     start(desk)
     adopt(desk)
@@ -505,7 +509,7 @@ def test_adoption_ends_and_costs_one_command_a_second_after_that(desk):
     assert desk.client.info("stats")["total_commands_processed"] - before == 2
 
 
-def test_books_that_appear_after_adoption_begin_unfrozen(desk):
+def test_books_that_appear_after_adoption_begin_unfrozen(desk: Desk) -> None:
     on_record(desk, "2", "ETHUSDT")
     start(desk)
     adopt(desk)
@@ -513,7 +517,7 @@ def test_books_that_appear_after_adoption_begin_unfrozen(desk):
     assert frozen(desk) == ""
 
 
-def test_input_that_is_lost_meanwhile_keeps_new_books_frozen(desk):
+def test_input_that_is_lost_meanwhile_keeps_new_books_frozen(desk: Desk) -> None:
     on_record(desk, "2")
     start(desk)
     advance(desk)

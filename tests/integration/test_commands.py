@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import feeds
@@ -19,6 +20,7 @@ from harvest_tasks.cli import main
 from harvest_tasks.operations import dead_letters
 from harvest_tasks.processes.embedded_server import EmbeddedServer
 from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
 from harvest_tasks.wire import execution_result
 from harvest_tasks.wire.refusal import RefusalReason
 
@@ -26,7 +28,7 @@ HARVEST = [sys.executable, "-c", "from harvest_tasks.cli import main; main()"]
 
 
 @pytest.fixture
-def harvest(environ):
+def harvest(environ: dict[str, str]):
     """Runs the command line in this process."""
     gone = dict.fromkeys(os.environ.keys() - environ.keys())
 
@@ -37,7 +39,7 @@ def harvest(environ):
 
 
 @pytest.fixture
-def process(environ):
+def process(environ: dict[str, str]):
     """Runs the command line in a process of its own, where the broker and signals are real."""
 
     def run(*arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
@@ -61,7 +63,7 @@ def rows(result: Result) -> list[list[str]]:
     return [line.split() for line in lines[start:]]
 
 
-def everything(redis) -> dict[str, bytes]:
+def everything(redis: Client) -> dict[str, bytes]:
     """The server's content."""
     return {key: redis.dump(key) for key in redis.scan_iter()}
 
@@ -69,7 +71,7 @@ def everything(redis) -> dict[str, bytes]:
 # positions
 
 
-def test_positions_without_any_say_so_and_what_to_do(harvest):
+def test_positions_without_any_say_so_and_what_to_do(harvest) -> None:
     assert harvest("positions").stdout == (
         "No position is open: `harvest positions --all` shows flat books, `harvest up` reads new fills.\n"
     )
@@ -77,14 +79,14 @@ def test_positions_without_any_say_so_and_what_to_do(harvest):
     assert said(harvest("positions", "--json")) == []
 
 
-def test_positions_show_the_open_books_in_figures(desk, harvest):
+def test_positions_show_the_open_books_in_figures(desk: Desk, harvest) -> None:
     desk.run(BUY | {"fee": "0.05"}, price("105.2"), BUY | {"side": "SELL", "qty": "0.25", "price": "105.2"})
     ((book, side, qty, entry, mark, _, unit, r, *rest),) = rows(harvest("positions"))
     assert (book, side, qty, entry, mark, unit, r) == ("BTCUSDT", "LONG", "0.75", "100", "105.2", "s", "0.52")
     assert rest == ["+3.9", "+1.3", "0.05", "0.12", "100.2", "0.5", "1", "1.5"]
 
 
-def test_positions_as_json_are_exact(desk, harvest):
+def test_positions_as_json_are_exact(desk: Desk, harvest) -> None:
     desk.run(BUY | {"price": "0.1", "stop_loss": "0.07", "qty": "0.3"}, price("0.109999999999"))
     (row,) = said(harvest("positions", "--json"))
     assert {name: row[name] for name in ("side", "qty", "entry", "mark", "r", "unrealized_pnl", "risk_per_unit")} == {
@@ -100,19 +102,19 @@ def test_positions_as_json_are_exact(desk, harvest):
     assert 0 <= row["mark_age_ms"] < 60_000
 
 
-def test_positions_show_flat_books_on_request_with_what_they_earned(desk, harvest):
+def test_positions_show_flat_books_on_request_with_what_they_earned(desk: Desk, harvest) -> None:
     desk.run(BUY | {"fee": "0.1"}, BUY | {"side": "SELL", "price": "103"})
     assert harvest("positions").stdout.startswith("No position is open")
     assert rows(harvest("positions", "--all")) == [["BTCUSDT", "FLAT", "+3", "0.1", "0.29"]]
 
 
-def test_positions_name_the_frozen_and_why(desk, harvest):
+def test_positions_name_the_frozen_and_why(desk: Desk, harvest) -> None:
     desk.run(BUY, BUY | {"qty": "0"})
     assert "BTCUSDT is frozen: refused_entry" in harvest("positions").stdout
     assert said(harvest("positions", "--json"))[0]["frozen"].endswith("not_positive")
 
 
-def test_positions_show_reserved_quantity_and_waiting_entries(redis, harvest):
+def test_positions_show_reserved_quantity_and_waiting_entries(redis: Client, harvest) -> None:
     live = Desk(redis, **LIVE)
     live.run(BUY, price("105"))
     live.feed(price("106"))
@@ -122,7 +124,7 @@ def test_positions_show_reserved_quantity_and_waiting_entries(redis, harvest):
     assert rows(harvest("positions"))[0][-2:] == ["0.25", "1"]
 
 
-def test_an_unreadable_position_is_named_beside_the_others(desk, harvest):
+def test_an_unreadable_position_is_named_beside_the_others(desk: Desk, harvest) -> None:
     desk.run(BUY, BUY | {"symbol": "ETHUSDT"})
     desk.client.hset(keys.position("ETHUSDT"), "qty", "many")
     result = harvest("positions")
@@ -131,7 +133,7 @@ def test_an_unreadable_position_is_named_beside_the_others(desk, harvest):
     assert "harvest: ETHUSDT: the tracked position of ETHUSDT cannot be read" in result.stderr
 
 
-def test_what_does_not_fit_goes_on_below_under_the_same_books(desk, harvest):
+def test_what_does_not_fit_goes_on_below_under_the_same_books(desk: Desk, harvest) -> None:
     desk.run(BUY, BUY | {"symbol": "ETHUSDT"}, price("105.2"))
     shown = harvest("positions", COLUMNS="60").stdout
     assert max(map(len, shown.splitlines())) <= 60
@@ -142,13 +144,13 @@ def test_what_does_not_fit_goes_on_below_under_the_same_books(desk, harvest):
 # intents
 
 
-def test_intents_without_any_say_so(harvest):
+def test_intents_without_any_say_so(harvest) -> None:
     assert harvest("intents").stdout.startswith("No intent in quantum:stream:harvest.suggestions")
     assert harvest("intents", "--symbol", "ethusdt").stdout.startswith("No intent of ETHUSDT in")
     assert said(harvest("intents", "--json")) == []
 
 
-def test_intents_come_newest_first_from_both_streams(redis, harvest):
+def test_intents_come_newest_first_from_both_streams(redis: Client, harvest) -> None:
     Desk(redis).run(BUY, price("105"))
     Desk(redis, **LIVE).run(BUY | {"symbol": "ETHUSDT"}, price("111", "ETHUSDT"))
     seen = [(i["mode"], i["intent_type"], i["book"], i["qty"]) for i in said(harvest("intents", "--json"))]
@@ -157,7 +159,7 @@ def test_intents_come_newest_first_from_both_streams(redis, harvest):
     assert seen[2:] == [("shadow", "MOVE_SL_BE", "BTCUSDT", "1"), ("shadow", "HARVEST_PARTIAL", "BTCUSDT", "0.25")]
 
 
-def test_intents_as_a_table(desk, harvest):
+def test_intents_as_a_table(desk: Desk, harvest) -> None:
     desk.run(BUY, price("105"))
     stop, partial = rows(harvest("intents"))
     intent_id = desk.suggestions()[0]["intent_id"]
@@ -166,14 +168,14 @@ def test_intents_as_a_table(desk, harvest):
     assert stop[2:] == ["shadow", "MOVE_SL_BE", "BTCUSDT", "SELL", "1", "100.2", "R=0.50", ">=", "0.5", stop[-1]]
 
 
-def test_intents_of_one_symbol_and_no_more_than_asked_for(desk, harvest):
+def test_intents_of_one_symbol_and_no_more_than_asked_for(desk: Desk, harvest) -> None:
     desk.run(BUY, BUY | {"symbol": "ETHUSDT"}, price("105"), price("105", "ETHUSDT"))
     assert {i["book"] for i in said(harvest("intents", "--json", "--symbol", "ETHUSDT"))} == {"ETHUSDT"}
     assert len(said(harvest("intents", "--json", "--limit", "3"))) == 3
     assert harvest("intents", "--symbol", "BTC/USDT").exit_code == 2
 
 
-def test_what_other_programs_write_to_the_intent_stream_is_no_intent_of_ours(desk, harvest):
+def test_what_other_programs_write_to_the_intent_stream_is_no_intent_of_ours(desk: Desk, harvest) -> None:
     desk.run(BUY, price("105"))
     for payload in ("{", "7", '{"source": "other"}', '{"source": "harvest_brain", "qty": "many"}'):
         desk.client.xadd(desk.settings.stream_trade_intent, {"payload": payload})
@@ -184,7 +186,7 @@ def test_what_other_programs_write_to_the_intent_stream_is_no_intent_of_ours(des
 # explain
 
 
-def test_explain_tells_of_risk_rungs_guards_and_the_last_decisions(desk, harvest):
+def test_explain_tells_of_risk_rungs_guards_and_the_last_decisions(desk: Desk, harvest) -> None:
     desk.run(BUY, price("105.2"))
     told = " ".join(harvest("explain", "btcusdt").stdout.split())
     for part in (
@@ -209,7 +211,9 @@ def test_explain_tells_of_risk_rungs_guards_and_the_last_decisions(desk, harvest
         ({"stop_loss": "110"}, None, "fallback"),
     ],
 )
-def test_explain_says_where_the_risk_comes_from(desk, harvest, opening, distance, source):
+def test_explain_says_where_the_risk_comes_from(
+    desk: Desk, harvest, opening, distance: str | None, source: str
+) -> None:
     if distance:
         feeds.risk_proposal(desk.client, stop_dist_pct=distance)
     desk.run({name: text for name, text in (BUY | opening).items() if text not in ("", "0")})
@@ -231,7 +235,7 @@ def test_explain_says_where_the_risk_comes_from(desk, harvest, opening, distance
         (lambda desk: desk.client.set(keys.dedup("BTCUSDT:1", "partial:0.5:1"), "x"), {}, "duplicate"),
     ],
 )
-def test_explain_names_the_guard_that_holds_back_what_is_due(desk, harvest, obstacle, rules, reason):
+def test_explain_names_the_guard_that_holds_back_what_is_due(desk: Desk, harvest, obstacle, rules, reason: str) -> None:
     then = str(desk.server_ms() - 3_000)
     desk.run(BUY | {"ts": then})
     desk.feed(price("105", ts=then))
@@ -247,7 +251,7 @@ def test_explain_names_the_guard_that_holds_back_what_is_due(desk, harvest, obst
     assert f"held back: {reason}" in harvest("explain", "BTCUSDT", **rules).stdout
 
 
-def test_explain_shows_what_is_reserved_and_since_when(redis, harvest):
+def test_explain_shows_what_is_reserved_and_since_when(redis: Client, harvest) -> None:
     live = Desk(redis, **LIVE)
     old = live.server_ms() - 5_000
     live.run(BUY | {"ts": str(old)}, price("115", ts=str(old)))
@@ -257,7 +261,7 @@ def test_explain_shows_what_is_reserved_and_since_when(redis, harvest):
     assert "0.25 of 1 is not reserved" in told
 
 
-def test_explain_counts_failed_attempts(redis, harvest):
+def test_explain_counts_failed_attempts(redis: Client, harvest) -> None:
     live = Desk(redis, **LIVE)
     live.run(BUY, price("105"))
     (intent,) = live.live_intents()
@@ -266,7 +270,7 @@ def test_explain_counts_failed_attempts(redis, harvest):
     assert "due (1 of 3 attempts failed)" in harvest("explain", "BTCUSDT", **LIVE).stdout
 
 
-def test_explain_says_what_would_go_out(desk, harvest):
+def test_explain_says_what_would_go_out(desk: Desk, harvest) -> None:
     desk.client.set("quantum:kill", "1")
     desk.run(BUY, price("111"))
     desk.client.delete("quantum:kill")
@@ -275,7 +279,7 @@ def test_explain_says_what_would_go_out(desk, harvest):
     assert "the stop's move to 100.2 (break-even) is due" in told
 
 
-def test_explain_of_a_flat_book_tells_what_it_earned(desk, harvest):
+def test_explain_of_a_flat_book_tells_what_it_earned(desk: Desk, harvest) -> None:
     desk.run(BUY, BUY | {"side": "SELL", "price": "103"}, BUY | {"qty": "-1"})
     result = harvest("explain", "BTCUSDT")
     assert "BTCUSDT   flat; +3 earned so far, net of fees" in result.stdout
@@ -283,7 +287,7 @@ def test_explain_of_a_flat_book_tells_what_it_earned(desk, harvest):
     assert "rungs" not in said(harvest("explain", "BTCUSDT", "--json"))
 
 
-def test_explain_of_a_book_whose_first_fill_waits(desk, harvest):
+def test_explain_of_a_book_whose_first_fill_waits(desk: Desk, harvest) -> None:
     desk.feed(BUY)
     desk.route()
     told = harvest("explain", "BTCUSDT").stdout
@@ -291,7 +295,7 @@ def test_explain_of_a_book_whose_first_fill_waits(desk, harvest):
     assert "The journal says nothing about BTCUSDT." in told
 
 
-def test_explain_of_an_unknown_book_is_one_line(desk, harvest):
+def test_explain_of_an_unknown_book_is_one_line(desk: Desk, harvest) -> None:
     desk.run(BUY | {"position_side": "LONG"})
     for name, hint in (
         ("ETHUSDT", "`harvest positions --all` lists what is"),
@@ -302,7 +306,7 @@ def test_explain_of_an_unknown_book_is_one_line(desk, harvest):
         assert result.stderr == f"harvest: {name.upper()} is not tracked: {hint}\n"
 
 
-def test_explain_of_an_unreadable_book_is_one_line(desk, harvest):
+def test_explain_of_an_unreadable_book_is_one_line(desk: Desk, harvest) -> None:
     desk.run(BUY)
     desk.client.delete(keys.position("BTCUSDT"))
     desk.client.set(keys.position("BTCUSDT"), "mine")
@@ -311,7 +315,7 @@ def test_explain_of_an_unreadable_book_is_one_line(desk, harvest):
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_looking_changes_nothing(desk, harvest):
+def test_looking_changes_nothing(desk: Desk, harvest) -> None:
     desk.client.set("quantum:kill", "1")
     desk.run(BUY, price("111"), BUY | {"qty": "0"})
     before = everything(desk.client)
@@ -329,14 +333,14 @@ def test_looking_changes_nothing(desk, harvest):
 # kill
 
 
-def test_the_kill_switch_is_thrown_and_put_back(redis, harvest):
+def test_the_kill_switch_is_thrown_and_put_back(redis: Client, harvest) -> None:
     assert harvest("kill", "on").stdout == "quantum:kill was off (absent), is on: no intent is published.\n"
     assert redis.get("quantum:kill") == "1"
     assert harvest("kill", "off").stdout == "quantum:kill was on, is off: intents may be published.\n"
     assert redis.get("quantum:kill") == "0"
 
 
-def test_the_kill_switch_is_the_configured_key_and_no_other(redis, harvest):
+def test_the_kill_switch_is_the_configured_key_and_no_other(redis: Client, harvest) -> None:
     harvest("kill", "on", HARVEST_KILL_SWITCH_KEY="desk:kill")
     assert redis.keys() == ["desk:kill"]
 
@@ -351,7 +355,9 @@ def test_the_kill_switch_is_the_configured_key_and_no_other(redis, harvest):
         ("off", "on (holds 'off')", 1),
     ],
 )
-def test_status_tells_programs_by_its_exit_code(redis, harvest, value, shown, exit_code):
+def test_status_tells_programs_by_its_exit_code(
+    redis: Client, harvest, value: str | None, shown: str, exit_code: int
+) -> None:
     if value is not None:
         redis.set("quantum:kill", value)
     result = harvest("kill", "status")
@@ -362,13 +368,13 @@ def test_status_tells_programs_by_its_exit_code(redis, harvest, value, shown, ex
     assert as_json.exit_code == exit_code
 
 
-def test_throwing_the_switch_outlives_a_value_with_a_lifetime(redis, harvest):
+def test_throwing_the_switch_outlives_a_value_with_a_lifetime(redis: Client, harvest) -> None:
     redis.set("quantum:kill", "1", ex=100)
     assert harvest("kill", "on").stdout.startswith("quantum:kill was on, is on")
     assert redis.ttl("quantum:kill") == -1
 
 
-def test_a_key_that_is_no_switch_is_left_alone(redis, harvest):
+def test_a_key_that_is_no_switch_is_left_alone(redis: Client, harvest) -> None:
     redis.hset("quantum:kill", "whose", "another's")
     assert harvest("kill", "status").exit_code == 1
     for way in ("on", "off"):
@@ -381,7 +387,7 @@ def test_a_key_that_is_no_switch_is_left_alone(redis, harvest):
 # release
 
 
-def test_releasing_lets_the_book_publish_and_rings_for_it(desk, process):
+def test_releasing_lets_the_book_publish_and_rings_for_it(desk: Desk, process) -> None:
     desk.run(BUY, BUY | {"qty": "0"}, price("105"))
     assert desk.suggestions() == []
     result = process("release", "btcusdt")
@@ -394,7 +400,7 @@ def test_releasing_lets_the_book_publish_and_rings_for_it(desk, process):
     assert_all_accounted_for(desk)
 
 
-def test_releasing_needs_no_broker(desk, process):
+def test_releasing_needs_no_broker(desk: Desk, process) -> None:
     desk.run(BUY, BUY | {"qty": "0"}, price("105"))
     result = process("release", "BTCUSDT", BROKER_URL="redis://127.0.0.1:1/0")
     assert result.returncode == 0
@@ -403,7 +409,7 @@ def test_releasing_needs_no_broker(desk, process):
     assert desk.position().frozen == ""
 
 
-def test_releasing_all_forgets_lost_input(desk, process):
+def test_releasing_all_forgets_lost_input(desk: Desk, process) -> None:
     desk.run(BUY, BUY | {"symbol": "ETHUSDT"}, BUY | {"qty": "0"})
     desk.client.hset(keys.LOST, "entries", 3)
     result = process("release", "--all")
@@ -414,7 +420,7 @@ def test_releasing_all_forgets_lost_input(desk, process):
     assert not desk.client.exists(keys.LOST)
 
 
-def test_releasing_what_is_not_frozen_or_not_there_is_one_line(desk, harvest):
+def test_releasing_what_is_not_frozen_or_not_there_is_one_line(desk: Desk, harvest) -> None:
     desk.run(BUY)
     for name, problem in (("BTCUSDT", "BTCUSDT is not frozen"), ("ETHUSDT", "ETHUSDT is not tracked")):
         result = harvest("release", name)
@@ -425,7 +431,7 @@ def test_releasing_what_is_not_frozen_or_not_there_is_one_line(desk, harvest):
 
 
 @pytest.mark.parametrize("arguments", [[], ["BTCUSDT", "--all"]])
-def test_release_wants_one_book_or_all(harvest, arguments):
+def test_release_wants_one_book_or_all(harvest, arguments) -> None:
     assert harvest("release", *arguments).exit_code == 2
 
 
@@ -433,7 +439,7 @@ def test_release_wants_one_book_or_all(harvest, arguments):
 
 
 @pytest.fixture
-def refuse(desk, monkeypatch):
+def refuse(desk: Desk, monkeypatch: pytest.MonkeyPatch):
     """Has entries refused by a door that knew less; the letters' ids."""
 
     def by_an_older_door(*entries: dict[str, str]) -> list[str]:
@@ -446,7 +452,7 @@ def refuse(desk, monkeypatch):
     return by_an_older_door
 
 
-def test_letters_are_listed_newest_first(desk, harvest):
+def test_letters_are_listed_newest_first(desk: Desk, harvest) -> None:
     ids = desk.feed(BUY | {"qty": "0"}, BUY | {"price": "\x1b[31mred"})
     desk.route()
     newest, older = said(harvest("deadletter", "list", "--json"))
@@ -458,19 +464,19 @@ def test_letters_are_listed_newest_first(desk, harvest):
     assert [line[0] for line in rows(harvest("deadletter", "list"))] == [newest["letter_id"], older["letter_id"]]
 
 
-def test_a_short_list_says_how_many_letters_it_leaves_out(desk, harvest):
+def test_a_short_list_says_how_many_letters_it_leaves_out(desk: Desk, harvest) -> None:
     desk.feed(*[BUY | {"qty": "0"}] * 3)
     desk.route()
     assert harvest("deadletter", "list", "--limit", "1").stdout.endswith("Older messages not shown: 2 (--limit 3)\n")
 
 
-def test_no_letters_is_one_line(harvest):
+def test_no_letters_is_one_line(harvest) -> None:
     assert harvest("deadletter", "list").stdout.startswith("No message in quantum:stream:harvest.deadletter")
     assert said(harvest("deadletter", "list", "--json")) == []
     assert harvest("deadletter", "retry", "--all").stdout == "No dead-letter message to retry.\n"
 
 
-def test_a_retried_fill_is_applied_once_and_its_letter_is_gone(desk, harvest, refuse):
+def test_a_retried_fill_is_applied_once_and_its_letter_is_gone(desk: Desk, harvest, refuse) -> None:
     (letter,) = refuse(BUY)
     result = harvest("deadletter", "retry", letter)
     assert result.exit_code == 0, result.output
@@ -487,7 +493,7 @@ def test_a_retried_fill_is_applied_once_and_its_letter_is_gone(desk, harvest, re
     assert_all_accounted_for(desk)
 
 
-def test_a_retried_fill_keeps_its_time_and_names_its_original(desk, harvest, refuse):
+def test_a_retried_fill_keeps_its_time_and_names_its_original(desk: Desk, harvest, refuse) -> None:
     (letter,) = refuse(BUY)
     (source_id, original), *_ = desk.client.xrange(desk.source)
     (result,) = said(harvest("deadletter", "retry", letter, "--json"))
@@ -497,14 +503,16 @@ def test_a_retried_fill_keeps_its_time_and_names_its_original(desk, harvest, ref
 
 
 @pytest.mark.parametrize("stated", [{"ts": "1700000000"}, {"timestamp": "2023-11-14T22:13:20Z"}])
-def test_a_retried_fill_that_states_its_time_keeps_stating_it(desk, harvest, refuse, stated):
+def test_a_retried_fill_that_states_its_time_keeps_stating_it(
+    desk: Desk, harvest, refuse, stated: dict[str, str]
+) -> None:
     refuse(BUY | stated)
     (result,) = said(harvest("deadletter", "retry", "--all", "--json"))
     ((_, again),) = desk.client.xrange(desk.source, result["entry_id"], result["entry_id"])
     assert again == {**BUY, **stated, "retry_of": again["retry_of"]}
 
 
-def test_all_letters_are_retried_oldest_first(desk, harvest, refuse):
+def test_all_letters_are_retried_oldest_first(desk: Desk, harvest, refuse) -> None:
     refuse(BUY | {"price": "100"}, BUY | {"side": "SELL", "price": "103"})
     assert [result["retried"] for result in said(harvest("deadletter", "retry", "--all", "--json"))] == [True, True]
     desk.run()
@@ -512,7 +520,7 @@ def test_all_letters_are_retried_oldest_first(desk, harvest, refuse):
     assert_all_accounted_for(desk)
 
 
-def test_an_entry_that_was_refused_twice_is_retried_once(desk, harvest, refuse):
+def test_an_entry_that_was_refused_twice_is_retried_once(desk: Desk, harvest, refuse) -> None:
     refuse(BUY)
     desk.client.xgroup_setid(desk.source, keys.GROUP, "0")
     first, second = refuse()
@@ -522,7 +530,7 @@ def test_an_entry_that_was_refused_twice_is_retried_once(desk, harvest, refuse):
     assert desk.position().holding.qty == 1
 
 
-def test_two_operators_retry_one_letter_once(desk, refuse, monkeypatch):
+def test_two_operators_retry_one_letter_once(desk: Desk, refuse, monkeypatch: pytest.MonkeyPatch) -> None:
     (letter,) = refuse(BUY)
     others: list[Any] = []
     admit = execution_result.admit
@@ -539,7 +547,7 @@ def test_two_operators_retry_one_letter_once(desk, refuse, monkeypatch):
     assert desk.client.xlen(desk.source) == 2
 
 
-def test_retry_gives_up_while_letters_keep_coming(desk, harvest, refuse, monkeypatch):
+def test_retry_gives_up_while_letters_keep_coming(desk: Desk, harvest, refuse, monkeypatch: pytest.MonkeyPatch) -> None:
     refuse(BUY)
     refusal = execution_result.Refused(RefusalReason.BAD_SYMBOL, "busy", None)
 
@@ -553,7 +561,7 @@ def test_retry_gives_up_while_letters_keep_coming(desk, harvest, refuse, monkeyp
     assert result.stderr.endswith("keeps changing, so nothing was retried; try again\n")
 
 
-def test_what_is_still_refused_stays(desk, harvest):
+def test_what_is_still_refused_stays(desk: Desk, harvest) -> None:
     desk.feed(BUY | {"qty": "NaN"})
     desk.route()
     result = harvest("deadletter", "retry", "--all")
@@ -562,14 +570,14 @@ def test_what_is_still_refused_stays(desk, harvest):
     assert len(desk.deadletters()) == 1
 
 
-def test_a_reused_trade_id_is_never_retried(desk, harvest):
+def test_a_reused_trade_id_is_never_retried(desk: Desk, harvest) -> None:
     desk.run(BUY | {"trade_id": "7"}, BUY | {"trade_id": "7", "qty": "2"})
     result = harvest("deadletter", "retry", "--all")
     assert result.exit_code == 1
     assert "not retried: its trade id belongs to another fill, which was applied" in result.stdout
 
 
-def test_a_letter_whose_entry_is_gone_or_another_stays(desk, harvest, refuse):
+def test_a_letter_whose_entry_is_gone_or_another_stays(desk: Desk, harvest, refuse) -> None:
     gone, replaced, wrapped = refuse(BUY, BUY | {"qty": "2"}, {"status": "NEW"})
     ids = [entry_id for entry_id, _ in desk.client.xrange(desk.source)]
     desk.client.delete(desk.source)
@@ -585,7 +593,7 @@ def test_a_letter_whose_entry_is_gone_or_another_stays(desk, harvest, refuse):
     assert desk.client.xlen(desk.source) == 2
 
 
-def test_an_entry_that_has_no_room_for_its_origin_stays(desk, harvest, refuse):
+def test_an_entry_that_has_no_room_for_its_origin_stays(desk: Desk, harvest, refuse) -> None:
     refuse(BUY | {"ts": "1700000000"} | {f"more{i}": "x" for i in range(25)})
     assert (
         "with the field retry_of it would exceed the limits of an entry"
@@ -594,14 +602,14 @@ def test_an_entry_that_has_no_room_for_its_origin_stays(desk, harvest, refuse):
 
 
 @pytest.mark.parametrize("arguments", [[], ["1-0", "--all"]])
-def test_retry_wants_one_letter_or_all(harvest, arguments):
+def test_retry_wants_one_letter_or_all(harvest, arguments) -> None:
     assert harvest("deadletter", "retry", *arguments).exit_code == 2
 
 
 # config
 
 
-def test_config_lists_every_setting_and_where_it_comes_from(harvest, url):
+def test_config_lists_every_setting_and_where_it_comes_from(harvest, url: str) -> None:
     listed = {line[0]: line[1:] for line in rows(harvest("config", HARVEST_MIN_R="1"))}
     assert listed["HARVEST_MIN_R"] == ["1", "env"]
     assert listed["HARVEST_MODE"] == ["shadow", "default"]
@@ -610,7 +618,7 @@ def test_config_lists_every_setting_and_where_it_comes_from(harvest, url):
     assert list(as_json) == list(listed)
 
 
-def test_config_shows_no_password(harvest):
+def test_config_shows_no_password(harvest) -> None:
     shown = harvest("config", REDIS_URL="redis://me:secret@127.0.0.1:7000/0")
     assert shown.exit_code == 0
     assert "secret" not in shown.output
@@ -618,7 +626,7 @@ def test_config_shows_no_password(harvest):
 
 
 @pytest.mark.parametrize("command", ["config", "positions", "intents", "propose"])
-def test_wrong_settings_are_named_line_by_line(harvest, command):
+def test_wrong_settings_are_named_line_by_line(harvest, command: str) -> None:
     result = harvest(command, HARVEST_MODE="lively", HARVEST_SPEED="9")
     assert (result.exit_code, result.stdout) == (2, "")
     assert [line.partition("=")[0].partition(":")[0] for line in result.stderr.splitlines()] == ["harvest", "harvest"]
@@ -629,7 +637,7 @@ def test_wrong_settings_are_named_line_by_line(harvest, command):
 # propose
 
 
-def test_one_cycle_shows_what_came_of_it_and_ends_with_its_line(redis, process):
+def test_one_cycle_shows_what_came_of_it_and_ends_with_its_line(redis: Client, process) -> None:
     feeds.market_state(redis, "BTCUSDT")
     feeds.position_hash(redis, "BTCUSDT")
     result = process("propose", "--once", "--symbols", "BTCUSDT,ETHUSDT", SYNTHETIC_FALLBACK="false")
@@ -642,13 +650,13 @@ def test_one_cycle_shows_what_came_of_it_and_ends_with_its_line(redis, process):
     assert feeds.proposal(redis)["harvest_action"] == "PARTIAL_25"
 
 
-def test_a_cycle_takes_its_source_from_the_command_line(redis, process):
+def test_a_cycle_takes_its_source_from_the_command_line(redis: Client, process) -> None:
     result = process("propose", "--once", "--symbols", "BTCUSDT", "--position-source", "synthetic", "--json")
     (outcome,) = json.loads(result.stdout)
     assert (outcome["position_source"], outcome["result"]) == ("synthetic", "published")
 
 
-def test_a_cycle_over_no_symbol_says_so(redis, process):
+def test_a_cycle_over_no_symbol_says_so(redis: Client, process) -> None:
     assert (
         process("propose", "--once", "--symbols", "*").stdout == "No fill ever reached a symbol: nothing to propose.\n"
     )
@@ -663,14 +671,16 @@ def test_a_cycle_over_no_symbol_says_so(redis, process):
         (["--position-source", "guess"], {}, "--position-source"),
     ],
 )
-def test_a_cycle_refuses_what_settings_would_refuse(harvest, arguments, rules, problem):
+def test_a_cycle_refuses_what_settings_would_refuse(harvest, arguments: list[str], rules, problem: str) -> None:
     result = harvest("propose", "--once", *arguments, **rules)
     assert result.exit_code == 2
     assert problem in result.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_cycles_go_on_until_they_are_told_to_stop(redis, environ, tmp_path, number):
+def test_cycles_go_on_until_they_are_told_to_stop(
+    redis: Client, environ: dict[str, str], tmp_path: Path, number
+) -> None:
     feeds.market_state(redis)
     feeds.position_hash(redis)
     argv = [*HARVEST, "propose", "--symbols", "BTCUSDT", "--json"]
@@ -688,7 +698,7 @@ def test_cycles_go_on_until_they_are_told_to_stop(redis, environ, tmp_path, numb
     assert [json.loads(line)[0]["result"] for line in out.splitlines()][:3] == ["published", "unchanged", "unchanged"]
 
 
-def test_cycles_go_on_after_the_server_was_away(redis, tmp_path, environ):
+def test_cycles_go_on_after_the_server_was_away(redis: Client, tmp_path: Path, environ: dict[str, str]) -> None:
     log = tmp_path / "log"
     with EmbeddedServer(unix=True) as server:
         env = {**environ, "REDIS_URL": server.url(), "PUBLISH_INTERVAL_SEC": "0.1", "LOG_LEVEL": "DEBUG"}
@@ -722,7 +732,7 @@ def test_cycles_go_on_after_the_server_was_away(redis, tmp_path, environ):
         ["propose"],
     ],
 )
-def test_without_a_server_every_command_says_so_in_one_line(harvest, command):
+def test_without_a_server_every_command_says_so_in_one_line(harvest, command: list[str]) -> None:
     result = harvest(*command, REDIS_URL="redis://127.0.0.1:1/0")
     assert (result.exit_code, result.stdout) == (3, "")
     assert len(result.stderr.splitlines()) == 1

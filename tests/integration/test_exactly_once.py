@@ -19,20 +19,20 @@ from harvest_tasks.fills.stream import InputStream
 from harvest_tasks.fills.symbol_rules import base_rules
 from harvest_tasks.fills.watcher import watch
 from harvest_tasks.server import keys
-from harvest_tasks.server.client import connect
+from harvest_tasks.server.client import Client, connect
 
 MARK = {"symbol": "BTCUSDT", "status": "PRICE_UPDATE", "price": "106"}
 
 
 @pytest.fixture
-def stream(desk):
+def stream(desk: Desk):
     stream = InputStream(desk.client, desk.settings)
     stream.ensure_group()
     return stream
 
 
 @pytest.fixture
-def router(desk, stream):
+def router(desk: Desk, stream):
     return Router(desk.client, desk.settings)
 
 
@@ -42,23 +42,23 @@ def committed(ledger, loaded, made):
     return outcome
 
 
-def planned(desk, ledger, book="BTCUSDT"):
+def planned(desk: Desk, ledger, book="BTCUSDT"):
     guards, (loaded,), _ = ledger.load([book])
     return loaded, plan(loaded.position, loaded.batch, base_rules(desk.settings), guards, loaded.terms, {})
 
 
-def inbox_ids(desk, book="BTCUSDT"):
+def inbox_ids(desk: Desk, book="BTCUSDT"):
     """Source ids in the order in which they wait."""
     return [values["e"].split('"')[3] for _, values in desk.client.xrange(keys.inbox(book))]
 
 
-def test_only_one_watcher_holds_the_lease(desk, stream):
+def test_only_one_watcher_holds_the_lease(desk: Desk, stream) -> None:
     assert Lease(desk.client).acquire()
     assert not Lease(desk.client).acquire()
     assert watch(desk.client, desk.settings, 1.0, lambda books: None) is False
 
 
-def test_a_watcher_whose_lease_ran_out_moves_nothing(desk, stream, router):
+def test_a_watcher_whose_lease_ran_out_moves_nothing(desk: Desk, stream, router) -> None:
     desk.feed(BUY, MARK)
     slow, quick = Lease(desk.client), Lease(desk.client)
     slow.acquire()
@@ -72,7 +72,7 @@ def test_a_watcher_whose_lease_ran_out_moves_nothing(desk, stream, router):
     assert not slow.renew()
 
 
-def test_entries_behind_which_an_older_one_is_pending_are_refused_so_order_is_kept(desk, stream, router):
+def test_entries_behind_which_an_older_one_is_pending_are_refused_so_order_is_kept(desk: Desk, stream, router) -> None:
     ids = desk.feed(BUY, BUY)
     stream.read()  # by a watcher that stalls before moving them
     ids += desk.feed(BUY, MARK)
@@ -84,7 +84,7 @@ def test_entries_behind_which_an_older_one_is_pending_are_refused_so_order_is_ke
     assert inbox_ids(desk) == ids
 
 
-def test_moving_the_same_entries_again_changes_nothing(desk, stream, router):
+def test_moving_the_same_entries_again_changes_nothing(desk: Desk, stream, router) -> None:
     desk.feed(BUY, MARK)
     lease = Lease(desk.client)
     lease.acquire()
@@ -95,7 +95,7 @@ def test_moving_the_same_entries_again_changes_nothing(desk, stream, router):
     assert desk.counts()["in"] == 2
 
 
-def test_committing_the_same_plan_again_changes_nothing(desk):
+def test_committing_the_same_plan_again_changes_nothing(desk: Desk) -> None:
     desk.feed(BUY, MARK)
     desk.route()
     ledger = Ledger(desk.client, desk.settings)
@@ -106,7 +106,7 @@ def test_committing_the_same_plan_again_changes_nothing(desk):
     assert_all_accounted_for(desk)
 
 
-def test_a_locked_book_is_left_to_its_worker(desk):
+def test_a_locked_book_is_left_to_its_worker(desk: Desk) -> None:
     desk.feed(BUY)
     desk.route()
     Ledger(desk.client, desk.settings).load(["BTCUSDT"])
@@ -114,7 +114,7 @@ def test_a_locked_book_is_left_to_its_worker(desk):
     assert second == Busy("BTCUSDT")
 
 
-def test_entries_that_arrive_while_a_worker_commits_are_reported_by_its_commit(desk):
+def test_entries_that_arrive_while_a_worker_commits_are_reported_by_its_commit(desk: Desk) -> None:
     desk.feed(BUY)
     desk.route()
     ledger = Ledger(desk.client, desk.settings)
@@ -125,7 +125,9 @@ def test_entries_that_arrive_while_a_worker_commits_are_reported_by_its_commit(d
     assert desk.client.smembers(keys.WAITING) == {"BTCUSDT"}
 
 
-def test_entries_that_arrive_while_a_worker_looks_in_vain_are_applied_by_it(desk, monkeypatch):
+def test_entries_that_arrive_while_a_worker_looks_in_vain_are_applied_by_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     desk.run(BUY)
     load, looks = Ledger.load, []
 
@@ -146,7 +148,7 @@ def test_entries_that_arrive_while_a_worker_looks_in_vain_are_applied_by_it(desk
     assert_all_accounted_for(desk)
 
 
-def test_a_book_that_waits_with_an_empty_inbox_is_looked_at_once(desk, monkeypatch):
+def test_a_book_that_waits_with_an_empty_inbox_is_looked_at_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.run(BUY)
     desk.client.sadd(keys.WAITING, "BTCUSDT")
     load, looks = Ledger.load, []
@@ -155,7 +157,7 @@ def test_a_book_that_waits_with_an_empty_inbox_is_looked_at_once(desk, monkeypat
     assert len(looks) == 1
 
 
-def test_a_kill_switch_set_between_plan_and_commit_stops_the_intents(desk):
+def test_a_kill_switch_set_between_plan_and_commit_stops_the_intents(desk: Desk) -> None:
     desk.feed(BUY, MARK)
     desk.route()
     brain = Brain(desk.client, desk.settings)
@@ -173,7 +175,7 @@ def test_a_kill_switch_set_between_plan_and_commit_stops_the_intents(desk):
     assert desk.position().ladder_state.spent == ()
 
 
-def test_a_reused_trade_id_does_not_hide_the_kill_switch_from_the_second_look(desk):
+def test_a_reused_trade_id_does_not_hide_the_kill_switch_from_the_second_look(desk: Desk) -> None:
     opened = {**BUY, "trade_id": "t1"}
     desk.run(opened)
     desk.client.set("quantum:kill", "1")
@@ -186,7 +188,7 @@ def test_a_reused_trade_id_does_not_hide_the_kill_switch_from_the_second_look(de
 
 
 @pytest.mark.parametrize("stream", ["quantum:stream:harvest.suggestions", keys.DECISIONS, keys.WINDOW, keys.OPEN])
-def test_an_output_key_of_another_type_leaves_nothing_half_written(desk, stream):
+def test_an_output_key_of_another_type_leaves_nothing_half_written(desk: Desk, stream) -> None:
     desk.client.set(stream, "not what it should be")
     desk.feed(BUY, MARK)
     desk.route()
@@ -205,14 +207,14 @@ def test_an_output_key_of_another_type_leaves_nothing_half_written(desk, stream)
     assert len(desk.suggestions()) == 2
 
 
-def test_one_broken_book_does_not_stop_another(desk):
+def test_one_broken_book_does_not_stop_another(desk: Desk) -> None:
     desk.client.set(keys.position("BTCUSDT"), "broken")
     desk.run(BUY, BUY | {"symbol": "ETHUSDT"})
     assert desk.position("ETHUSDT").holding.qty == 1
     assert len(inbox_ids(desk)) == 1
 
 
-def test_a_position_beyond_all_arithmetic_stops_only_its_own_book(desk):
+def test_a_position_beyond_all_arithmetic_stops_only_its_own_book(desk: Desk) -> None:
     desk.run(BUY, BUY | {"symbol": "ETHUSDT"})
     desk.client.hset(keys.position("BTCUSDT"), "avg_entry", "1" + "0" * 75)
     desk.feed(BUY, BUY | {"symbol": "ETHUSDT"})
@@ -222,14 +224,14 @@ def test_a_position_beyond_all_arithmetic_stops_only_its_own_book(desk):
     assert len(inbox_ids(desk)) == 1
 
 
-def test_scripts_that_the_server_forgot_are_loaded_again(desk):
+def test_scripts_that_the_server_forgot_are_loaded_again(desk: Desk) -> None:
     desk.run(BUY)
     desk.client.script_flush()
     desk.run(MARK)
     assert len(desk.suggestions()) == 2
 
 
-def test_an_inbox_entry_that_is_not_ours_is_dead_lettered_and_freezes_the_book(desk):
+def test_an_inbox_entry_that_is_not_ours_is_dead_lettered_and_freezes_the_book(desk: Desk) -> None:
     desk.run(BUY)
     desk.client.xadd(keys.inbox("BTCUSDT"), {"e": "[]"})
     desk.client.sadd(keys.WAITING, "BTCUSDT")
@@ -238,7 +240,7 @@ def test_an_inbox_entry_that_is_not_ours_is_dead_lettered_and_freezes_the_book(d
     assert desk.deadletters()[0]["head"] == "[]"
 
 
-def test_two_watchers_and_two_workers_apply_each_fill_once_and_in_order(redis, server_url):
+def test_two_watchers_and_two_workers_apply_each_fill_once_and_in_order(redis: Client, server_url: str) -> None:
     desk = Desk(redis, HARVEST_MAX_ACTIONS_PER_MIN="10000")
     books = [f"C{i}USDT" for i in range(7)]
     entries = [

@@ -6,6 +6,7 @@ from desk import Desk, assert_all_accounted_for
 
 from harvest_tasks.fills import inbox
 from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
 
 LONG = BUY | {"position_side": "LONG"}
 SHORT = BUY | {"position_side": "SHORT", "side": "SELL", "stop_loss": "110"}
@@ -15,7 +16,7 @@ LEGS = "BTCUSDT:LONG", "BTCUSDT:SHORT"
 
 
 @pytest.fixture(params=["in one batch", "one after the other"])
-def run(request, desk):
+def run(request: pytest.FixtureRequest, desk: Desk):
     """Feeds entries and has them processed, all at once or each before the next is there."""
 
     def together(*entries: dict[str, str]) -> None:
@@ -28,26 +29,26 @@ def run(request, desk):
     return together if request.param == "in one batch" else apart
 
 
-def known(desk):
+def known(desk: Desk):
     return desk.client.smembers(keys.BOOKS)
 
 
-def held(desk, *books):
+def held(desk: Desk, *books):
     return [desk.position(book).holding.qty for book in books]
 
 
-def reasons(desk):
+def reasons(desk: Desk):
     return [letter["reason"].partition(":")[0] for letter in desk.deadletters()]
 
 
-def is_frozen_by_mode(desk, book):
+def is_frozen_by_mode(desk: Desk, book):
     return desk.position(book).frozen.endswith(": position_mode")
 
 
 # both legs at once
 
 
-def test_each_leg_is_harvested_by_its_own_side(live):
+def test_each_leg_is_harvested_by_its_own_side(live: Desk) -> None:
     live.run(LONG, SHORT, price("105"), price("95"))
     seen = [(i["position_id"], i["position_side"], i["side"], i["qty"]) for i in live.live_intents()]
     assert seen == [("BTCUSDT:LONG:1", "LONG", "SELL", 0.25), ("BTCUSDT:SHORT:1", "SHORT", "BUY", 0.25)]
@@ -55,7 +56,7 @@ def test_each_leg_is_harvested_by_its_own_side(live):
     assert_all_accounted_for(live)
 
 
-def test_the_legs_move_their_stops_each_to_its_own_side(desk):
+def test_the_legs_move_their_stops_each_to_its_own_side(desk: Desk) -> None:
     desk.run(LONG, SHORT, price("105"), price("95"))
     moves = {i["position_side"]: i for i in desk.suggestions() if i["intent_type"] == "MOVE_SL_BE"}
     assert {side: (move["side"], move["stop_price"]) for side, move in moves.items()} == {
@@ -64,30 +65,30 @@ def test_the_legs_move_their_stops_each_to_its_own_side(desk):
     }
 
 
-def test_a_price_reaches_both_legs(desk):
+def test_a_price_reaches_both_legs(desk: Desk) -> None:
     desk.run(LONG, SHORT, price("103"))
     assert [desk.position(leg).mark.price for leg in LEGS] == [103, 103]
     assert_all_accounted_for(desk)
 
 
-def test_a_price_reaches_no_leg_that_is_not_tracked(desk):
+def test_a_price_reaches_no_leg_that_is_not_tracked(desk: Desk) -> None:
     desk.run(LONG, price("103"))
     assert known(desk) == {"BTCUSDT:LONG"}
     assert not desk.client.exists(keys.position("BTCUSDT:SHORT"))
 
 
-def test_the_same_quantity_on_both_legs_does_not_net(desk):
+def test_the_same_quantity_on_both_legs_does_not_net(desk: Desk) -> None:
     desk.run(LONG, SHORT)
     assert held(desk, *LEGS) == [1, -1]
 
 
-def test_a_leg_is_added_to_by_its_own_side(desk):
+def test_a_leg_is_added_to_by_its_own_side(desk: Desk) -> None:
     desk.run(LONG, LONG | {"price": "102"}, SHORT, SHORT | {"price": "98"})
     assert held(desk, *LEGS) == [2, -2]
     assert [desk.position(leg).holding.avg_entry for leg in LEGS] == [101, 99]
 
 
-def test_an_exit_of_one_leg_leaves_the_other_alone(desk):
+def test_an_exit_of_one_leg_leaves_the_other_alone(desk: Desk) -> None:
     desk.run(LONG, SHORT)
     before = desk.position("BTCUSDT:SHORT")
     desk.run(EXIT)
@@ -95,7 +96,7 @@ def test_an_exit_of_one_leg_leaves_the_other_alone(desk):
     assert desk.position("BTCUSDT:SHORT") == before
 
 
-def test_a_trade_id_counts_within_its_own_leg(desk):
+def test_a_trade_id_counts_within_its_own_leg(desk: Desk) -> None:
     desk.run(LONG | {"trade_id": "7"}, SHORT | {"trade_id": "7"}, SHORT | {"trade_id": "7"})
     assert held(desk, *LEGS) == [1, -1]
     assert desk.counts()["duplicate"] == 1
@@ -103,7 +104,7 @@ def test_a_trade_id_counts_within_its_own_leg(desk):
 
 
 @pytest.mark.parametrize("named", [{}, {"position_side": "LONG"}], ids=["without its leg", "with its leg"])
-def test_an_outcome_frees_only_the_leg_whose_intent_it_names(live, named):
+def test_an_outcome_frees_only_the_leg_whose_intent_it_names(live: Desk, named) -> None:
     live.run(LONG, SHORT, price("105"), price("95"))
     long_intent, _ = live.live_intents()
     live.client.set("quantum:kill", "1")
@@ -113,14 +114,14 @@ def test_an_outcome_frees_only_the_leg_whose_intent_it_names(live, named):
     assert_all_accounted_for(live)
 
 
-def test_both_legs_share_the_minute(redis):
+def test_both_legs_share_the_minute(redis: Client) -> None:
     desk = Desk(redis, HARVEST_MAX_ACTIONS_PER_MIN="2")
     desk.run(LONG, SHORT, price("105"), price("95"))
     assert len(desk.suggestions()) == 2
     assert {r["reason"] for r in desk.journal("held")} == {"rate_limited"}
 
 
-def test_a_freeze_of_one_leg_leaves_the_other_free(desk):
+def test_a_freeze_of_one_leg_leaves_the_other_free(desk: Desk) -> None:
     desk.run(LONG, SHORT, LONG | {"qty": "0"}, price("105"), price("95"))
     assert desk.position("BTCUSDT:LONG").frozen.endswith("not_positive")
     assert {i["position_side"] for i in desk.suggestions()} == {"SHORT"}
@@ -135,7 +136,7 @@ def test_a_freeze_of_one_leg_leaves_the_other_free(desk):
     [(LONG, EXIT | {"qty": "3"}), (SHORT, SHORT | {"side": "BUY", "price": "90", "qty": "3"})],
     ids=["LONG", "SHORT"],
 )
-def test_an_exit_over_the_leg_closes_it_and_never_flips(desk, opening, closing):
+def test_an_exit_over_the_leg_closes_it_and_never_flips(desk: Desk, opening, closing) -> None:
     desk.run(opening, closing)
     position = desk.position(f"BTCUSDT:{opening['position_side']}")
     assert (position.holding.qty, position.epoch, position.holding.realized_pnl) == (0, 1, 10)
@@ -143,26 +144,26 @@ def test_an_exit_over_the_leg_closes_it_and_never_flips(desk, opening, closing):
     assert_all_accounted_for(desk)
 
 
-def test_the_excess_of_an_exit_is_journaled_with_its_quantity(desk):
+def test_the_excess_of_an_exit_is_journaled_with_its_quantity(desk: Desk) -> None:
     desk.run(LONG, EXIT | {"qty": "3"})
     (record,) = desk.journal("clamped")
     assert (record["book"], record["position_id"], record["qty"]) == ("BTCUSDT:LONG", "BTCUSDT:LONG:1", "2")
     assert record["reason"] == "exit_over_position"
 
 
-def test_an_exit_of_exactly_the_leg_is_not_clamped(desk):
+def test_an_exit_of_exactly_the_leg_is_not_clamped(desk: Desk) -> None:
     desk.run(LONG, EXIT)
     assert desk.journal("clamped") == []
     assert held(desk, "BTCUSDT:LONG") == [0]
 
 
-def test_an_exit_over_the_leg_pays_its_whole_fee_and_is_the_mark(desk):
+def test_an_exit_over_the_leg_pays_its_whole_fee_and_is_the_mark(desk: Desk) -> None:
     desk.run(LONG, EXIT | {"qty": "3", "fee": "0.3"})
     position = desk.position("BTCUSDT:LONG")
     assert (str(position.holding.fees), position.mark.price) == ("0.3", 110)
 
 
-def test_an_exit_over_the_leg_leaves_no_reservation(live):
+def test_an_exit_over_the_leg_leaves_no_reservation(live: Desk) -> None:
     live.run(LONG, price("105"))
     (intent,) = live.live_intents()
     live.run(EXIT | {"qty": "3", "intent_id": intent["intent_id"]})
@@ -172,7 +173,7 @@ def test_an_exit_over_the_leg_leaves_no_reservation(live):
 
 
 @pytest.mark.parametrize("earlier", [(), (LONG, EXIT)], ids=["never opened", "closed before"])
-def test_an_exit_of_a_flat_leg_opens_nothing(desk, earlier):
+def test_an_exit_of_a_flat_leg_opens_nothing(desk: Desk, earlier) -> None:
     desk.run(*earlier)
     epoch = desk.position("BTCUSDT:LONG").epoch
     desk.run(EXIT | {"qty": "2", "price": "120", "fee": "0.1"})
@@ -184,14 +185,14 @@ def test_an_exit_of_a_flat_leg_opens_nothing(desk, earlier):
     assert_all_accounted_for(desk)
 
 
-def test_a_leg_opens_as_usual_after_an_exit_that_found_it_flat(desk):
+def test_a_leg_opens_as_usual_after_an_exit_that_found_it_flat(desk: Desk) -> None:
     desk.run(EXIT, LONG, price("105"))
     position = desk.position("BTCUSDT:LONG")
     assert (position.holding.qty, position.epoch, position.frozen) == (1, 1, "")
     assert desk.suggestions()[0]["position_id"] == "BTCUSDT:LONG:1"
 
 
-def test_an_exit_of_a_flat_leg_that_arrives_twice_is_clamped_once(desk):
+def test_an_exit_of_a_flat_leg_that_arrives_twice_is_clamped_once(desk: Desk) -> None:
     desk.run(EXIT | {"trade_id": "7"}, EXIT | {"trade_id": "7"})
     assert len(desk.journal("clamped")) == 1
     assert desk.counts()["duplicate"] == 1
@@ -201,7 +202,7 @@ def test_an_exit_of_a_flat_leg_that_arrives_twice_is_clamped_once(desk):
 # a symbol is tracked in one mode
 
 
-def test_a_one_way_fill_of_a_hedged_symbol_is_dead_lettered_and_freezes_its_legs(desk, run):
+def test_a_one_way_fill_of_a_hedged_symbol_is_dead_lettered_and_freezes_its_legs(desk: Desk, run) -> None:
     run(LONG, SHORT, BUY)
     assert reasons(desk) == ["position_mode"]
     assert all(is_frozen_by_mode(desk, leg) for leg in LEGS)
@@ -212,7 +213,7 @@ def test_a_one_way_fill_of_a_hedged_symbol_is_dead_lettered_and_freezes_its_legs
 
 
 @pytest.mark.parametrize("hedged", [LONG, SHORT], ids=["LONG", "SHORT"])
-def test_a_fill_of_a_leg_of_a_netted_symbol_is_dead_lettered_and_freezes_its_book(desk, run, hedged):
+def test_a_fill_of_a_leg_of_a_netted_symbol_is_dead_lettered_and_freezes_its_book(desk: Desk, run, hedged) -> None:
     run(BUY, hedged)
     assert reasons(desk) == ["position_mode"]
     assert is_frozen_by_mode(desk, "BTCUSDT")
@@ -222,34 +223,34 @@ def test_a_fill_of_a_leg_of_a_netted_symbol_is_dead_lettered_and_freezes_its_boo
     assert_all_accounted_for(desk)
 
 
-def test_only_the_leg_that_is_tracked_freezes(desk, run):
+def test_only_the_leg_that_is_tracked_freezes(desk: Desk, run) -> None:
     run(LONG, BUY)
     assert is_frozen_by_mode(desk, "BTCUSDT:LONG")
     assert known(desk) == {"BTCUSDT:LONG"}
     assert_all_accounted_for(desk)
 
 
-def test_each_fill_of_the_other_mode_has_its_letter(desk, run):
+def test_each_fill_of_the_other_mode_has_its_letter(desk: Desk, run) -> None:
     run(BUY, LONG, SHORT, BUY)
     assert reasons(desk) == ["position_mode", "position_mode"]
     assert held(desk, "BTCUSDT") == [2]
     assert_all_accounted_for(desk)
 
 
-def test_a_letter_says_which_mode_is_tracked_and_which_book_was_meant(desk, run):
+def test_a_letter_says_which_mode_is_tracked_and_which_book_was_meant(desk: Desk, run) -> None:
     run(BUY, LONG)
     (letter,) = desk.deadletters()
     assert "BTCUSDT is tracked in one-way mode, the entry is for BTCUSDT:LONG" in letter["reason"]
 
 
-def test_mixed_modes_of_one_symbol_touch_no_other(desk, run):
+def test_mixed_modes_of_one_symbol_touch_no_other(desk: Desk, run) -> None:
     run(BUY, BUY | {"symbol": "ETHUSDT"}, LONG, LONG | {"symbol": "SOLUSDT"}, price("106", "ETHUSDT"))
     assert known(desk) == {"BTCUSDT", "ETHUSDT", "SOLUSDT:LONG"}
     assert [desk.position(book).frozen for book in ("ETHUSDT", "SOLUSDT:LONG")] == ["", ""]
     assert {i["symbol"] for i in desk.suggestions()} == {"ETHUSDT"}
 
 
-def test_what_comes_behind_a_fill_of_the_other_mode_is_applied(desk, run):
+def test_what_comes_behind_a_fill_of_the_other_mode_is_applied(desk: Desk, run) -> None:
     run(LONG, BUY, LONG, price("106"))
     position = desk.position("BTCUSDT:LONG")
     assert (position.holding.qty, position.mark.price) == (2, 106)
@@ -257,7 +258,7 @@ def test_what_comes_behind_a_fill_of_the_other_mode_is_applied(desk, run):
     assert {r["reason"] for r in desk.journal("held")} == {"frozen"}
 
 
-def test_a_leg_frozen_by_the_other_mode_publishes_again_once_released(desk):
+def test_a_leg_frozen_by_the_other_mode_publishes_again_once_released(desk: Desk) -> None:
     desk.run(LONG, BUY, price("106"))
     inbox.release(desk.client, "BTCUSDT:LONG", desk.server_ms())
     desk.process()
@@ -265,7 +266,7 @@ def test_a_leg_frozen_by_the_other_mode_publishes_again_once_released(desk):
     assert_all_accounted_for(desk)
 
 
-def test_entries_of_the_other_mode_that_come_twice_are_refused_twice_and_nothing_else(desk):
+def test_entries_of_the_other_mode_that_come_twice_are_refused_twice_and_nothing_else(desk: Desk) -> None:
     desk.run(LONG, BUY)
     before = desk.position("BTCUSDT:LONG")
     desk.client.xgroup_setid(desk.source, keys.GROUP, "0")
@@ -277,7 +278,9 @@ def test_entries_of_the_other_mode_that_come_twice_are_refused_twice_and_nothing
 
 
 @pytest.mark.parametrize(("tracked", "malformed"), [(LONG, BUY), (BUY, LONG)], ids=["hedged", "netted"])
-def test_a_malformed_fill_of_the_other_mode_freezes_what_is_tracked_for_its_own_reason(desk, run, tracked, malformed):
+def test_a_malformed_fill_of_the_other_mode_freezes_what_is_tracked_for_its_own_reason(
+    desk: Desk, run, tracked, malformed
+) -> None:
     run(tracked, malformed | {"qty": "0"})
     (book,) = known(desk)
     assert reasons(desk) == ["not_positive"]
@@ -287,7 +290,9 @@ def test_a_malformed_fill_of_the_other_mode_freezes_what_is_tracked_for_its_own_
 
 
 @pytest.mark.parametrize(("first", "other"), [(LONG, BUY), (BUY, SHORT)], ids=["hedged", "netted"])
-def test_a_malformed_first_fill_decides_the_mode_and_makes_known_only_its_own_book(desk, run, first, other):
+def test_a_malformed_first_fill_decides_the_mode_and_makes_known_only_its_own_book(
+    desk: Desk, run, first, other
+) -> None:
     run(first | {"qty": "0"}, other)
     (book,) = known(desk)
     assert book == ("BTCUSDT:LONG" if first is LONG else "BTCUSDT")
@@ -295,7 +300,7 @@ def test_a_malformed_first_fill_decides_the_mode_and_makes_known_only_its_own_bo
     assert_all_accounted_for(desk)
 
 
-def test_a_malformed_price_of_a_hedged_symbol_freezes_nothing(desk, run):
+def test_a_malformed_price_of_a_hedged_symbol_freezes_nothing(desk: Desk, run) -> None:
     run(LONG, SHORT, price("-1"))
     assert [desk.position(leg).frozen for leg in LEGS] == ["", ""]
     assert reasons(desk) == ["signed"]
@@ -305,7 +310,7 @@ def test_a_malformed_price_of_a_hedged_symbol_freezes_nothing(desk, run):
 
 
 @pytest.mark.parametrize("position_side", ["LONG", "SHORT"])
-def test_funding_goes_to_the_leg_it_names(desk, run, position_side):
+def test_funding_goes_to_the_leg_it_names(desk: Desk, run, position_side: str) -> None:
     run(LONG, SHORT, FUNDING | {"position_side": position_side})
     paid = {leg: desk.position(leg).holding.funding for leg in LEGS}
     assert paid == {leg: int(leg.endswith(position_side)) for leg in LEGS}
@@ -313,7 +318,9 @@ def test_funding_goes_to_the_leg_it_names(desk, run, position_side):
 
 
 @pytest.mark.parametrize("position_side", [None, "BOTH"])
-def test_funding_of_a_hedged_symbol_without_its_leg_is_dead_lettered_and_freezes_nothing(desk, run, position_side):
+def test_funding_of_a_hedged_symbol_without_its_leg_is_dead_lettered_and_freezes_nothing(
+    desk: Desk, run, position_side: str | None
+) -> None:
     named = {"position_side": position_side} if position_side else {}
     run(LONG, SHORT, FUNDING | named)
     assert reasons(desk) == ["position_mode"]
@@ -323,7 +330,7 @@ def test_funding_of_a_hedged_symbol_without_its_leg_is_dead_lettered_and_freezes
     assert_all_accounted_for(desk)
 
 
-def test_funding_of_a_leg_of_a_netted_symbol_is_dead_lettered_and_freezes_nothing(desk, run):
+def test_funding_of_a_leg_of_a_netted_symbol_is_dead_lettered_and_freezes_nothing(desk: Desk, run) -> None:
     run(BUY, FUNDING | {"position_side": "LONG"})
     assert reasons(desk) == ["position_mode"]
     assert (desk.position().frozen, desk.position().holding.funding) == ("", 0)
@@ -331,14 +338,14 @@ def test_funding_of_a_leg_of_a_netted_symbol_is_dead_lettered_and_freezes_nothin
     assert_all_accounted_for(desk)
 
 
-def test_funding_of_the_leg_that_was_never_seen_is_ignored(desk, run):
+def test_funding_of_the_leg_that_was_never_seen_is_ignored(desk: Desk, run) -> None:
     run(LONG, FUNDING | {"position_side": "SHORT"})
     assert (desk.deadletters(), desk.counts()["ignored"]) == ([], 1)
     assert known(desk) == {"BTCUSDT:LONG"}
     assert_all_accounted_for(desk)
 
 
-def test_funding_before_the_first_fill_decides_no_mode(desk, run):
+def test_funding_before_the_first_fill_decides_no_mode(desk: Desk, run) -> None:
     run(FUNDING, LONG)
     assert (known(desk), desk.deadletters(), desk.counts()["ignored"]) == ({"BTCUSDT:LONG"}, [], 1)
     assert_all_accounted_for(desk)

@@ -13,13 +13,14 @@ from harvest_tasks.cli import main
 from harvest_tasks.fills import inbox
 from harvest_tasks.operations import history
 from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
 from kernel.positions.entry import Adopt
 
 SELL = BUY | {"side": "SELL", "price": "110", "stop_loss": "120"}
 
 
 @pytest.fixture
-def harvest(environ):
+def harvest(environ: dict[str, str]):
     """Runs the command line in this process."""
     gone = dict.fromkeys(os.environ.keys() - environ.keys())
 
@@ -29,7 +30,7 @@ def harvest(environ):
     return run
 
 
-def remembered(desk, *symbols):
+def remembered(desk: Desk, *symbols):
     return history.read_history(desk.client, symbols or ("BTCUSDT",))
 
 
@@ -41,7 +42,7 @@ def ended(intent, status: str = "CANCELED") -> dict[str, str]:
     return {"symbol": intent["symbol"], "status": status, "intent_id": intent["intent_id"]}
 
 
-def adopt(desk, qty: str, entry: str = "100"):
+def adopt(desk: Desk, qty: str, entry: str = "100") -> None:
     """What reconciliation delivers when the exchange holds `qty` at `entry`."""
     seen = desk.position().holding.qty
     inbox.deliver(desk.client, {"BTCUSDT": Adopt("", desk.server_ms(), seen, Decimal(qty), Decimal(entry))})
@@ -58,7 +59,7 @@ def tables(result):
 # harvests
 
 
-def test_a_harvest_is_remembered_once_its_intent_is_filled(live):
+def test_a_harvest_is_remembered_once_its_intent_is_filled(live: Desk) -> None:
     live.run(BUY, price("105"))
     assert remembered(live).harvests == []
     (intent,) = live.live_intents()
@@ -79,7 +80,7 @@ def test_a_harvest_is_remembered_once_its_intent_is_filled(live):
     )
 
 
-def test_the_price_of_a_harvest_is_the_mean_of_its_fills(live):
+def test_the_price_of_a_harvest_is_the_mean_of_its_fills(live: Desk) -> None:
     live.run(BUY, price("105"))
     (intent,) = live.live_intents()
     live.run(filled(intent, "0.1", at="105"), filled(intent, "0.05", at="106"))
@@ -90,7 +91,7 @@ def test_the_price_of_a_harvest_is_the_mean_of_its_fills(live):
     assert row.r == Decimal("0.48")
 
 
-def test_a_mean_price_that_does_not_end_is_rounded_to_twelve_decimals(live):
+def test_a_mean_price_that_does_not_end_is_rounded_to_twelve_decimals(live: Desk) -> None:
     live.run(BUY | {"qty": "1.2"}, price("105"))
     (intent,) = live.live_intents()
     live.run(filled(intent, "0.1", at="105"), filled(intent, "0.2", at="106"))
@@ -98,7 +99,7 @@ def test_a_mean_price_that_does_not_end_is_rounded_to_twelve_decimals(live):
     assert (row.price, row.r) == (Decimal("105.666666666667"), Decimal("0.566666"))
 
 
-def test_an_intent_that_ended_after_a_partial_fill_is_remembered_with_what_it_took(live):
+def test_an_intent_that_ended_after_a_partial_fill_is_remembered_with_what_it_took(live: Desk) -> None:
     live.run(BUY, price("105"))
     (intent,) = live.live_intents()
     live.run(filled(intent, "0.1"), ended(intent))
@@ -107,13 +108,13 @@ def test_an_intent_that_ended_after_a_partial_fill_is_remembered_with_what_it_to
 
 
 @pytest.mark.parametrize("status", ["REJECTED", "CANCELED", "EXPIRED"])
-def test_an_intent_that_took_nothing_is_no_harvest(live, status):
+def test_an_intent_that_took_nothing_is_no_harvest(live: Desk, status: str) -> None:
     live.run(BUY, price("105"))
     assert live.run(ended(live.live_intents()[0], status))["applied"] == 1
     assert remembered(live).harvests == []
 
 
-def test_a_manual_close_ends_a_harvest_that_was_filled_in_part(live):
+def test_a_manual_close_ends_a_harvest_that_was_filled_in_part(live: Desk) -> None:
     live.run(BUY, price("105"))
     (intent,) = live.live_intents()
     live.run(filled(intent, "0.1"), SELL)
@@ -122,7 +123,7 @@ def test_a_manual_close_ends_a_harvest_that_was_filled_in_part(live):
     assert [row.position_id for row in found.lifecycles] == ["BTCUSDT:1"]
 
 
-def test_an_intent_that_closes_the_position_is_remembered_with_its_lifecycle(redis):
+def test_an_intent_that_closes_the_position_is_remembered_with_its_lifecycle(redis: Client) -> None:
     live = Desk(redis, **LIVE, HARVEST_LADDER="0.5:1")
     live.run(BUY, price("105"))
     live.run(filled(live.live_intents()[0], "1", at="106"))
@@ -131,34 +132,34 @@ def test_an_intent_that_closes_the_position_is_remembered_with_its_lifecycle(red
     assert [row.realized_pnl for row in found.lifecycles] == [6]
 
 
-def test_an_intent_whose_fill_flips_the_position_took_only_what_was_held(live):
+def test_an_intent_whose_fill_flips_the_position_took_only_what_was_held(live: Desk) -> None:
     live.run(BUY, price("105"))
     live.run(filled(live.live_intents()[0], "3", at="106"))
     (row,) = remembered(live).harvests
     assert (row.qty, row.pnl, row.position_id) == (1, 6, "BTCUSDT:1")
 
 
-def test_an_intent_that_is_filled_by_more_than_it_asked_for_took_that(live):
+def test_an_intent_that_is_filled_by_more_than_it_asked_for_took_that(live: Desk) -> None:
     live.run(BUY, price("105"))
     live.run(filled(live.live_intents()[0], "0.4"))
     assert [row.qty for row in remembered(live).harvests] == [Decimal("0.4")]
 
 
-def test_a_short_earns_by_buying_back_lower(live):
+def test_a_short_earns_by_buying_back_lower(live: Desk) -> None:
     live.run(SELL | {"price": "100", "stop_loss": "110"}, price("95"))
     live.run(filled(live.live_intents()[0], "0.25", at="94"))
     (row,) = remembered(live).harvests
     assert (row.price, row.r, row.pnl) == (94, Decimal("0.6"), Decimal("1.5"))
 
 
-def test_a_harvest_at_a_loss_has_a_negative_r(live):
+def test_a_harvest_at_a_loss_has_a_negative_r(live: Desk) -> None:
     live.run(BUY, price("105"))
     live.run(filled(live.live_intents()[0], "0.25", at="99"))
     (row,) = remembered(live).harvests
     assert (row.r, row.pnl) == (Decimal("-0.1"), Decimal("-0.25"))
 
 
-def test_in_shadow_mode_a_harvest_is_what_was_suggested_at_its_mark(desk):
+def test_in_shadow_mode_a_harvest_is_what_was_suggested_at_its_mark(desk: Desk) -> None:
     desk.run(BUY, price("111"))
     (row,) = remembered(desk).harvests
     assert (row.kind, row.rungs, row.qty, row.price) == ("suggested", ("0.5", "1"), Decimal("0.5"), 111)
@@ -166,19 +167,19 @@ def test_in_shadow_mode_a_harvest_is_what_was_suggested_at_its_mark(desk):
     assert row.intent_id == desk.suggestions()[0]["intent_id"]
 
 
-def test_what_is_held_back_was_not_suggested(desk):
+def test_what_is_held_back_was_not_suggested(desk: Desk) -> None:
     desk.client.set("quantum:kill", "1")
     desk.run(BUY, price("111"))
     assert remembered(desk).harvests == []
 
 
-def test_a_stop_move_is_no_harvest(live):
+def test_a_stop_move_is_no_harvest(live: Desk) -> None:
     live.run(BUY | {"atr": "1"}, price("105"), price("106"))
     assert len(live.suggestions()) >= 2
     assert remembered(live).harvests == []
 
 
-def test_a_partial_fill_that_arrives_twice_counts_once(live):
+def test_a_partial_fill_that_arrives_twice_counts_once(live: Desk) -> None:
     live.run(BUY, price("105"))
     (intent,) = live.live_intents()
     tenth = filled(intent, "0.1", trade_id="7")
@@ -190,7 +191,7 @@ def test_a_partial_fill_that_arrives_twice_counts_once(live):
 # lifecycles
 
 
-def test_a_closed_position_is_remembered_with_what_it_earned(desk):
+def test_a_closed_position_is_remembered_with_what_it_earned(desk: Desk) -> None:
     desk.run(
         BUY | {"fee": "0.1"},
         BUY | {"price": "102", "fee": "0.02", "fee_asset": "BNB"},
@@ -205,12 +206,12 @@ def test_a_closed_position_is_remembered_with_what_it_earned(desk):
     assert 0 <= row.closed_ms - row.opened_ms < 60_000
 
 
-def test_an_open_position_is_not_among_the_closed(desk):
+def test_an_open_position_is_not_among_the_closed(desk: Desk) -> None:
     desk.run(BUY, SELL | {"qty": "0.5"})
     assert remembered(desk).lifecycles == []
 
 
-def test_a_flip_closes_one_lifecycle_and_its_fee_counts_in_the_next(desk):
+def test_a_flip_closes_one_lifecycle_and_its_fee_counts_in_the_next(desk: Desk) -> None:
     desk.run(BUY | {"fee": "0.1"}, SELL | {"qty": "3", "fee": "0.3"}, BUY | {"qty": "2", "price": "105"})
     second, first = remembered(desk).lifecycles
     assert (first.position_id, first.side, first.realized_pnl, first.fees) == ("BTCUSDT:1", "LONG", 10, Decimal("0.1"))
@@ -223,27 +224,27 @@ def test_a_flip_closes_one_lifecycle_and_its_fee_counts_in_the_next(desk):
     assert (first.net_r, second.net_r) == (Decimal("0.99"), Decimal("0.485"))
 
 
-def test_an_exit_over_a_leg_closes_it_once(desk):
+def test_an_exit_over_a_leg_closes_it_once(desk: Desk) -> None:
     leg = {"position_side": "LONG"}
     desk.run(BUY | leg, SELL | leg | {"qty": "3"}, SELL | leg)
     (row,) = remembered(desk).lifecycles
     assert (row.position_id, row.side, row.realized_pnl) == ("BTCUSDT:LONG:1", "LONG", 10)
 
 
-def test_both_legs_of_a_symbol_share_its_history(desk):
+def test_both_legs_of_a_symbol_share_its_history(desk: Desk) -> None:
     long, short = {"position_side": "LONG"}, {"position_side": "SHORT"}
     desk.run(BUY | long, SELL | long, SELL | short, BUY | short)
     assert [row.position_id for row in remembered(desk).lifecycles] == ["BTCUSDT:SHORT:1", "BTCUSDT:LONG:1"]
 
 
-def test_an_exchange_that_says_flat_closes_the_lifecycle_and_invents_no_profit(desk):
+def test_an_exchange_that_says_flat_closes_the_lifecycle_and_invents_no_profit(desk: Desk) -> None:
     desk.run(BUY, SELL | {"qty": "0.5"})
     adopt(desk, "0")
     (row,) = remembered(desk).lifecycles
     assert (row.position_id, row.realized_pnl, row.origin) == ("BTCUSDT:1", 5, "adopted")
 
 
-def test_an_exchange_that_says_the_other_side_closes_the_lifecycle_as_it_was(desk):
+def test_an_exchange_that_says_the_other_side_closes_the_lifecycle_as_it_was(desk: Desk) -> None:
     desk.run(BUY, SELL | {"qty": "0.5"})
     adopt(desk, "-2", "120")
     (row,) = remembered(desk).lifecycles
@@ -258,7 +259,7 @@ def test_an_exchange_that_says_the_other_side_closes_the_lifecycle_as_it_was(des
     )
 
 
-def test_an_exchange_that_says_more_closes_nothing(desk):
+def test_an_exchange_that_says_more_closes_nothing(desk: Desk) -> None:
     desk.run(BUY)
     adopt(desk, "3")
     assert remembered(desk).lifecycles == []
@@ -267,7 +268,7 @@ def test_an_exchange_that_says_more_closes_nothing(desk):
     assert (row.base_qty, row.origin, row.realized_pnl) == (3, "adopted", 30)
 
 
-def test_a_close_that_is_seen_twice_is_remembered_once(desk):
+def test_a_close_that_is_seen_twice_is_remembered_once(desk: Desk) -> None:
     desk.run(BUY, SELL)
     desk.client.xgroup_setid(desk.source, keys.GROUP, "0")
     desk.run()
@@ -278,7 +279,7 @@ def test_a_close_that_is_seen_twice_is_remembered_once(desk):
 # how much of it
 
 
-def test_the_newest_hundred_of_a_kind_and_symbol_are_kept(desk):
+def test_the_newest_hundred_of_a_kind_and_symbol_are_kept(desk: Desk) -> None:
     desk.run(*[BUY, SELL] * 103)
     desk.run(BUY | {"symbol": "ETHUSDT"}, SELL | {"symbol": "ETHUSDT"})
     rows = remembered(desk).lifecycles
@@ -287,20 +288,20 @@ def test_the_newest_hundred_of_a_kind_and_symbol_are_kept(desk):
     assert len(remembered(desk, "ETHUSDT").lifecycles) == 1
 
 
-def test_suggestions_are_trimmed_by_themselves(desk):
+def test_suggestions_are_trimmed_by_themselves(desk: Desk) -> None:
     desk.run(*[BUY, price("105"), SELL] * 101)
     found = remembered(desk)
     assert (len(found.harvests), len(found.lifecycles)) == (100, 100)
 
 
-def test_the_newest_comes_first_over_all_symbols(desk):
+def test_the_newest_comes_first_over_all_symbols(desk: Desk) -> None:
     for symbol in ("BTCUSDT", "ETHUSDT", "BTCUSDT"):
         desk.run(BUY | {"symbol": symbol}, SELL | {"symbol": symbol})
     rows = remembered(desk, "BTCUSDT", "ETHUSDT").lifecycles
     assert [row.position_id for row in rows] == ["BTCUSDT:2", "ETHUSDT:1", "BTCUSDT:1"]
 
 
-def test_what_was_remembered_survives_a_restart_with_the_rest(redis, live):
+def test_what_was_remembered_survives_a_restart_with_the_rest(redis: Client, live: Desk) -> None:
     live.run(BUY, price("105"))
     live.run(filled(live.live_intents()[0], "0.1"))
     after = Desk(redis, **LIVE)
@@ -311,7 +312,7 @@ def test_what_was_remembered_survives_a_restart_with_the_rest(redis, live):
 # harvest history
 
 
-def test_without_any_history_the_command_says_so(desk, harvest):
+def test_without_any_history_the_command_says_so(desk: Desk, harvest) -> None:
     nothing = "Nothing was harvested or closed yet: see `harvest positions`.\n"
     assert harvest("history").stdout == nothing
     desk.run(BUY)
@@ -320,7 +321,7 @@ def test_without_any_history_the_command_says_so(desk, harvest):
     assert json.loads(harvest("history", "--json").stdout) == {"harvests": [], "lifecycles": [], "unreadable": 0}
 
 
-def test_history_shows_harvests_and_then_lifecycles(live, harvest):
+def test_history_shows_harvests_and_then_lifecycles(live: Desk, harvest) -> None:
     live.run(BUY | {"fee": "0.5"}, price("105"))
     live.run(filled(live.live_intents()[0], "0.25", at="106"), SELL | {"qty": "0.75"})
     ((_, _, *harvested),), ((_, _, *closed),) = tables(harvest("history"))
@@ -330,7 +331,7 @@ def test_history_shows_harvests_and_then_lifecycles(live, harvest):
     assert earned == ["+8.5", "0.85", "+9", "0.5"]
 
 
-def test_history_shows_what_only_some_rows_have(desk, harvest):
+def test_history_shows_what_only_some_rows_have(desk: Desk, harvest) -> None:
     desk.run(BUY | {"fee": "0.02", "fee_asset": "BNB"}, {"symbol": "BTCUSDT", "status": "FUNDING", "amount": "-0.5"})
     adopt(desk, "2")
     desk.run(SELL | {"qty": "2"})
@@ -339,7 +340,7 @@ def test_history_shows_what_only_some_rows_have(desk, harvest):
     assert all(cell in shown for cell in ("-0.5", "0.02 BNB", "adopted", "+19.5"))
 
 
-def test_history_as_json_is_exact(live, harvest):
+def test_history_as_json_is_exact(live: Desk, harvest) -> None:
     live.run(BUY | {"price": "0.1", "stop_loss": "0.07", "qty": "0.3"}, price("0.115"))
     live.run(filled(live.live_intents()[0], "0.075", at="0.115000000001"), SELL | {"qty": "0.225", "price": "0.12"})
     said = json.loads(harvest("history", "--json").stdout)
@@ -350,7 +351,7 @@ def test_history_as_json_is_exact(live, harvest):
     assert all(isinstance(row["time_ms"], int) for row in said["harvests"])
 
 
-def test_history_of_one_symbol_by_any_of_its_books(desk, harvest):
+def test_history_of_one_symbol_by_any_of_its_books(desk: Desk, harvest) -> None:
     leg = {"position_side": "LONG"}
     desk.run(BUY | leg, SELL | leg, BUY | {"symbol": "ETHUSDT"}, SELL | {"symbol": "ETHUSDT"})
     for name in ("BTCUSDT", "btcusdt", "BTCUSDT:LONG", "btcusdt:short"):
@@ -358,7 +359,7 @@ def test_history_of_one_symbol_by_any_of_its_books(desk, harvest):
         assert [row["position_id"] for row in said["lifecycles"]] == ["BTCUSDT:LONG:1"]
 
 
-def test_history_shows_no_more_than_asked_for(desk, harvest):
+def test_history_shows_no_more_than_asked_for(desk: Desk, harvest) -> None:
     desk.run(*[BUY, SELL] * 12)
     assert len(json.loads(harvest("history", "--json").stdout)["lifecycles"]) == 10
     assert len(json.loads(harvest("history", "--json", "--limit", "3").stdout)["lifecycles"]) == 3
@@ -368,12 +369,12 @@ def test_history_shows_no_more_than_asked_for(desk, harvest):
 
 
 @pytest.mark.parametrize("arguments", [["BTC/USDT"], ["--limit", "0"], ["--limit", "101"]])
-def test_history_refuses_what_it_cannot_mean(harvest, arguments):
+def test_history_refuses_what_it_cannot_mean(harvest, arguments: list[str]) -> None:
     result = harvest("history", *arguments)
     assert (result.exit_code, result.stdout) == (2, "")
 
 
-def test_history_without_a_server_says_so_in_one_line(harvest):
+def test_history_without_a_server_says_so_in_one_line(harvest) -> None:
     result = harvest("history", REDIS_URL="redis://127.0.0.1:1/0")
     assert (result.exit_code, result.stdout) == (3, "")
     assert len(result.stderr.splitlines()) == 1
@@ -384,7 +385,7 @@ def test_history_without_a_server_says_so_in_one_line(harvest):
     ["{", "7", "", "{}", "\x1b[31m", '{"kind": "imagined"}', b"\xff\xfe"],
     ids=["cut off", "a number", "nothing", "empty", "an escape", "another kind", "no UTF-8"],
 )
-def test_rows_that_nobody_of_ours_wrote_are_counted_beside_the_others(desk, harvest, row):
+def test_rows_that_nobody_of_ours_wrote_are_counted_beside_the_others(desk: Desk, harvest, row: str | bytes) -> None:
     desk.run(BUY, price("105"), SELL)
     desk.client.lpush(keys.history("BTCUSDT"), row)
     desk.client.lpush(keys.lifecycles("BTCUSDT"), row)
@@ -399,7 +400,7 @@ def test_rows_that_nobody_of_ours_wrote_are_counted_beside_the_others(desk, harv
     ("name", "figure"),
     [("net_pnl", "NaN"), ("net_r", "Infinity"), ("fees", "many"), ("net_pnl", "1e999999"), ("closed_ms", 10**18)],
 )
-def test_a_row_with_an_impossible_figure_is_unreadable(desk, harvest, name, figure):
+def test_a_row_with_an_impossible_figure_is_unreadable(desk: Desk, harvest, name: str, figure: str | int) -> None:
     desk.run(BUY, SELL)
     (row,) = desk.client.lrange(keys.lifecycles("BTCUSDT"), 0, -1)
     desk.client.lpush(keys.lifecycles("BTCUSDT"), json.dumps(json.loads(row) | {name: figure}))
@@ -408,7 +409,7 @@ def test_a_row_with_an_impossible_figure_is_unreadable(desk, harvest, name, figu
     assert result.stdout.count("BTCUSDT:1") == 1
 
 
-def test_a_history_of_another_type_is_one_line(desk, harvest):
+def test_a_history_of_another_type_is_one_line(desk: Desk, harvest) -> None:
     desk.run(BUY)
     desk.client.set(keys.history("BTCUSDT"), "mine")
     result = harvest("history")
@@ -417,7 +418,7 @@ def test_a_history_of_another_type_is_one_line(desk, harvest):
     assert "Traceback" not in result.output
 
 
-def test_history_fits_a_narrow_terminal(live, harvest):
+def test_history_fits_a_narrow_terminal(live: Desk, harvest) -> None:
     live.run(BUY, price("105"))
     live.run(filled(live.live_intents()[0], "0.25", at="106"), SELL | {"qty": "0.75"})
     for columns in ("80", "120"):
@@ -430,7 +431,7 @@ def test_history_fits_a_narrow_terminal(live, harvest):
 # harvest positions
 
 
-def test_positions_show_what_was_earned_net_of_fees_and_funding(desk, harvest):
+def test_positions_show_what_was_earned_net_of_fees_and_funding(desk: Desk, harvest) -> None:
     desk.run(BUY | {"fee": "0.5"}, SELL | {"qty": "0.5"}, {"symbol": "BTCUSDT", "status": "FUNDING", "amount": "1.5"})
     ((cells,),) = tables(harvest("positions"))
     assert cells[7:13] == ["1.00", "+5", "+5", "0.5", "+1.5", "0.60"]
@@ -438,19 +439,19 @@ def test_positions_show_what_was_earned_net_of_fees_and_funding(desk, harvest):
     assert (row["funding"], row["fees"], row["net_r"], row["origin"]) == ("1.5", "0.5", "0.6", "fills")
 
 
-def test_positions_as_json_have_the_fees_in_other_assets(desk, harvest):
+def test_positions_as_json_have_the_fees_in_other_assets(desk: Desk, harvest) -> None:
     desk.run(BUY | {"fee": "0.001", "fee_asset": "BNB"}, BUY | {"fee": "0.002", "fee_asset": "BNB"})
     (row,) = json.loads(harvest("positions", "--json").stdout)
     assert (row["other_fees"], row["fees"]) == ({"BNB": "0.003"}, "0")
 
 
-def test_positions_show_both_legs(desk, harvest):
+def test_positions_show_both_legs(desk: Desk, harvest) -> None:
     desk.run(BUY | {"position_side": "LONG"}, SELL | {"position_side": "SHORT"})
     (rows,) = tables(harvest("positions"))
     assert [cells[:3] for cells in rows] == [["BTCUSDT:LONG", "LONG", "1"], ["BTCUSDT:SHORT", "SHORT", "1"]]
 
 
-def test_positions_say_which_were_adopted(desk, harvest):
+def test_positions_say_which_were_adopted(desk: Desk, harvest) -> None:
     desk.run(BUY, BUY | {"symbol": "ETHUSDT"})
     assert "Origin" not in harvest("positions").stdout
     adopt(desk, "2")
@@ -458,13 +459,13 @@ def test_positions_say_which_were_adopted(desk, harvest):
     assert (rows["BTCUSDT"][-1], "adopted" in rows["ETHUSDT"]) == ("adopted", False)
 
 
-def test_a_flat_leg_that_was_never_open_earned_nothing(desk, harvest):
+def test_a_flat_leg_that_was_never_open_earned_nothing(desk: Desk, harvest) -> None:
     desk.run(SELL | {"position_side": "LONG", "fee": "0.1"})
     assert tables(harvest("positions", "--all")) == [[["BTCUSDT:LONG", "FLAT", "0", "0.1", "0.00"]]]
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])
-def test_positions_fit_the_terminal_and_each_part_names_the_books(desk, harvest, columns):
+def test_positions_fit_the_terminal_and_each_part_names_the_books(desk: Desk, harvest, columns: int) -> None:
     leg = {"symbol": "1000PEPEUSDT", "price": "0.0123456", "stop_loss": "0.0119", "qty": "1500000"}
     desk.run(BUY | leg | {"position_side": "LONG", "fee": "9.2"}, BUY, price("105.2"))
     adopt(desk, "0.5")

@@ -25,7 +25,7 @@ def clean() -> dict[str, str]:
 
 
 @pytest.fixture
-def instruments(clean):
+def instruments(clean: dict[str, str]):
     """Runs the command in this process."""
     gone = dict.fromkeys(os.environ.keys() - clean.keys())
 
@@ -37,7 +37,7 @@ def instruments(clean):
 
 
 @pytest.fixture
-def wrong(tmp_path) -> str:
+def wrong(tmp_path: Path) -> str:
     """The path of a file that lacks what it must say of BTCUSDT."""
     document = json.loads(Path(SERVED).read_bytes())
     document["symbols"][0]["filters"].pop()
@@ -60,7 +60,7 @@ def table(result: Result) -> list[list[str]]:
     return [line.split() for line in lines[start : lines.index("", start)]]
 
 
-def test_the_symbols_of_the_settings_are_shown(instruments):
+def test_the_symbols_of_the_settings_are_shown(instruments) -> None:
     assert table(instruments(INSTRUMENTS_FILE=SERVED)) == [
         ["BTCUSDT", "TRADING", "0.001", "0.001", "100", "USDT", "0.1", "120"],
         ["ETHUSDT", "TRADING", "0.001", "0.001", "20", "USDT", "0.01", "2000"],
@@ -68,29 +68,29 @@ def test_the_symbols_of_the_settings_are_shown(instruments):
     ]
 
 
-def test_all_symbols_of_the_file_are_shown_by_name(instruments):
+def test_all_symbols_of_the_file_are_shown_by_name(instruments) -> None:
     names = ["1000PEPEUSDT", "BTCUSDT", "BTCUSDT_260626", "ETHUSDT", "OMGUSDT", "SOLUSDT"]
     assert [row[0] for row in table(instruments("--all", INSTRUMENTS_FILE=SERVED))] == names
     assert [row[0] for row in table(instruments(INSTRUMENTS_FILE=SERVED, SYMBOLS="*"))] == names
 
 
-def test_symbols_are_shown_as_asked_for_once_each(instruments):
+def test_symbols_are_shown_as_asked_for_once_each(instruments) -> None:
     shown = instruments("omgusdt", "BTCUSDT:LONG", "OMGUSDT", INSTRUMENTS_FILE=SERVED)
     assert [row[:2] for row in table(shown)] == [["OMGUSDT", "SETTLING"], ["BTCUSDT", "TRADING"]]
 
 
-def test_the_minimum_value_is_the_one_that_harvest_obeys(instruments):
+def test_the_minimum_value_is_the_one_that_harvest_obeys(instruments) -> None:
     shown = table(instruments(INSTRUMENTS_FILE=SERVED, HARVEST_MIN_NOTIONAL="7.5"))
     assert [row[4] for row in shown] == ["100", "20", "7.5"]
 
 
-def test_symbols_that_are_not_listed_are_named(instruments):
+def test_symbols_that_are_not_listed_are_named(instruments) -> None:
     result = instruments(INSTRUMENTS_FILE=SERVED, SYMBOLS="BTCUSDT,FOOUSDT,BARUSDT", COLUMNS="400")
     assert [row[0] for row in table(result)] == ["BTCUSDT"]
     assert "Not in the file: FOOUSDT, BARUSDT. Without the exchange's rules, quantities" in result.stdout
 
 
-def test_what_was_read_and_what_was_skipped_is_counted(instruments):
+def test_what_was_read_and_what_was_skipped_is_counted(instruments) -> None:
     last = instruments(INSTRUMENTS_FILE=SERVED, COLUMNS="400").stdout.splitlines()[-1]
     assert last == f"{SERVED}: 6 symbols read, 1 skipped (names not of A-Z and 0-9 alone)."
 
@@ -99,7 +99,7 @@ def test_what_was_read_and_what_was_skipped_is_counted(instruments):
     ("least", "bound"), [("0", "no order is too small"), ("5", "an order must be worth 5 (HARVEST_MIN_NOTIONAL)")]
 )
 @pytest.mark.parametrize("arguments", [[], ["--all"], ["BTCUSDT"]])
-def test_without_a_file_it_says_what_holds_instead(instruments, arguments, least, bound):
+def test_without_a_file_it_says_what_holds_instead(instruments, arguments, least: str, bound: str) -> None:
     result = instruments(*arguments, HARVEST_MIN_NOTIONAL=least, COLUMNS="400")
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
@@ -111,13 +111,13 @@ def test_without_a_file_it_says_what_holds_instead(instruments, arguments, least
 
 @pytest.mark.parametrize("columns", [80, 120])
 @pytest.mark.parametrize("arguments", [["--all"], ["BTCUSDT", "FOOUSDT"]])
-def test_nothing_is_wider_than_the_terminal(instruments, columns, arguments):
+def test_nothing_is_wider_than_the_terminal(instruments, columns: int, arguments: list[str]) -> None:
     shown = instruments(*arguments, INSTRUMENTS_FILE=SERVED, COLUMNS=str(columns)).stdout
     # A path is not broken over lines.
     assert max(len(line) for line in shown.splitlines() if SERVED not in line) <= columns
 
 
-def test_json_has_exact_figures_and_null_where_there_is_no_rule(instruments):
+def test_json_has_exact_figures_and_null_where_there_is_no_rule(instruments) -> None:
     assert said(instruments("BTCUSDT", "FOOUSDT", "--json", INSTRUMENTS_FILE=SERVED, HARVEST_MIN_NOTIONAL="7.50")) == {
         "file": SERVED,
         "listed": 6,
@@ -148,14 +148,14 @@ def test_json_has_exact_figures_and_null_where_there_is_no_rule(instruments):
     }
 
 
-def test_json_without_a_file_says_so(instruments):
+def test_json_without_a_file_says_so(instruments) -> None:
     shown = said(instruments("--json", SYMBOLS="BTCUSDT"))
     assert (shown["file"], shown["listed"], [row["status"] for row in shown["instruments"]]) == (None, 0, [None])
     assert said(instruments("--json", SYMBOLS="*"))["instruments"] == []
 
 
 @pytest.mark.parametrize("arguments", [["BTC-USDT"], ["--all", "BTCUSDT"]])
-def test_wrong_usage_is_told(instruments, arguments):
+def test_wrong_usage_is_told(instruments, arguments: list[str]) -> None:
     result = instruments(*arguments, INSTRUMENTS_FILE=SERVED)
     assert result.exit_code == 2
     assert "Error: " in result.stderr
@@ -164,7 +164,7 @@ def test_wrong_usage_is_told(instruments, arguments):
 # a wrong file
 
 
-def test_a_wrong_file_ends_every_command_with_one_line(instruments, clean, wrong):
+def test_a_wrong_file_ends_every_command_with_one_line(instruments, clean: dict[str, str], wrong: str) -> None:
     result = instruments(INSTRUMENTS_FILE=wrong, COLUMNS="400")
     assert result.exit_code == 2
     assert result.stdout == ""
@@ -174,7 +174,7 @@ def test_a_wrong_file_ends_every_command_with_one_line(instruments, clean, wrong
     assert (other.exit_code, other.stderr) == (2, result.stderr)
 
 
-def test_a_wrong_file_stops_celery_with_one_line_and_no_traceback(clean, wrong):
+def test_a_wrong_file_stops_celery_with_one_line_and_no_traceback(clean: dict[str, str], wrong: str) -> None:
     command = [sys.executable, "-m", "celery", "-A", "harvest_tasks", "worker"]
     env = {**clean, "INSTRUMENTS_FILE": wrong}
     ended = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603 - ours
@@ -185,7 +185,7 @@ def test_a_wrong_file_stops_celery_with_one_line_and_no_traceback(clean, wrong):
     assert ended.stderr.count("\n") == 1
 
 
-def test_the_file_is_among_the_settings(clean):
+def test_the_file_is_among_the_settings(clean: dict[str, str]) -> None:
     shown = CliRunner().invoke(main, ["config", "--json"], env={**clean, "INSTRUMENTS_FILE": SERVED})
     assert said(shown)["INSTRUMENTS_FILE"] == {"value": SERVED, "from": "environment"}
     unset = CliRunner().invoke(main, ["config", "--json"], env={**clean, "INSTRUMENTS_FILE": None})

@@ -7,10 +7,11 @@ from desk import Desk, assert_all_accounted_for
 from harvest_tasks.fills import inbox
 from harvest_tasks.fills.watcher import watch
 from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
 
 
 @pytest.fixture
-def desk(redis) -> Desk:
+def desk(redis: Client) -> Desk:
     """One long of 1 from 100, applied."""
     desk = Desk(redis)
     desk.run(BUY)
@@ -32,7 +33,7 @@ def come_back(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("place", [0, 1, 2], ids=["first", "middle", "last"])
-def test_an_entry_deleted_before_it_was_read_freezes_every_book(desk, place):
+def test_an_entry_deleted_before_it_was_read_freezes_every_book(desk: Desk, place: int) -> None:
     ids = desk.feed(BUY, BUY, BUY)
     desk.client.xdel(desk.source, ids[place])
     desk.route()
@@ -42,7 +43,7 @@ def test_an_entry_deleted_before_it_was_read_freezes_every_book(desk, place):
     come_back(desk)
 
 
-def test_a_deletion_is_told_once(desk):
+def test_a_deletion_is_told_once(desk: Desk) -> None:
     ids = desk.feed(BUY, BUY)
     desk.client.xdel(desk.source, ids[1])
     desk.route()
@@ -52,7 +53,7 @@ def test_a_deletion_is_told_once(desk):
     assert not desk.client.exists(keys.LOST)
 
 
-def test_an_entry_deleted_after_it_was_moved_is_no_loss(desk):
+def test_an_entry_deleted_after_it_was_moved_is_no_loss(desk: Desk) -> None:
     ids = desk.feed(BUY, BUY)
     desk.route()
     desk.client.xdel(desk.source, *ids)
@@ -62,7 +63,7 @@ def test_an_entry_deleted_after_it_was_moved_is_no_loss(desk):
 
 
 @pytest.mark.parametrize("removal", ["xdel", "xtrim"])
-def test_an_entry_that_went_while_it_was_pending_freezes_every_book(desk, removal):
+def test_an_entry_that_went_while_it_was_pending_freezes_every_book(desk: Desk, removal: str) -> None:
     ids = desk.feed(BUY, BUY)
     desk.client.xreadgroup(keys.GROUP, "a watcher that died", {desk.source: ">"})
     if removal == "xdel":
@@ -75,7 +76,7 @@ def test_an_entry_that_went_while_it_was_pending_freezes_every_book(desk, remova
     come_back(desk)
 
 
-def test_a_destroyed_group_goes_on_where_it_was(desk):
+def test_a_destroyed_group_goes_on_where_it_was(desk: Desk) -> None:
     desk.feed(BUY)
     desk.client.xgroup_destroy(desk.source, keys.GROUP)
     desk.route()
@@ -86,7 +87,7 @@ def test_a_destroyed_group_goes_on_where_it_was(desk):
     assert_all_accounted_for(desk)
 
 
-def test_what_was_pending_in_a_destroyed_group_is_read_again(desk):
+def test_what_was_pending_in_a_destroyed_group_is_read_again(desk: Desk) -> None:
     desk.feed(BUY)
     desk.client.xreadgroup(keys.GROUP, "a watcher that died", {desk.source: ">"})
     desk.client.xgroup_destroy(desk.source, keys.GROUP)
@@ -95,7 +96,7 @@ def test_what_was_pending_in_a_destroyed_group_is_read_again(desk):
     assert desk.position().holding.qty == 2
 
 
-def test_a_group_destroyed_over_a_trimmed_stream_freezes_every_book(desk):
+def test_a_group_destroyed_over_a_trimmed_stream_freezes_every_book(desk: Desk) -> None:
     desk.feed(BUY, BUY, BUY)
     desk.client.xgroup_destroy(desk.source, keys.GROUP)
     desk.client.xtrim(desk.source, maxlen=1, approximate=False)
@@ -105,7 +106,7 @@ def test_a_group_destroyed_over_a_trimmed_stream_freezes_every_book(desk):
     come_back(desk)
 
 
-def test_a_group_destroyed_over_a_stream_trimmed_of_what_was_moved_is_no_loss(desk):
+def test_a_group_destroyed_over_a_stream_trimmed_of_what_was_moved_is_no_loss(desk: Desk) -> None:
     desk.client.xgroup_destroy(desk.source, keys.GROUP)
     desk.client.xtrim(desk.source, maxlen=0, approximate=False)
     desk.run(BUY)
@@ -114,7 +115,7 @@ def test_a_group_destroyed_over_a_stream_trimmed_of_what_was_moved_is_no_loss(de
 
 
 @pytest.mark.parametrize("successors", [0, 1, 5])
-def test_a_deleted_stream_freezes_every_book_and_its_successor_is_read(desk, successors):
+def test_a_deleted_stream_freezes_every_book_and_its_successor_is_read(desk: Desk, successors: int) -> None:
     desk.run(BUY, BUY)
     desk.client.delete(desk.source)
     desk.feed(*[BUY] * successors)
@@ -125,7 +126,7 @@ def test_a_deleted_stream_freezes_every_book_and_its_successor_is_read(desk, suc
     come_back(desk)
 
 
-def test_a_loss_is_told_once_however_often_the_input_is_looked_at(desk):
+def test_a_loss_is_told_once_however_often_the_input_is_looked_at(desk: Desk) -> None:
     desk.client.delete(desk.source)
     for _ in range(3):
         watch(desk.client, desk.settings, 0.02, lambda _: None)
@@ -134,7 +135,7 @@ def test_a_loss_is_told_once_however_often_the_input_is_looked_at(desk):
 
 
 @pytest.mark.parametrize("content", ["string", "hash", "list", "set", "zset"])
-def test_an_input_that_is_no_stream_freezes_every_book_and_says_what_to_do(desk, content):
+def test_an_input_that_is_no_stream_freezes_every_book_and_says_what_to_do(desk: Desk, content: str) -> None:
     desk.client.delete(desk.source)
     make(desk.client, desk.source, content)
     for _ in range(3):
@@ -150,7 +151,7 @@ def test_an_input_that_is_no_stream_freezes_every_book_and_says_what_to_do(desk,
 
 
 @pytest.mark.parametrize("content", ["string", "hash"])
-def test_a_book_whose_inbox_is_no_stream_stops_alone_and_freezes_when_it_is_mended(desk, content):
+def test_a_book_whose_inbox_is_no_stream_stops_alone_and_freezes_when_it_is_mended(desk: Desk, content: str) -> None:
     make(desk.client, keys.inbox("BTCUSDT"), content)
     desk.feed(BUY, BUY | {"symbol": "ETHUSDT"}, price("105"), price("106", "ETHUSDT"))
     desk.route()
@@ -166,7 +167,7 @@ def test_a_book_whose_inbox_is_no_stream_stops_alone_and_freezes_when_it_is_mend
     assert_all_accounted_for(desk)
 
 
-def make(client, key: str, content: str) -> None:
+def make(client: Client, key: str, content: str) -> None:
     """A key of the type `content` in the place of whatever is there."""
     client.delete(key)
     match content:

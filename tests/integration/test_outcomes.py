@@ -2,6 +2,7 @@
 
 import json
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from builders import BUY, price
@@ -9,6 +10,7 @@ from desk import LIVE, Desk, assert_all_accounted_for
 
 from harvest_tasks.fills.sweep import sweep
 from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
 
 SELL = BUY | {"side": "SELL"}
 AT_MOST = Decimal("0.1")
@@ -24,12 +26,12 @@ def filled(intent, qty: str, at: str = "105") -> dict[str, str]:
 
 
 @pytest.fixture
-def desk(redis):
+def desk(redis: Client):
     return Desk(redis, **LIVE)
 
 
 @pytest.fixture
-def maximum(tmp_path):
+def maximum(tmp_path: Path):
     """Settings of an exchange that takes at most 0.1 in one market order, in steps of 0.01."""
     lot = {"minQty": "0.01", "maxQty": str(AT_MOST), "stepSize": "0.01"}
     filters = [
@@ -45,30 +47,30 @@ def maximum(tmp_path):
 
 
 @pytest.fixture
-def split(redis, maximum):
+def split(redis: Client, maximum):
     """A desk of that exchange."""
     return Desk(redis, **LIVE, **maximum)
 
 
-def kill(desk):
+def kill(desk: Desk) -> None:
     desk.client.set("quantum:kill", "1")
 
 
-def revive(desk):
+def revive(desk: Desk) -> None:
     desk.client.delete("quantum:kill")
     desk.process("BTCUSDT")
 
 
-def ladder_state(desk):
+def ladder_state(desk: Desk):
     return desk.position().ladder_state
 
 
-def asked(desk):
+def asked(desk: Desk):
     """Of each intent its action, from the journal, and its quantity."""
     return [(r["action"], r["qty"]) for r in desk.journal("published") if r["action"].startswith("partial")]
 
 
-def reserved(desk):
+def reserved(desk: Desk):
     return [(r.intent_id, r.qty) for r in ladder_state(desk).reservations]
 
 
@@ -76,7 +78,7 @@ def reserved(desk):
 
 
 @pytest.mark.parametrize("status", ["REJECTED", "CANCELED", "EXPIRED"])
-def test_an_intent_that_ends_unfilled_is_asked_for_again_under_an_id_of_its_own(desk, status):
+def test_an_intent_that_ends_unfilled_is_asked_for_again_under_an_id_of_its_own(desk: Desk, status: str) -> None:
     desk.run(BUY, price("105"))
     desk.run(ended(desk.live_intents()[0], status))
     first, second = desk.live_intents()
@@ -86,7 +88,7 @@ def test_an_intent_that_ends_unfilled_is_asked_for_again_under_an_id_of_its_own(
     assert_all_accounted_for(desk)
 
 
-def test_a_rung_that_is_rejected_three_times_is_spent_and_journaled_once(desk):
+def test_a_rung_that_is_rejected_three_times_is_spent_and_journaled_once(desk: Desk) -> None:
     desk.run(BUY, price("105"))
     for attempt in range(3):
         desk.run(ended(desk.live_intents()[attempt]))
@@ -99,7 +101,7 @@ def test_a_rung_that_is_rejected_three_times_is_spent_and_journaled_once(desk):
     assert_all_accounted_for(desk)
 
 
-def test_an_exhausted_rung_leaves_the_next_ones_their_own_share(desk):
+def test_an_exhausted_rung_leaves_the_next_ones_their_own_share(desk: Desk) -> None:
     desk.run(BUY, price("105"))
     for attempt in range(3):
         desk.run(ended(desk.live_intents()[attempt]))
@@ -107,7 +109,7 @@ def test_an_exhausted_rung_leaves_the_next_ones_their_own_share(desk):
     assert asked(desk)[3:] == [("partial:1:1", "0.25")]
 
 
-def test_rungs_asked_for_together_are_exhausted_together(desk):
+def test_rungs_asked_for_together_are_exhausted_together(desk: Desk) -> None:
     desk.run(BUY, price("110"))
     for attempt in range(3):
         desk.run(ended(desk.live_intents()[attempt]))
@@ -116,7 +118,7 @@ def test_rungs_asked_for_together_are_exhausted_together(desk):
     assert ladder_state(desk).spent == ("0.5", "1")
 
 
-def test_a_rung_armed_again_waits_for_its_level(desk):
+def test_a_rung_armed_again_waits_for_its_level(desk: Desk) -> None:
     desk.run(BUY, price("105"), price("104"))
     desk.run(ended(desk.live_intents()[0]))
     assert (ladder_state(desk).spent, len(desk.live_intents())) == ((), 1)
@@ -124,14 +126,14 @@ def test_a_rung_armed_again_waits_for_its_level(desk):
     assert asked(desk) == [("partial:0.5:1", "0.25"), ("partial:0.5:2", "0.25")]
 
 
-def test_a_rung_armed_again_goes_out_with_the_next_one(desk):
+def test_a_rung_armed_again_goes_out_with_the_next_one(desk: Desk) -> None:
     desk.run(BUY, price("105"), price("104"))
     desk.run(ended(desk.live_intents()[0]), price("110"))
     assert asked(desk)[1:] == [("partial:0.5+1:2", "0.5")]
 
 
 @pytest.mark.parametrize("status", ["CANCELED", "EXPIRED", "REJECTED"])
-def test_after_a_partial_fill_only_the_rest_is_asked_for(desk, status):
+def test_after_a_partial_fill_only_the_rest_is_asked_for(desk: Desk, status: str) -> None:
     desk.run(BUY, price("105"))
     first = desk.live_intents()[0]
     desk.run(filled(first, "0.1"), ended(first, status))
@@ -141,7 +143,7 @@ def test_after_a_partial_fill_only_the_rest_is_asked_for(desk, status):
     assert_all_accounted_for(desk)
 
 
-def test_partial_fills_over_several_attempts_never_take_more_than_the_rung(desk):
+def test_partial_fills_over_several_attempts_never_take_more_than_the_rung(desk: Desk) -> None:
     desk.run(BUY, price("105"))
     for attempt, qty in enumerate(("0.1", "0.1")):
         intent = desk.live_intents()[attempt]
@@ -152,7 +154,7 @@ def test_partial_fills_over_several_attempts_never_take_more_than_the_rung(desk)
     assert [r["action"] for r in desk.journal("exhausted")] == ["0.5"]
 
 
-def test_an_outcome_that_arrives_twice_counts_once(desk):
+def test_an_outcome_that_arrives_twice_counts_once(desk: Desk) -> None:
     desk.run(BUY, price("105"))
     rejected = ended(desk.live_intents()[0])
     desk.run(rejected, rejected)
@@ -160,7 +162,7 @@ def test_an_outcome_that_arrives_twice_counts_once(desk):
     assert len(asked(desk)) == 2
 
 
-def test_an_outcome_of_an_intent_that_was_filled_changes_nothing(desk):
+def test_an_outcome_of_an_intent_that_was_filled_changes_nothing(desk: Desk) -> None:
     desk.run(BUY, price("105"))
     (intent,) = desk.live_intents()
     desk.run(filled(intent, "0.25"), ended(intent, "CANCELED"))
@@ -168,7 +170,7 @@ def test_an_outcome_of_an_intent_that_was_filled_changes_nothing(desk):
 
 
 @pytest.mark.parametrize("stranger", ["hv-" + "0" * 32, "somebody-elses"])
-def test_an_outcome_of_a_stranger_changes_nothing(desk, stranger):
+def test_an_outcome_of_a_stranger_changes_nothing(desk: Desk, stranger: str) -> None:
     desk.run(BUY, price("105"))
     before = ladder_state(desk)
     desk.run(ended({"intent_id": stranger}))
@@ -176,7 +178,7 @@ def test_an_outcome_of_a_stranger_changes_nothing(desk, stranger):
     assert_all_accounted_for(desk)
 
 
-def test_in_shadow_mode_an_outcome_arms_nothing(redis):
+def test_in_shadow_mode_an_outcome_arms_nothing(redis: Client) -> None:
     desk = Desk(redis)
     desk.run(BUY, price("105"))
     desk.run(ended(desk.suggestions()[0]), price("105"))
@@ -184,7 +186,7 @@ def test_in_shadow_mode_an_outcome_arms_nothing(redis):
     assert asked(desk) == [("partial:0.5:1", "0.25")]
 
 
-def test_a_failed_harvest_asks_for_no_more_than_is_left_after_a_manual_close(desk):
+def test_a_failed_harvest_asks_for_no_more_than_is_left_after_a_manual_close(desk: Desk) -> None:
     desk.run(BUY, price("116"))
     intent = desk.live_intents()[0]
     desk.run(SELL | {"qty": "0.6", "price": "116"}, ended(intent, "CANCELED"))
@@ -195,7 +197,7 @@ def test_a_failed_harvest_asks_for_no_more_than_is_left_after_a_manual_close(des
 # late fills
 
 
-def test_a_fill_after_the_expiry_is_a_fill_like_any_other(desk):
+def test_a_fill_after_the_expiry_is_a_fill_like_any_other(desk: Desk) -> None:
     desk.run(BUY, price("105"))
     first = desk.live_intents()[0]
     desk.run(ended(first, "EXPIRED"), filled(first, "0.25"))
@@ -204,14 +206,14 @@ def test_a_fill_after_the_expiry_is_a_fill_like_any_other(desk):
     assert_all_accounted_for(desk)
 
 
-def test_late_fills_never_leave_more_reserved_than_is_held(desk):
+def test_late_fills_never_leave_more_reserved_than_is_held(desk: Desk) -> None:
     desk.run(BUY, price("116"))
     first = desk.live_intents()[0]
     desk.run(ended(first, "EXPIRED"), filled(first, "0.75", at="116"))
     assert (desk.position().holding.qty, ladder_state(desk).reserved) == (Decimal("0.25"), Decimal("0.25"))
 
 
-def test_a_late_fill_after_the_close_of_a_leg_opens_nothing(desk):
+def test_a_late_fill_after_the_close_of_a_leg_opens_nothing(desk: Desk) -> None:
     leg = {"position_side": "LONG"}
     desk.run(BUY | leg, price("105"))
     (intent,) = desk.live_intents()
@@ -224,19 +226,19 @@ def test_a_late_fill_after_the_close_of_a_leg_opens_nothing(desk):
 # overtaken by the position
 
 
-def test_a_manual_close_under_an_open_intent_clamps_what_it_may_take(desk):
+def test_a_manual_close_under_an_open_intent_clamps_what_it_may_take(desk: Desk) -> None:
     desk.run(BUY, price("116"), SELL | {"qty": "0.6", "price": "116"})
     assert (desk.position().holding.qty, ladder_state(desk).reserved) == (Decimal("0.4"), Decimal("0.4"))
     assert desk.position().available == 0
 
 
-def test_the_newest_intent_is_clamped_first(desk):
+def test_the_newest_intent_is_clamped_first(desk: Desk) -> None:
     desk.run(BUY, price("105"), price("110"), SELL | {"qty": "0.6", "price": "110"})
     first, second = desk.live_intents()
     assert reserved(desk) == [(first["intent_id"], Decimal("0.25")), (second["intent_id"], Decimal("0.15"))]
 
 
-def test_a_manual_close_of_everything_forgets_its_intents(desk):
+def test_a_manual_close_of_everything_forgets_its_intents(desk: Desk) -> None:
     desk.run(BUY, price("105"), SELL | {"price": "105"})
     assert ladder_state(desk).reservations == ()
     assert desk.client.smembers(keys.OPEN) == set()
@@ -245,7 +247,7 @@ def test_a_manual_close_of_everything_forgets_its_intents(desk):
     assert_all_accounted_for(desk)
 
 
-def test_a_flip_through_zero_forgets_the_intents_of_the_old_position(desk):
+def test_a_flip_through_zero_forgets_the_intents_of_the_old_position(desk: Desk) -> None:
     desk.run(BUY, price("116"))
     (old,) = desk.live_intents()
     desk.run(SELL | {"qty": "3", "price": "116", "stop_loss": "126"})
@@ -259,7 +261,7 @@ def test_a_flip_through_zero_forgets_the_intents_of_the_old_position(desk):
     assert_all_accounted_for(desk)
 
 
-def test_an_intent_that_itself_flips_the_position_starts_a_new_lifecycle_without_it(desk):
+def test_an_intent_that_itself_flips_the_position_starts_a_new_lifecycle_without_it(desk: Desk) -> None:
     desk.run(BUY, price("105"))
     (intent,) = desk.live_intents()
     desk.run(filled(intent, "1.5"))
@@ -271,12 +273,12 @@ def test_an_intent_that_itself_flips_the_position_starts_a_new_lifecycle_without
 
 
 @pytest.fixture
-def impatient(redis):
+def impatient(redis: Client):
     """A desk that waits a second for an answer."""
     return Desk(redis, **LIVE, HARVEST_INTENT_TIMEOUT_SEC="1")
 
 
-def published_a_while_ago(desk):
+def published_a_while_ago(desk: Desk):
     """A harvest at 105 whose price is two seconds old; the intent."""
     then = str(desk.server_ms() - 2_000)
     desk.run(BUY | {"ts": then}, price("105") | {"ts": then})
@@ -284,7 +286,7 @@ def published_a_while_ago(desk):
     return intent
 
 
-def test_an_intent_that_nobody_answers_is_journaled_once(impatient):
+def test_an_intent_that_nobody_answers_is_journaled_once(impatient) -> None:
     intent = published_a_while_ago(impatient)
     for _ in range(3):
         sweep(impatient.client, impatient.settings)
@@ -294,7 +296,7 @@ def test_an_intent_that_nobody_answers_is_journaled_once(impatient):
     assert_all_accounted_for(impatient)
 
 
-def test_sweeps_faster_than_workers_alarm_once(impatient):
+def test_sweeps_faster_than_workers_alarm_once(impatient) -> None:
     published_a_while_ago(impatient)
     for _ in range(3):
         sweep(impatient.client, impatient.settings)
@@ -302,7 +304,7 @@ def test_sweeps_faster_than_workers_alarm_once(impatient):
     assert len(impatient.journal("unanswered")) == 1
 
 
-def test_an_unanswered_intent_stays_reserved_and_nothing_fires_again(impatient):
+def test_an_unanswered_intent_stays_reserved_and_nothing_fires_again(impatient) -> None:
     intent = published_a_while_ago(impatient)
     sweep(impatient.client, impatient.settings)
     impatient.process()
@@ -312,7 +314,7 @@ def test_an_unanswered_intent_stays_reserved_and_nothing_fires_again(impatient):
     assert len(impatient.live_intents()) == 1
 
 
-def test_an_intent_within_its_time_is_not_late(redis):
+def test_an_intent_within_its_time_is_not_late(redis: Client) -> None:
     desk = Desk(redis, **LIVE, HARVEST_INTENT_TIMEOUT_SEC="60")
     published_a_while_ago(desk)
     sweep(desk.client, desk.settings)
@@ -320,7 +322,7 @@ def test_an_intent_within_its_time_is_not_late(redis):
     assert desk.journal("unanswered") == []
 
 
-def test_a_late_fill_of_an_unanswered_intent_releases_it(impatient):
+def test_a_late_fill_of_an_unanswered_intent_releases_it(impatient) -> None:
     intent = published_a_while_ago(impatient)
     sweep(impatient.client, impatient.settings)
     impatient.process()
@@ -329,7 +331,7 @@ def test_a_late_fill_of_an_unanswered_intent_releases_it(impatient):
     assert impatient.client.hget(keys.position("BTCUSDT"), "unanswered_ms") == ""
 
 
-def test_a_late_rejection_of_an_unanswered_intent_arms_its_rung(impatient):
+def test_a_late_rejection_of_an_unanswered_intent_arms_its_rung(impatient) -> None:
     intent = published_a_while_ago(impatient)
     sweep(impatient.client, impatient.settings)
     impatient.process()
@@ -337,7 +339,7 @@ def test_a_late_rejection_of_an_unanswered_intent_arms_its_rung(impatient):
     assert asked(impatient) == [("partial:0.5:1", "0.25"), ("partial:0.5:2", "0.25")]
 
 
-def test_a_partial_fill_is_not_the_whole_answer(impatient):
+def test_a_partial_fill_is_not_the_whole_answer(impatient) -> None:
     intent = published_a_while_ago(impatient)
     impatient.run(filled(intent, "0.1"))
     sweep(impatient.client, impatient.settings)
@@ -346,7 +348,7 @@ def test_a_partial_fill_is_not_the_whole_answer(impatient):
     assert reserved(impatient) == [(intent["intent_id"], Decimal("0.15"))]
 
 
-def test_each_unanswered_intent_has_its_own_alarm(impatient):
+def test_each_unanswered_intent_has_its_own_alarm(impatient) -> None:
     first = published_a_while_ago(impatient)
     sweep(impatient.client, impatient.settings)
     impatient.process()
@@ -360,7 +362,7 @@ def test_each_unanswered_intent_has_its_own_alarm(impatient):
 # harvests in parts
 
 
-def test_a_harvest_above_the_market_maximum_goes_out_in_parts_that_say_which_they_are(split):
+def test_a_harvest_above_the_market_maximum_goes_out_in_parts_that_say_which_they_are(split) -> None:
     split.run(BUY, price("105"))
     assert asked(split) == [
         ("partial:0.5:1:1of3", "0.09"),
@@ -373,14 +375,14 @@ def test_a_harvest_above_the_market_maximum_goes_out_in_parts_that_say_which_the
     assert_all_accounted_for(split)
 
 
-def test_each_part_has_a_dedup_key_of_its_own(split):
+def test_each_part_has_a_dedup_key_of_its_own(split) -> None:
     split.run(BUY, price("105"))
     assert {key for key in split.client.scan_iter("quantum:dedup:*") if "partial" in key} == {
         keys.dedup("BTCUSDT:1", f"partial:0.5:1:{k}of3") for k in (1, 2, 3)
     }
 
 
-def test_parts_are_filled_one_by_one(split):
+def test_parts_are_filled_one_by_one(split) -> None:
     split.run(BUY, price("105"))
     for intent in split.live_intents():
         split.run(filled(intent, str(intent["qty"])))
@@ -388,13 +390,13 @@ def test_parts_are_filled_one_by_one(split):
     assert len(split.live_intents()) == 3
 
 
-def test_a_harvest_within_the_maximum_is_one_intent(split):
+def test_a_harvest_within_the_maximum_is_one_intent(split) -> None:
     split.run(BUY | {"qty": "0.4"}, price("105"))
     assert asked(split) == [("partial:0.5:1", "0.1")]
 
 
 @pytest.mark.parametrize(("room", "published"), [(2, 0), (3, 3)])
-def test_parts_go_out_together_or_not_at_all(redis, split, room, published):
+def test_parts_go_out_together_or_not_at_all(redis: Client, split, room: int, published: int) -> None:
     taken = [split.server_ms()] * (1000 - room)
     redis.lpush(keys.WINDOW, *taken)
     split.run(BUY, price("105"))
@@ -404,7 +406,7 @@ def test_parts_go_out_together_or_not_at_all(redis, split, room, published):
     assert_all_accounted_for(split)
 
 
-def test_parts_that_had_no_room_go_out_when_there_is(redis, split):
+def test_parts_that_had_no_room_go_out_when_there_is(redis: Client, split) -> None:
     redis.lpush(keys.WINDOW, *[split.server_ms()] * 998)
     split.run(BUY, price("105"))
     assert split.live_intents() == []
@@ -413,7 +415,7 @@ def test_parts_that_had_no_room_go_out_when_there_is(redis, split):
     assert len(split.live_intents()) == 3
 
 
-def test_one_part_that_is_out_already_holds_all_of_them_back(split):
+def test_one_part_that_is_out_already_holds_all_of_them_back(split) -> None:
     split.client.set(keys.dedup("BTCUSDT:1", "partial:0.5:1:2of3"), "x")
     split.run(BUY, price("105"))
     assert split.live_intents() == []
@@ -421,14 +423,14 @@ def test_one_part_that_is_out_already_holds_all_of_them_back(split):
     assert held == [("partial:0.5:1", "duplicate")]
 
 
-def test_more_than_may_go_out_in_a_minute_is_cut_off_and_owed_to_the_next_rung(redis, maximum):
+def test_more_than_may_go_out_in_a_minute_is_cut_off_and_owed_to_the_next_rung(redis: Client, maximum) -> None:
     few = Desk(redis, **LIVE, **maximum, HARVEST_MAX_ACTIONS_PER_MIN="2")
     few.run(BUY, price("105"))
     assert asked(few) == [("partial:0.5:1:1of2", "0.1"), ("partial:0.5:1:2of2", "0.1")]
     assert ladder_state(few).carry == Decimal("0.05")
 
 
-def test_of_a_part_that_is_rejected_only_its_quantity_is_asked_for_again(split):
+def test_of_a_part_that_is_rejected_only_its_quantity_is_asked_for_again(split) -> None:
     split.run(BUY, price("105"))
     first, *others = split.live_intents()
     split.run(ended(first))
@@ -438,14 +440,14 @@ def test_of_a_part_that_is_rejected_only_its_quantity_is_asked_for_again(split):
     assert ladder_state(split).reserved == Decimal("0.25")
 
 
-def test_of_a_part_that_was_filled_in_part_only_the_rest_is_asked_for_again(split):
+def test_of_a_part_that_was_filled_in_part_only_the_rest_is_asked_for_again(split) -> None:
     split.run(BUY, price("105"))
     first = split.live_intents()[0]
     split.run(filled(first, "0.04"), ended(first, "CANCELED"))
     assert asked(split)[3:] == [("partial:0.5:2", "0.05")]
 
 
-def test_a_rung_whose_parts_are_all_rejected_counts_one_attempt_and_asks_for_all_again(split):
+def test_a_rung_whose_parts_are_all_rejected_counts_one_attempt_and_asks_for_all_again(split) -> None:
     split.run(BUY, price("105"))
     kill(split)
     split.run(*map(ended, split.live_intents()))
@@ -454,14 +456,14 @@ def test_a_rung_whose_parts_are_all_rejected_counts_one_attempt_and_asks_for_all
     assert asked(split)[3:] == [(f"partial:0.5:2:{k}of3", qty) for k, qty in ((1, "0.09"), (2, "0.08"), (3, "0.08"))]
 
 
-def test_parts_rejected_one_after_the_other_count_one_attempt(split):
+def test_parts_rejected_one_after_the_other_count_one_attempt(split) -> None:
     split.run(BUY, price("105"))
     split.run(*map(ended, split.live_intents()))
     assert dict(ladder_state(split).failures) == {"0.5": 1}
     assert split.journal("exhausted") == []
 
 
-def test_parts_rejected_one_after_the_other_are_each_asked_for_again_under_an_id_of_their_own(split):
+def test_parts_rejected_one_after_the_other_are_each_asked_for_again_under_an_id_of_their_own(split) -> None:
     """Between the two rejections the first part is out again already."""
     # Fails: both are attempt 2 of the rung, so both are `partial:0.5:2`, and the second is held back as a duplicate.
     split.run(BUY | {"qty": "0.8"}, price("105"))
@@ -472,7 +474,7 @@ def test_parts_rejected_one_after_the_other_are_each_asked_for_again_under_an_id
     assert ladder_state(split).reserved == Decimal("0.2")
 
 
-def test_no_two_intents_share_an_id_even_when_all_keys_with_a_ttl_are_gone(split):
+def test_no_two_intents_share_an_id_even_when_all_keys_with_a_ttl_are_gone(split) -> None:
     # Fails for the same reason: without its dedup key, `partial:0.5:2` goes out twice.
     split.run(BUY | {"qty": "0.8"}, price("105"))
     for intent in split.live_intents():
@@ -484,7 +486,7 @@ def test_no_two_intents_share_an_id_even_when_all_keys_with_a_ttl_are_gone(split
     assert len(set(ids)) == len(ids)
 
 
-def test_a_rung_in_parts_is_exhausted_after_three_attempts(split):
+def test_a_rung_in_parts_is_exhausted_after_three_attempts(split) -> None:
     split.run(BUY, price("105"))
     for start in (0, 3, 6):
         kill(split)
@@ -498,7 +500,7 @@ def test_a_rung_in_parts_is_exhausted_after_three_attempts(split):
 # restarts
 
 
-def test_a_fill_is_met_by_whoever_runs_after_a_restart(redis, desk):
+def test_a_fill_is_met_by_whoever_runs_after_a_restart(redis: Client, desk: Desk) -> None:
     desk.run(BUY, price("105"))
     (intent,) = desk.live_intents()
     after = Desk(redis, **LIVE)
@@ -508,7 +510,7 @@ def test_a_fill_is_met_by_whoever_runs_after_a_restart(redis, desk):
     assert_all_accounted_for(after)
 
 
-def test_a_rejection_is_met_by_whoever_runs_after_a_restart(redis, desk):
+def test_a_rejection_is_met_by_whoever_runs_after_a_restart(redis: Client, desk: Desk) -> None:
     desk.run(BUY, price("105"))
     after = Desk(redis, **LIVE)
     after.run(ended(desk.live_intents()[0]))
@@ -518,7 +520,7 @@ def test_a_rejection_is_met_by_whoever_runs_after_a_restart(redis, desk):
     assert dict(ladder_state(again).failures) == {"0.5": 2}
 
 
-def test_a_restart_publishes_nothing_again(redis, desk):
+def test_a_restart_publishes_nothing_again(redis: Client, desk: Desk) -> None:
     desk.run(BUY, price("116"))
     Desk(redis, **LIVE).process("BTCUSDT")
     Desk(redis, **LIVE).run(price("116"))

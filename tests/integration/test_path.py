@@ -10,9 +10,10 @@ from harvest_tasks.fills.ledger import Ledger
 from harvest_tasks.fills.plan import plan
 from harvest_tasks.fills.symbol_rules import base_rules
 from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
 
 
-def test_a_fill_becomes_a_position_and_a_price_becomes_a_suggestion(desk):
+def test_a_fill_becomes_a_position_and_a_price_becomes_a_suggestion(desk: Desk) -> None:
     desk.run(BUY, price("105.2"))
     (intent,) = [i for i in desk.suggestions() if i["intent_type"] == "HARVEST_PARTIAL"]
     assert {name: intent[name] for name in ("symbol", "side", "action", "qty", "quantity", "reason", "r_level")} == {
@@ -30,7 +31,7 @@ def test_a_fill_becomes_a_position_and_a_price_becomes_a_suggestion(desk):
     assert_all_accounted_for(desk)
 
 
-def test_live_mode_publishes_to_the_intent_stream_and_keeps_stop_moves_out_of_it(live):
+def test_live_mode_publishes_to_the_intent_stream_and_keeps_stop_moves_out_of_it(live: Desk) -> None:
     live.run(BUY, price("106"))
     (intent,) = live.live_intents()
     assert (intent["intent_type"], intent["dry_run"]) == ("REDUCE_ONLY", False)
@@ -38,13 +39,13 @@ def test_live_mode_publishes_to_the_intent_stream_and_keeps_stop_moves_out_of_it
     assert live.suggestions()[0]["dry_run"] is True
 
 
-def test_stop_moves_go_live_only_when_allowed(redis):
+def test_stop_moves_go_live_only_when_allowed(redis: Client) -> None:
     desk = Desk(redis, **LIVE, HARVEST_LIVE_STOPS="true")
     desk.run(BUY, price("106"))
     assert [i["intent_type"] for i in desk.live_intents()] == ["REDUCE_ONLY", "MOVE_SL_BE"]
 
 
-def test_entries_fed_twice_change_nothing(desk):
+def test_entries_fed_twice_change_nothing(desk: Desk) -> None:
     ids = desk.feed(BUY, price("105.2"))
     desk.route()
     desk.process()
@@ -57,7 +58,7 @@ def test_entries_fed_twice_change_nothing(desk):
     assert_all_accounted_for(desk)
 
 
-def test_the_same_trade_in_a_new_entry_is_a_duplicate(desk):
+def test_the_same_trade_in_a_new_entry_is_a_duplicate(desk: Desk) -> None:
     desk.run(BUY | {"trade_id": "7"}, BUY | {"trade_id": "7"})
     desk.run(BUY | {"trade_id": "7"}, BUY | {"trade_id": "8"})
     assert desk.position().holding.qty == 2
@@ -65,7 +66,7 @@ def test_the_same_trade_in_a_new_entry_is_a_duplicate(desk):
     assert_all_accounted_for(desk)
 
 
-def test_a_trade_id_with_other_content_is_dead_lettered_and_freezes_the_book(desk):
+def test_a_trade_id_with_other_content_is_dead_lettered_and_freezes_the_book(desk: Desk) -> None:
     desk.run(BUY | {"trade_id": "7"})
     desk.run(BUY | {"trade_id": "7", "qty": "2"}, price("106"))
     assert (desk.position().holding.qty, desk.position().frozen) == (1, "trade_id_reused")
@@ -75,7 +76,7 @@ def test_a_trade_id_with_other_content_is_dead_lettered_and_freezes_the_book(des
     assert_all_accounted_for(desk)
 
 
-def test_a_refused_fill_freezes_its_book_and_stops_nothing_behind_it(desk):
+def test_a_refused_fill_freezes_its_book_and_stops_nothing_behind_it(desk: Desk) -> None:
     desk.run(BUY, BUY | {"qty": "NaN"}, BUY | {"symbol": "ETHUSDT"}, price("106"), price("106", "ETHUSDT"))
     assert desk.position("BTCUSDT").frozen.startswith("refused_entry")
     assert {i["symbol"] for i in desk.suggestions()} == {"ETHUSDT"}
@@ -84,7 +85,7 @@ def test_a_refused_fill_freezes_its_book_and_stops_nothing_behind_it(desk):
     assert_all_accounted_for(desk)
 
 
-def test_a_field_that_is_there_twice_refuses_the_entry(desk):
+def test_a_field_that_is_there_twice_refuses_the_entry(desk: Desk) -> None:
     desk.client.execute_command("XADD", desk.source, "*", *(text for pair in BUY.items() for text in pair), "qty", "2")
     desk.run()
     assert desk.position().frozen.endswith("duplicate_key")
@@ -92,7 +93,7 @@ def test_a_field_that_is_there_twice_refuses_the_entry(desk):
     assert_all_accounted_for(desk)
 
 
-def test_a_released_book_publishes_what_is_due(desk):
+def test_a_released_book_publishes_what_is_due(desk: Desk) -> None:
     desk.run(BUY, BUY | {"qty": "0"}, price("106"))
     assert desk.suggestions() == []
     inbox.release(desk.client, "BTCUSDT", desk.server_ms())
@@ -101,19 +102,19 @@ def test_a_released_book_publishes_what_is_due(desk):
     assert_all_accounted_for(desk)
 
 
-def test_a_refused_price_freezes_nothing(desk):
+def test_a_refused_price_freezes_nothing(desk: Desk) -> None:
     desk.run(BUY, price("-1"), price("106"))
     assert desk.position().frozen == ""
     assert len(desk.suggestions()) == 2
 
 
-def test_entries_that_say_nothing_are_counted_as_ignored(desk):
+def test_entries_that_say_nothing_are_counted_as_ignored(desk: Desk) -> None:
     desk.run({"status": "NEW", "symbol": "BTCUSDT"}, {"status": "REJECTED", "symbol": "BTCUSDT"}, price("1", "XRPUSDT"))
     assert (desk.counts()["in"], desk.counts()["ignored"]) == (3, 3)
     assert desk.pending() == 0
 
 
-def test_hedge_mode_keeps_a_long_and_a_short_of_one_symbol_apart(desk):
+def test_hedge_mode_keeps_a_long_and_a_short_of_one_symbol_apart(desk: Desk) -> None:
     sell = BUY | {"side": "SELL", "stop_loss": "110"}
     desk.run(BUY | {"position_side": "LONG"}, sell | {"position_side": "SHORT"}, price("105"))
     assert desk.position("BTCUSDT:LONG").holding.qty == 1
@@ -122,7 +123,7 @@ def test_hedge_mode_keeps_a_long_and_a_short_of_one_symbol_apart(desk):
 
 
 @pytest.mark.parametrize("switch", ["1", "true", "no", " ", "00", "off"])
-def test_the_kill_switch_stops_publishing_and_not_tracking(desk, switch):
+def test_the_kill_switch_stops_publishing_and_not_tracking(desk: Desk, switch: str) -> None:
     desk.client.set("quantum:kill", switch)
     desk.run(BUY, price("106"))
     assert desk.suggestions() == []
@@ -130,7 +131,7 @@ def test_the_kill_switch_stops_publishing_and_not_tracking(desk, switch):
     assert desk.position().holding.qty == 1
 
 
-def test_a_kill_switch_of_another_type_stops_publishing(desk):
+def test_a_kill_switch_of_another_type_stops_publishing(desk: Desk) -> None:
     desk.client.hset("quantum:kill", "a", "b")
     desk.run(BUY, price("106"))
     assert desk.suggestions() == []
@@ -138,13 +139,13 @@ def test_a_kill_switch_of_another_type_stops_publishing(desk):
 
 
 @pytest.mark.parametrize("switch", ["", "0"])
-def test_a_kill_switch_that_is_off_lets_publish(desk, switch):
+def test_a_kill_switch_that_is_off_lets_publish(desk: Desk, switch: str) -> None:
     desk.client.set("quantum:kill", switch)
     desk.run(BUY, price("106"))
     assert len(desk.suggestions()) == 2
 
 
-def test_when_the_kill_switch_goes_off_what_is_due_is_published_without_a_new_price(desk):
+def test_when_the_kill_switch_goes_off_what_is_due_is_published_without_a_new_price(desk: Desk) -> None:
     desk.client.set("quantum:kill", "1")
     desk.run(BUY, price("106"))
     assert desk.client.zrange(keys.HELD, 0, -1) == ["BTCUSDT"]
@@ -154,7 +155,7 @@ def test_when_the_kill_switch_goes_off_what_is_due_is_published_without_a_new_pr
     assert desk.client.zrange(keys.HELD, 0, -1) == []
 
 
-def test_old_fills_rebuild_state_and_publish_nothing(desk):
+def test_old_fills_rebuild_state_and_publish_nothing(desk: Desk) -> None:
     old = str(desk.server_ms() - 31_000)
     desk.run(BUY | {"ts": old}, price("106", ts=old))
     assert desk.suggestions() == []
@@ -164,12 +165,12 @@ def test_old_fills_rebuild_state_and_publish_nothing(desk):
     assert len(desk.suggestions()) == 2
 
 
-def test_a_price_from_the_future_publishes_nothing(desk):
+def test_a_price_from_the_future_publishes_nothing(desk: Desk) -> None:
     desk.run(BUY, price("106", ts=str(desk.server_ms() + 3_600_000)))
     assert desk.suggestions() == []
 
 
-def test_never_more_than_the_allowed_intents_in_a_minute_over_all_books(redis):
+def test_never_more_than_the_allowed_intents_in_a_minute_over_all_books(redis: Client) -> None:
     desk = Desk(redis, HARVEST_MAX_ACTIONS_PER_MIN="5")
     symbols = [f"C{i}USDT" for i in range(6)]
     desk.run(*(BUY | {"symbol": s} for s in symbols), *(price("106", s) for s in symbols))
@@ -180,14 +181,14 @@ def test_never_more_than_the_allowed_intents_in_a_minute_over_all_books(redis):
     assert len(desk.suggestions()) == 10
 
 
-def test_an_existing_dedup_key_holds_the_intent_back(desk):
+def test_an_existing_dedup_key_holds_the_intent_back(desk: Desk) -> None:
     desk.client.set(keys.dedup("BTCUSDT:1", "partial:0.5:1"), "x")
     desk.run(BUY, price("106"))
     assert [i["intent_type"] for i in desk.suggestions()] == ["MOVE_SL_BE"]
     assert [(r["action"], r["reason"]) for r in desk.journal("held")] == [("partial:0.5:1", "duplicate")]
 
 
-def test_deleting_every_key_with_a_ttl_causes_no_second_intent(desk):
+def test_deleting_every_key_with_a_ttl_causes_no_second_intent(desk: Desk) -> None:
     desk.run(BUY, price("106"))
     before = desk.suggestions()
     for key in desk.client.scan_iter():
@@ -197,7 +198,7 @@ def test_deleting_every_key_with_a_ttl_causes_no_second_intent(desk):
     assert desk.suggestions() == before
 
 
-def test_batches_of_any_size_give_the_same_intents(redis):
+def test_batches_of_any_size_give_the_same_intents(redis: Client) -> None:
     entries = [BUY, price("104"), price("106"), BUY | {"qty": "0.5"}, price("111"), price("109"), price("117")]
     seen = []
     for size in (1, 2, 3, 7):
@@ -214,7 +215,7 @@ def test_batches_of_any_size_give_the_same_intents(redis):
     assert len(seen[0][0]) == 5  # and the stop: to break-even, then for the added quantity
 
 
-def test_extra_bells_publish_nothing(desk):
+def test_extra_bells_publish_nothing(desk: Desk) -> None:
     desk.run(BUY | {"atr": "1"}, price("106"))
     published = desk.suggestions()
     desk.process("BTCUSDT")
@@ -222,7 +223,7 @@ def test_extra_bells_publish_nothing(desk):
     assert desk.suggestions() == published
 
 
-def test_two_workers_with_the_same_batch_commit_it_once(desk):
+def test_two_workers_with_the_same_batch_commit_it_once(desk: Desk) -> None:
     desk.feed(BUY, price("106"))
     desk.route()
     plans = []
@@ -239,7 +240,7 @@ def test_two_workers_with_the_same_batch_commit_it_once(desk):
     assert desk.client.hget(keys.position("BTCUSDT"), "version") == "1"
 
 
-def test_input_trimmed_before_it_was_read_freezes_every_book_and_says_how_many(desk):
+def test_input_trimmed_before_it_was_read_freezes_every_book_and_says_how_many(desk: Desk) -> None:
     desk.run(BUY)
     desk.feed(BUY, BUY, price("106"))
     desk.client.xtrim(desk.source, maxlen=1, approximate=False)
@@ -256,7 +257,7 @@ def test_input_trimmed_before_it_was_read_freezes_every_book_and_says_how_many(d
     assert_all_accounted_for(desk)
 
 
-def test_what_was_trimmed_after_it_was_read_is_not_lost(desk):
+def test_what_was_trimmed_after_it_was_read_is_not_lost(desk: Desk) -> None:
     desk.run(BUY, BUY)
     desk.client.xtrim(desk.source, maxlen=0, approximate=False)
     desk.run(BUY, price("106"))
@@ -264,7 +265,7 @@ def test_what_was_trimmed_after_it_was_read_is_not_lost(desk):
     assert desk.position().frozen == ""
 
 
-def test_a_counter_that_the_server_forgot_is_no_loss(desk):
+def test_a_counter_that_the_server_forgot_is_no_loss(desk: Desk) -> None:
     """As Redis 7.0 does when it reloads its log."""
     desk.run(BUY, BUY)
     newest = desk.client.xinfo_stream(desk.source)["last-generated-id"]
@@ -274,7 +275,7 @@ def test_a_counter_that_the_server_forgot_is_no_loss(desk):
     assert desk.client.xinfo_groups(desk.source)[0]["entries-read"] == 4
 
 
-def test_input_that_is_lost_twice_is_counted_twice(desk):
+def test_input_that_is_lost_twice_is_counted_twice(desk: Desk) -> None:
     desk.run(BUY)
     for _ in range(2):
         desk.feed(BUY, BUY, BUY)

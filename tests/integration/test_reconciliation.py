@@ -11,6 +11,7 @@ from harvest_tasks.fills import inbox
 from harvest_tasks.reconciling.mismatch import confirm, reconcile
 from harvest_tasks.reconciling.sighting import SECOND_LOOK_MS
 from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
 from harvest_tasks.tasks import reconcile_positions
 from kernel.positions.entry import Freeze, Release
 
@@ -50,7 +51,7 @@ def suspected(desk: Desk) -> set[str]:
 # what differs, and freezes
 
 
-def test_a_difference_freezes_at_the_second_look_and_not_before(desk):
+def test_a_difference_freezes_at_the_second_look_and_not_before(desk: Desk) -> None:
     desk.run(BUY)
     on_record(desk, "3")
     assert look(desk) == {"compared": 1, "agreed": 0, "differ": 1, "unknown": 0, "unreadable": 0, "frozen": 0}
@@ -62,7 +63,7 @@ def test_a_difference_freezes_at_the_second_look_and_not_before(desk):
     assert_all_accounted_for(desk)
 
 
-def test_the_next_minutes_look_is_a_second_one_too(desk):
+def test_the_next_minutes_look_is_a_second_one_too(desk: Desk) -> None:
     desk.run(BUY)
     on_record(desk, "3")
     look(desk)
@@ -70,7 +71,7 @@ def test_the_next_minutes_look_is_a_second_one_too(desk):
     assert look(desk)["frozen"] == 1
 
 
-def test_a_position_that_agrees_is_left_alone(desk):
+def test_a_position_that_agrees_is_left_alone(desk: Desk) -> None:
     desk.run(BUY)
     on_record(desk, "1.0005")
     assert look(desk)["agreed"] == 1
@@ -78,14 +79,14 @@ def test_a_position_that_agrees_is_left_alone(desk):
     assert frozen(desk) == ""
 
 
-def test_the_tolerance_is_a_setting(redis):
+def test_the_tolerance_is_a_setting(redis: Client) -> None:
     desk = Desk(redis, RECONCILE_TOLERANCE="0.5")
     desk.run(BUY)
     on_record(desk, "1.9")
     assert look(desk)["agreed"] == 1
 
 
-def test_a_lost_fill_is_found_and_the_book_publishes_nothing_more(desk):
+def test_a_lost_fill_is_found_and_the_book_publishes_nothing_more(desk: Desk) -> None:
     desk.run(BUY)
     on_record(desk, "0.4")
     look(desk)
@@ -95,7 +96,7 @@ def test_a_lost_fill_is_found_and_the_book_publishes_nothing_more(desk):
     assert [record["reason"] for record in desk.journal("frozen")] == ["reconciliation: tracked 1, exchange 0.4"]
 
 
-def test_the_other_side_differs(desk):
+def test_the_other_side_differs(desk: Desk) -> None:
     desk.run(BUY)
     on_record(desk, "1", side="SHORT")
     look(desk)
@@ -103,7 +104,7 @@ def test_the_other_side_differs(desk):
     assert frozen(desk) == "reconciliation: tracked 1, exchange -1"
 
 
-def test_a_position_that_no_fill_told_of_is_tracked_and_frozen(desk):
+def test_a_position_that_no_fill_told_of_is_tracked_and_frozen(desk: Desk) -> None:
     on_record(desk, "2", "ETHUSDT")
     assert look(desk)["differ"] == 1
     assert desk.client.smembers(keys.BOOKS) == set()
@@ -113,7 +114,7 @@ def test_a_position_that_no_fill_told_of_is_tracked_and_frozen(desk):
     assert_all_accounted_for(desk)
 
 
-def test_a_freeze_does_not_replace_an_earlier_reason(desk):
+def test_a_freeze_does_not_replace_an_earlier_reason(desk: Desk) -> None:
     desk.run(BUY, BUY | {"qty": "0"})
     reason = frozen(desk)
     assert "not_positive" in reason
@@ -123,7 +124,7 @@ def test_a_freeze_does_not_replace_an_earlier_reason(desk):
     assert frozen(desk) == reason
 
 
-def test_a_frozen_book_is_frozen_once(desk):
+def test_a_frozen_book_is_frozen_once(desk: Desk) -> None:
     desk.run(BUY)
     on_record(desk, "3")
     for _ in range(3):
@@ -135,7 +136,7 @@ def test_a_frozen_book_is_frozen_once(desk):
 # what lags, and does not
 
 
-def test_a_record_that_lags_behind_never_freezes(desk):
+def test_a_record_that_lags_behind_never_freezes(desk: Desk) -> None:
     on_record(desk, "0")
     for traded in range(1, 6):
         desk.run(BUY)
@@ -146,7 +147,7 @@ def test_a_record_that_lags_behind_never_freezes(desk):
     assert suspected(desk) == set()
 
 
-def test_another_difference_is_seen_for_the_first_time(desk):
+def test_another_difference_is_seen_for_the_first_time(desk: Desk) -> None:
     desk.run(BUY)
     on_record(desk, "3")
     look(desk)
@@ -156,7 +157,7 @@ def test_another_difference_is_seen_for_the_first_time(desk):
     assert look_again(desk) == ["BTCUSDT"]
 
 
-def test_a_difference_that_passed_must_be_seen_twice_again(desk):
+def test_a_difference_that_passed_must_be_seen_twice_again(desk: Desk) -> None:
     desk.run(BUY)
     on_record(desk, "3")
     look(desk)
@@ -168,7 +169,7 @@ def test_a_difference_that_passed_must_be_seen_twice_again(desk):
     assert frozen(desk) == ""
 
 
-def test_trading_on_does_not_hide_what_is_missing(desk):
+def test_trading_on_does_not_hide_what_is_missing(desk: Desk) -> None:
     desk.run(BUY)
     on_record(desk, "3")
     look(desk)
@@ -177,7 +178,7 @@ def test_trading_on_does_not_hide_what_is_missing(desk):
     assert look_again(desk) == ["BTCUSDT"]
 
 
-def test_input_that_is_not_taken_in_may_explain_a_difference(desk):
+def test_input_that_is_not_taken_in_may_explain_a_difference(desk: Desk) -> None:
     desk.run(BUY)
     desk.feed(BUY, BUY)
     on_record(desk, "3")
@@ -190,7 +191,7 @@ def test_input_that_is_not_taken_in_may_explain_a_difference(desk):
     assert look(desk)["agreed"] == 1
 
 
-def test_a_book_with_entries_in_its_inbox_is_not_compared(desk):
+def test_a_book_with_entries_in_its_inbox_is_not_compared(desk: Desk) -> None:
     desk.run(BUY)
     on_record(desk, "3")
     desk.feed(BUY)
@@ -199,7 +200,7 @@ def test_a_book_with_entries_in_its_inbox_is_not_compared(desk):
     assert suspected(desk) == set()
 
 
-def test_an_entry_that_comes_between_the_second_look_and_the_freeze_puts_it_off(desk):
+def test_an_entry_that_comes_between_the_second_look_and_the_freeze_puts_it_off(desk: Desk) -> None:
     desk.run(BUY)
     (before,) = inbox.tracked_books(desk.client, ["BTCUSDT"])
     desk.feed(BUY)
@@ -213,7 +214,7 @@ def test_an_entry_that_comes_between_the_second_look_and_the_freeze_puts_it_off(
     assert frozen(desk) == "in time"
 
 
-def test_a_release_that_was_concluded_before_a_freeze_never_follows_it(desk):
+def test_a_release_that_was_concluded_before_a_freeze_never_follows_it(desk: Desk) -> None:
     desk.run(BUY)
     (before,) = inbox.tracked_books(desk.client, ["BTCUSDT"])
     desk.run(BUY | {"qty": "-1"})
@@ -221,7 +222,7 @@ def test_a_release_that_was_concluded_before_a_freeze_never_follows_it(desk):
     assert not inbox.deliver_if_unchanged(desk.client, before, [Release("", 1)])
 
 
-def test_a_symbol_that_turns_out_to_have_legs_meanwhile_is_not_tracked_as_one(desk):
+def test_a_symbol_that_turns_out_to_have_legs_meanwhile_is_not_tracked_as_one(desk: Desk) -> None:
     on_record(desk, "2")
     look(desk)
     (before,) = inbox.tracked_books(desk.client, ["BTCUSDT"])
@@ -233,13 +234,13 @@ def test_a_symbol_that_turns_out_to_have_legs_meanwhile_is_not_tracked_as_one(de
 # what is not known
 
 
-def test_without_any_record_nothing_is_known_and_nothing_freezes(desk):
+def test_without_any_record_nothing_is_known_and_nothing_freezes(desk: Desk) -> None:
     desk.run(BUY)
     assert look(desk) == {"compared": 1, "agreed": 0, "differ": 0, "unknown": 1, "unreadable": 0, "frozen": 0}
     assert look_again(desk) == []
 
 
-def test_a_record_that_vanishes_says_that_the_position_was_closed(desk):
+def test_a_record_that_vanishes_says_that_the_position_was_closed(desk: Desk) -> None:
     desk.run(BUY)
     on_record(desk, "1")
     look(desk)
@@ -250,7 +251,7 @@ def test_a_record_that_vanishes_says_that_the_position_was_closed(desk):
     assert frozen(desk) == "reconciliation: tracked 1, exchange 0"
 
 
-def test_a_record_that_was_there_for_an_earlier_position_says_nothing_of_the_next(desk):
+def test_a_record_that_was_there_for_an_earlier_position_says_nothing_of_the_next(desk: Desk) -> None:
     desk.run(BUY)
     on_record(desk, "1")
     look(desk)
@@ -262,7 +263,7 @@ def test_a_record_that_was_there_for_an_earlier_position_says_nothing_of_the_nex
     assert look(desk)["unknown"] == 1
 
 
-def test_what_was_found_is_kept_only_where_something_is_open(desk):
+def test_what_was_found_is_kept_only_where_something_is_open(desk: Desk) -> None:
     desk.run(BUY, BUY | {"symbol": "ETHUSDT"}, BUY | {"symbol": "ETHUSDT", "side": "SELL"}, BUY | {"symbol": "XRPUSDT"})
     on_record(desk, "1")
     on_record(desk, "0", "ETHUSDT")
@@ -281,14 +282,14 @@ def test_what_was_found_is_kept_only_where_something_is_open(desk):
         {"updated_at": "2020-01-01T00:00:00Z"},
     ],
 )
-def test_a_record_that_cannot_be_used_is_counted_and_freezes_nothing(desk, fields):
+def test_a_record_that_cannot_be_used_is_counted_and_freezes_nothing(desk: Desk, fields: dict[str, str]) -> None:
     desk.run(BUY)
     on_record(desk, **{"qty": "3", **fields})
     assert look(desk)["unreadable"] == 1
     assert look_again(desk) == []
 
 
-def test_an_unreadable_record_does_not_make_an_open_one_forgotten(desk):
+def test_an_unreadable_record_does_not_make_an_open_one_forgotten(desk: Desk) -> None:
     desk.run(BUY)
     on_record(desk, "1")
     look(desk)
@@ -298,7 +299,7 @@ def test_an_unreadable_record_does_not_make_an_open_one_forgotten(desk):
     assert look(desk)["differ"] == 1
 
 
-def test_keys_of_another_type_and_of_no_symbol_stop_nothing(desk):
+def test_keys_of_another_type_and_of_no_symbol_stop_nothing(desk: Desk) -> None:
     desk.run(BUY, BUY | {"symbol": "ETHUSDT"})
     on_record(desk, "1", "ETHUSDT")
     desk.client.set(keys.position_state("BTCUSDT"), "1")
@@ -308,7 +309,7 @@ def test_keys_of_another_type_and_of_no_symbol_stop_nothing(desk):
     assert look(desk) == {"compared": 2, "agreed": 1, "differ": 0, "unknown": 0, "unreadable": 1, "frozen": 0}
 
 
-def test_a_position_that_cannot_be_read_is_counted_and_the_others_are_compared(desk):
+def test_a_position_that_cannot_be_read_is_counted_and_the_others_are_compared(desk: Desk) -> None:
     desk.run(BUY, BUY | {"symbol": "ETHUSDT"}, BUY | {"symbol": "SOLUSDT"})
     for symbol in ("BTCUSDT", "ETHUSDT", "SOLUSDT"):
         on_record(desk, "1", symbol)
@@ -318,7 +319,7 @@ def test_a_position_that_cannot_be_read_is_counted_and_the_others_are_compared(d
     assert look(desk) == {"compared": 3, "agreed": 1, "differ": 0, "unknown": 0, "unreadable": 2, "frozen": 0}
 
 
-def test_notes_that_make_no_sense_are_no_notes(desk):
+def test_notes_that_make_no_sense_are_no_notes(desk: Desk) -> None:
     desk.run(BUY)
     on_record(desk, "3")
     desk.client.hset(keys.SUSPECTED, mapping={"BTCUSDT": "since ever", "what?": "1 2 3"})
@@ -327,7 +328,7 @@ def test_notes_that_make_no_sense_are_no_notes(desk):
     assert look_again(desk) == ["BTCUSDT"]
 
 
-def test_looking_again_costs_one_command_while_nothing_is_suspected(desk):
+def test_looking_again_costs_one_command_while_nothing_is_suspected(desk: Desk) -> None:
     desk.run(BUY)
     on_record(desk, "1")
     look(desk)
@@ -340,7 +341,7 @@ def test_looking_again_costs_one_command_while_nothing_is_suspected(desk):
 # legs
 
 
-def test_each_leg_has_a_record_of_its_own(desk):
+def test_each_leg_has_a_record_of_its_own(desk: Desk) -> None:
     desk.run(LONG, SHORT)
     on_record(desk, "1", "BTCUSDT:LONG")
     on_record(desk, "-2", "BTCUSDT:SHORT", side="SHORT")
@@ -353,7 +354,7 @@ def test_each_leg_has_a_record_of_its_own(desk):
 
 
 @pytest.mark.parametrize("fields", [{"side": "SHORT"}, {"side": "SELL", "position_side": "SHORT"}])
-def test_a_leg_may_be_recorded_under_its_symbol(desk, fields):
+def test_a_leg_may_be_recorded_under_its_symbol(desk: Desk, fields: dict[str, str]) -> None:
     desk.run(SHORT)
     on_record(desk, "1", **fields)
     assert look(desk)["agreed"] == 1
@@ -362,14 +363,14 @@ def test_a_leg_may_be_recorded_under_its_symbol(desk, fields):
     assert look_again(desk) == ["BTCUSDT:SHORT"]
 
 
-def test_a_legs_own_key_goes_before_its_symbols(desk):
+def test_a_legs_own_key_goes_before_its_symbols(desk: Desk) -> None:
     desk.run(LONG)
     on_record(desk, "5")
     on_record(desk, "1", "BTCUSDT:LONG")
     assert look(desk)["agreed"] == 1
 
 
-def test_a_record_of_one_leg_says_nothing_of_the_other(desk):
+def test_a_record_of_one_leg_says_nothing_of_the_other(desk: Desk) -> None:
     desk.run(LONG, SHORT)
     on_record(desk, "1", side="SHORT")
     assert look(desk)["unknown"] == 1
@@ -381,13 +382,13 @@ def test_a_record_of_one_leg_says_nothing_of_the_other(desk):
     assert look_again(desk) == ["BTCUSDT:LONG"]
 
 
-def test_a_flat_record_without_a_leg_is_of_both(desk):
+def test_a_flat_record_without_a_leg_is_of_both(desk: Desk) -> None:
     desk.run(LONG, SHORT)
     on_record(desk, "0", side="")
     assert look(desk)["differ"] == 2
 
 
-def test_a_position_in_the_other_mode_freezes_what_is_tracked_and_is_not_tracked_itself(desk):
+def test_a_position_in_the_other_mode_freezes_what_is_tracked_and_is_not_tracked_itself(desk: Desk) -> None:
     desk.run(BUY)
     on_record(desk, "1", position_side="LONG")
     assert look(desk) == {"compared": 2, "agreed": 0, "differ": 1, "unknown": 1, "unreadable": 0, "frozen": 0}
@@ -398,14 +399,14 @@ def test_a_position_in_the_other_mode_freezes_what_is_tracked_and_is_not_tracked
     assert suspected(desk) == set()
 
 
-def test_a_one_way_symbols_record_stays_its_own_beside_that_of_a_leg(desk):
+def test_a_one_way_symbols_record_stays_its_own_beside_that_of_a_leg(desk: Desk) -> None:
     desk.run(BUY)
     on_record(desk, "1")
     on_record(desk, "1", "BTCUSDT:LONG")
     assert look(desk) == {"compared": 2, "agreed": 1, "differ": 1, "unknown": 0, "unreadable": 0, "frozen": 0}
 
 
-def test_a_leg_on_record_says_that_an_untracked_symbol_has_legs(desk):
+def test_a_leg_on_record_says_that_an_untracked_symbol_has_legs(desk: Desk) -> None:
     on_record(desk, "1", side="SHORT")
     on_record(desk, "2", "BTCUSDT:LONG")
     look(desk)
@@ -415,7 +416,9 @@ def test_a_leg_on_record_says_that_an_untracked_symbol_has_legs(desk):
 # the task
 
 
-def test_the_task_tells_one_line_and_rings(desk, monkeypatch, caplog):
+def test_the_task_tells_one_line_and_rings(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     rung = []
     monkeypatch.setattr("harvest_tasks.tasks.shared", lambda _url: desk.client)
     monkeypatch.setattr("harvest_tasks.tasks.current", lambda: desk.settings)
@@ -432,7 +435,7 @@ def test_the_task_tells_one_line_and_rings(desk, monkeypatch, caplog):
     assert rung == ["BTCUSDT"]
 
 
-def test_positions_are_compared_exactly(desk):
+def test_positions_are_compared_exactly(desk: Desk) -> None:
     desk.run(BUY | {"qty": "0.300000000001"})
     on_record(desk, "0.3")
     assert look(desk)["agreed"] == 1

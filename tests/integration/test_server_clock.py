@@ -9,6 +9,7 @@ from harvest_tasks.fills.sweep import sweep, unblock
 from harvest_tasks.reconciling.audit import Audit
 from harvest_tasks.reconciling.sighting import SECOND_LOOK_MS, sighted
 from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
 
 HOUR_MS = 3_600_000
 MINUTE_MS = 60_000
@@ -18,7 +19,7 @@ PER_BOOK = 2
 
 
 @pytest.fixture
-def desk(redis):
+def desk(redis: Client):
     desk = Desk(redis, HARVEST_MAX_ACTIONS_PER_MIN=str(LIMIT))
     desk.now_ms = desk.server_ms()
     return desk
@@ -28,30 +29,30 @@ def bought(symbol):
     return {"symbol": symbol, "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 
 
-def due(desk, symbol):
+def due(desk: Desk, symbol) -> None:
     """Open a book whose price is beyond a rung at this moment."""
     desk.run({**bought(symbol), "ts": str(desk.now_ms)}, marked(desk, symbol))
 
 
-def marked(desk, symbol, price="106"):
+def marked(desk: Desk, symbol, price="106"):
     return {"symbol": symbol, "status": "PRICE_UPDATE", "price": price, "ts": str(desk.now_ms)}
 
 
-def window(desk):
+def window(desk: Desk):
     return [int(at) for at in desk.client.lrange(keys.WINDOW, 0, -1)]
 
 
-def held(desk):
+def held(desk: Desk):
     return [(record["book"], record["reason"]) for record in desk.journal("held")]
 
 
-def fill_the_window(desk):
+def fill_the_window(desk: Desk) -> None:
     for n in range(LIMIT // PER_BOOK):
         due(desk, f"C{n}USDT")
     assert len(desk.suggestions()) == LIMIT
 
 
-def test_after_the_clock_was_set_back_the_rate_limit_holds_for_a_minute_and_no_longer(desk):
+def test_after_the_clock_was_set_back_the_rate_limit_holds_for_a_minute_and_no_longer(desk: Desk) -> None:
     fill_the_window(desk)
     desk.now_ms -= HOUR_MS
     due(desk, "ETHUSDT")
@@ -64,7 +65,7 @@ def test_after_the_clock_was_set_back_the_rate_limit_holds_for_a_minute_and_no_l
     assert len(desk.suggestions()) == LIMIT + PER_BOOK
 
 
-def test_the_minute_begins_with_whoever_commits_first_after_the_step(desk):
+def test_the_minute_begins_with_whoever_commits_first_after_the_step(desk: Desk) -> None:
     fill_the_window(desk)
     desk.now_ms -= HOUR_MS
     seen = desk.now_ms
@@ -74,14 +75,14 @@ def test_the_minute_begins_with_whoever_commits_first_after_the_step(desk):
         desk.now_ms += 30_000
 
 
-def test_only_what_is_ahead_of_the_clock_is_set_back_with_it(desk):
+def test_only_what_is_ahead_of_the_clock_is_set_back_with_it(desk: Desk) -> None:
     now = desk.now_ms
     desk.client.rpush(keys.WINDOW, *(now + ahead for ahead in (5_000, 1, 0, -1, -30_000)))
     due(desk, "C0USDT")
     assert window(desk) == [now, now, now, now - 1, now - 30_000]
 
 
-def test_a_step_back_and_forth_lets_no_more_through_than_one_minute_does(desk):
+def test_a_step_back_and_forth_lets_no_more_through_than_one_minute_does(desk: Desk) -> None:
     fill_the_window(desk)
     desk.now_ms -= 10_000
     due(desk, "ETHUSDT")
@@ -90,7 +91,7 @@ def test_a_step_back_and_forth_lets_no_more_through_than_one_minute_does(desk):
     assert len(desk.suggestions()) == LIMIT
 
 
-def test_a_book_that_saw_prices_before_the_step_lives_on_prices_by_key(desk):
+def test_a_book_that_saw_prices_before_the_step_lives_on_prices_by_key(desk: Desk) -> None:
     """Stream ids never go back: what the stream brings is from the future until the clock has caught up."""
     ahead = desk.server_ms() + HOUR_MS
     opened, mark = bought("C0USDT"), {"symbol": "C0USDT", "status": "PRICE_UPDATE", "price": "106"}
@@ -107,7 +108,7 @@ def test_a_book_that_saw_prices_before_the_step_lives_on_prices_by_key(desk):
     assert len(desk.suggestions()) == PER_BOOK
 
 
-def test_a_difference_noted_before_the_step_is_confirmed_in_the_usual_time():
+def test_a_difference_noted_before_the_step_is_confirmed_in_the_usual_time() -> None:
     notes = {"C0USDT": sighted({}, "C0USDT", "it", audit(HOUR_MS)).written()}
     first = sighted(notes, "C0USDT", "it", audit(0))
     later = audit(SECOND_LOOK_MS)
@@ -115,14 +116,14 @@ def test_a_difference_noted_before_the_step_is_confirmed_in_the_usual_time():
 
 
 @pytest.mark.parametrize("key", [keys.LEASE, keys.lock("C0USDT")])
-def test_what_a_dead_holder_left_before_the_step_holds_nobody_up(desk, key):
+def test_what_a_dead_holder_left_before_the_step_holds_nobody_up(desk: Desk, key) -> None:
     desk.client.set(key, "a dead one's", px=HOUR_MS)
     unblock(desk.client, ["C0USDT"], desk.settings.harvest_lock_ttl_sec * 1000)
     assert 0 < desk.client.pttl(key) <= max(LEASE_MS, desk.settings.harvest_lock_ttl_sec * 1000)
 
 
 @pytest.mark.parametrize("key", [keys.LEASE, keys.lock("C0USDT")])
-def test_what_a_holder_took_after_the_step_is_its_own_for_its_whole_time(desk, key):
+def test_what_a_holder_took_after_the_step_is_its_own_for_its_whole_time(desk: Desk, key) -> None:
     desk.client.set(key, "a live one's", px=500)
     unblock(desk.client, ["C0USDT"], desk.settings.harvest_lock_ttl_sec * 1000)
     assert 0 < desk.client.pttl(key) <= 500

@@ -33,7 +33,7 @@ def opened(*entries, the_guards=None, the_rules=RULES):
 
 
 @given(side=st.sampled_from(["BUY", "SELL"]), entry=PRICES, r=st.decimals("0.1", "20", places=2))
-def test_a_rung_is_due_from_its_price_on_and_not_before(side, entry, r):
+def test_a_rung_is_due_from_its_price_on_and_not_before(side, entry, r) -> None:
     one_rung = rules(ladder=replace(ladder(), rungs=(Rung(r, Decimal(1)),)))
     position = apply(Position("BTCUSDT"), fill(side, "1", str(entry)), TERMS)
     (rung,) = told(position, the_rules=one_rung).rungs
@@ -45,19 +45,19 @@ def test_a_rung_is_due_from_its_price_on_and_not_before(side, entry, r):
     assert not due_rungs(position, short_of_it, one_rung)
 
 
-def test_a_rung_below_zero_has_no_price():
+def test_a_rung_below_zero_has_no_price() -> None:
     position = opened(fill("SELL", "1", "100", stop_loss=Decimal(190)))
     assert [rung.price for rung in told(position).rungs] == [Decimal(55), Decimal(10), None]
 
 
-def test_rungs_are_spent_due_or_armed():
+def test_rungs_are_spent_due_or_armed() -> None:
     position = opened(long_100(), mark("105"))
     killed = guards(killed=True)
     position, _ = run([mark("111")], RULES, killed, position)
     assert [rung.state for rung in told(position).rungs] == [RungState.SPENT, RungState.DUE, RungState.ARMED]
 
 
-def test_what_is_due_and_was_refused_before_is_told_again():
+def test_what_is_due_and_was_refused_before_is_told_again() -> None:
     killed = guards(killed=True)
     position = opened(long_100(), mark("111"), the_guards=killed)
     (decision,) = told(position, killed).due
@@ -66,7 +66,7 @@ def test_what_is_due_and_was_refused_before_is_told_again():
     assert (decision.intents[0].qty, decision.refusal) == (Decimal("0.5"), None)
 
 
-def test_explaining_decides_what_the_next_look_will_decide():
+def test_explaining_decides_what_the_next_look_will_decide() -> None:
     held = opened(short_100(), mark("89"), the_guards=guards(killed=True))
     (promised,) = wanted(held, RULES, guards())
     _, made = run([mark("89")], RULES, guards(), held)
@@ -74,21 +74,21 @@ def test_explaining_decides_what_the_next_look_will_decide():
     assert replace(promised, time_ms=0) == replace(published, time_ms=0)
 
 
-def test_an_intent_that_is_out_already_is_a_duplicate():
+def test_an_intent_that_is_out_already_is_a_duplicate() -> None:
     held = opened(long_100(), mark("105"), the_guards=guards(killed=True))
     (intent,) = wanted(held, RULES, guards(budget=0))
     (decision,) = told(held, guards(published=frozenset([intent.intent_id]))).due
     assert decision.refusal is Refusal.DUPLICATE
 
 
-def test_the_next_intent_takes_along_what_is_due_by_then():
+def test_the_next_intent_takes_along_what_is_due_by_then() -> None:
     held = opened(long_100(), mark("105"), the_guards=guards(killed=True))
     upcoming = told(held).upcoming
     (intent,) = upcoming.intents
     assert (upcoming.price, intent.rungs, intent.qty) == (Decimal(110), ("0.5", "1"), Decimal("0.5"))
 
 
-def test_the_next_intent_meets_the_guards_with_a_fresh_mark():
+def test_the_next_intent_meets_the_guards_with_a_fresh_mark() -> None:
     position = opened(long_100())
     late = guards(position.mark.time_ms + 100_000, fresh_ms=30_000)
     assert Refusal.STALE in told(position, late).refusals
@@ -96,23 +96,23 @@ def test_the_next_intent_meets_the_guards_with_a_fresh_mark():
     assert told(position, replace(late, killed=True)).upcoming.refusal is Refusal.KILLED
 
 
-def test_nothing_is_next_when_every_rung_is_spent_or_due():
+def test_nothing_is_next_when_every_rung_is_spent_or_due() -> None:
     assert told(opened(long_100(), mark("120"))).upcoming is None
 
 
-def test_guards_stand_whether_or_not_anything_is_due():
+def test_guards_stand_whether_or_not_anything_is_due() -> None:
     frozen = opened(long_100())._replace(frozen="looked wrong")
     shut = guards(killed=True, budget=0)
     assert told(frozen, shut).refusals == {Refusal.KILLED, Refusal.FROZEN, Refusal.RATE_LIMITED}
 
 
-def test_nothing_is_left_when_all_is_reserved():
+def test_nothing_is_left_when_all_is_reserved() -> None:
     live = rules(live=True, ladder=ladder("0.5:1"))
     position = opened(long_100(), mark("105"), the_rules=live)
     assert told(position, the_rules=live).refusals == {Refusal.NOTHING_LEFT}
 
 
-def test_failed_attempts_are_counted():
+def test_failed_attempts_are_counted() -> None:
     live = rules(live=True)
     position, made = run([long_100(), mark("105")], live)
     (intent,) = intents(made)
@@ -120,7 +120,7 @@ def test_failed_attempts_are_counted():
     assert [rung.failures for rung in told(position, the_rules=live).rungs] == [1, 0, 0]
 
 
-def test_the_source_of_the_risk_is_what_it_agrees_with():
+def test_the_source_of_the_risk_is_what_it_agrees_with() -> None:
     assert told(opened(long_100())).risk_source is RiskSource.OPENING_STOP
     assert told(opened(fill("BUY", "1", "100"))).risk_source is RiskSource.FALLBACK
     terms = RiskTerms(Decimal("0.05"))
@@ -130,6 +130,6 @@ def test_the_source_of_the_risk_is_what_it_agrees_with():
     assert told(published).implied_stop == Decimal(95)
 
 
-def test_a_flat_book_has_nothing_to_explain():
+def test_a_flat_book_has_nothing_to_explain() -> None:
     assert explain(Position("BTCUSDT"), RULES, guards(), TERMS) is None
     assert explain(opened(long_100(), fill("SELL", "1", "101")), RULES, guards(), TERMS) is None

@@ -46,7 +46,7 @@ def total(parts: tuple[Decimal, ...]) -> Decimal:
 
 
 @given(steps, st.decimals("0", "1e9", places=12))
-def test_a_quantity_is_the_largest_multiple_of_the_step_that_is_not_above_it(step, qty):
+def test_a_quantity_is_the_largest_multiple_of_the_step_that_is_not_above_it(step, qty) -> None:
     with localcontext(COARSE):
         floored = Instrument(step).floor(qty)
     assert is_multiple(floored, step)
@@ -54,7 +54,7 @@ def test_a_quantity_is_the_largest_multiple_of_the_step_that_is_not_above_it(ste
 
 
 @given(steps, prices, signs)
-def test_a_stop_is_on_the_tick_and_less_than_one_tick_closer_to_the_market(tick, price, sign):
+def test_a_stop_is_on_the_tick_and_less_than_one_tick_closer_to_the_market(tick, price, sign) -> None:
     with localcontext(COARSE):
         stop = Instrument(tick=tick).stop_price(price, sign)
     assert is_multiple(stop, tick)
@@ -62,14 +62,14 @@ def test_a_stop_is_on_the_tick_and_less_than_one_tick_closer_to_the_market(tick,
 
 
 @given(st.decimals("1e-12", "1e9", places=14), signs)
-def test_without_a_tick_a_stop_keeps_twelve_decimals(price, sign):
+def test_without_a_tick_a_stop_keeps_twelve_decimals(price, sign) -> None:
     with localcontext(COARSE):
         stop = Instrument().stop_price(price, sign)
     assert is_multiple(stop, GRID)
     assert abs(stop - price) <= GRID / 2
 
 
-def test_a_stop_that_is_on_the_tick_stays():
+def test_a_stop_that_is_on_the_tick_stays() -> None:
     assert BTC.stop_price(Decimal("60000.10"), 1) == BTC.stop_price(Decimal("60000.1"), -1) == Decimal("60000.1")
     assert BTC.stop_price(Decimal("60000.11"), 1) == Decimal("60000.2")
     assert BTC.stop_price(Decimal("60000.19"), -1) == Decimal("60000.1")
@@ -79,7 +79,7 @@ def test_a_stop_that_is_on_the_tick_stays():
 
 
 @given(splits())
-def test_parts_sum_to_the_whole_fit_and_are_nearly_equal(case):
+def test_parts_sum_to_the_whole_fit_and_are_nearly_equal(case) -> None:
     instrument, qty = case
     with localcontext(COARSE):
         parts = instrument.parts(qty)
@@ -89,7 +89,7 @@ def test_parts_sum_to_the_whole_fit_and_are_nearly_equal(case):
 
 
 @given(splits())
-def test_every_part_but_the_last_is_on_the_step(case):
+def test_every_part_but_the_last_is_on_the_step(case) -> None:
     instrument, qty = case
     parts = instrument.parts(qty)
     assert all(is_multiple(part, instrument.step) for part in parts[:-1])
@@ -98,14 +98,14 @@ def test_every_part_but_the_last_is_on_the_step(case):
 
 
 @given(splits(dust=False))
-def test_no_fewer_orders_on_the_step_could_hold_the_quantity(case):
+def test_no_fewer_orders_on_the_step_could_hold_the_quantity(case) -> None:
     instrument, qty = case
     n = len(instrument.parts(qty))
     assert (n - 1) * instrument.floor(instrument.max_qty) < qty
 
 
 @given(splits(dust=False), st.integers(1, 30))
-def test_no_part_is_under_a_minimum_that_fits_into_the_maximum_twice(case, steps_of_minimum):
+def test_no_part_is_under_a_minimum_that_fits_into_the_maximum_twice(case, steps_of_minimum) -> None:
     instrument, qty = case
     minimum = steps_of_minimum * instrument.step
     assume(2 * minimum <= instrument.floor(instrument.max_qty) and qty >= minimum)
@@ -127,16 +127,16 @@ def test_no_part_is_under_a_minimum_that_fits_into_the_maximum_twice(case, steps
         ("0.001", "120", "360.0005", ["90", "90", "90", "90.0005"]),
     ],
 )
-def test_an_order_above_the_maximum_is_split(step, most, qty, parts):
+def test_an_order_above_the_maximum_is_split(step: str, most: str, qty: str, parts: list[str]) -> None:
     instrument = Instrument(Decimal(step), max_qty=Decimal(most))
     assert instrument.parts(Decimal(qty)) == tuple(Decimal(part) for part in parts)
 
 
-def test_without_a_maximum_nothing_is_split():
+def test_without_a_maximum_nothing_is_split() -> None:
     assert Instrument().parts(Decimal("1e14")) == (Decimal("1e14"),)
 
 
-def test_the_largest_quantities_there_are_split_exactly():
+def test_the_largest_quantities_there_are_split_exactly() -> None:
     instrument = Instrument(max_qty=Decimal("333333333333333.333333333333"))
     assert instrument.parts(Decimal("999999999999999.999999999999")) == (Decimal("333333333333333.333333333333"),) * 3
     assert len(instrument.parts(Decimal("1e15"))) == 4
@@ -156,16 +156,16 @@ def test_the_largest_quantities_there_are_split_exactly():
         ("-1", "50000", False),
     ],
 )
-def test_an_order_is_accepted_from_its_minimums_on(qty, price, accepted):
+def test_an_order_is_accepted_from_its_minimums_on(qty: str, price: str, accepted: bool) -> None:
     assert BTC.accepts(Decimal(qty), Decimal(price)) is accepted
 
 
-def test_without_minimums_everything_above_zero_is_accepted():
+def test_without_minimums_everything_above_zero_is_accepted() -> None:
     assert Instrument().accepts(GRID, GRID)
     assert not Instrument().accepts(Decimal(0), Decimal(100))
 
 
-def test_the_value_of_an_order_is_never_rounded():
+def test_the_value_of_an_order_is_never_rounded() -> None:
     with localcontext(COARSE):
         assert not Instrument(min_notional=Decimal(100)).accepts(Decimal("0.999999999999"), Decimal(100))
         assert Instrument(min_notional=Decimal("100.1")).accepts(Decimal(1), Decimal("100.1"))
@@ -175,6 +175,6 @@ def test_the_value_of_an_order_is_never_rounded():
     "wrong",
     [{"step": Decimal(0)}, {"step": Decimal(-1)}, {"tick": Decimal(0)}, {"step": Decimal(2), "max_qty": Decimal(1)}],
 )
-def test_an_instrument_that_takes_no_quantity_or_price_is_refused(wrong):
+def test_an_instrument_that_takes_no_quantity_or_price_is_refused(wrong) -> None:
     with pytest.raises(InvalidNumber):
         Instrument(**wrong)

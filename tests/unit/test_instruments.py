@@ -20,7 +20,7 @@ Change = Callable[[dict[str, Any]], object]
 
 
 @pytest.fixture
-def saved(tmp_path):
+def saved(tmp_path: Path):
     """Writes a file, and returns its path."""
 
     def save(content: str | bytes) -> str:
@@ -83,7 +83,7 @@ def instrument(path: str) -> Instrument:
 # what the exchange serves
 
 
-def test_every_symbol_with_a_name_of_ours_is_listed_and_the_others_are_counted():
+def test_every_symbol_with_a_name_of_ours_is_listed_and_the_others_are_counted() -> None:
     listings = read(str(SERVED))
     assert list(listings) == ["BTCUSDT", "ETHUSDT", "SOLUSDT", "1000PEPEUSDT", "BTCUSDT_260626", "OMGUSDT"]
     assert listings.skipped == 1
@@ -100,12 +100,14 @@ def test_every_symbol_with_a_name_of_ours_is_listed_and_the_others_are_counted()
         ("OMGUSDT", "SETTLING", "0.1", "5", "55000", "0.0001"),
     ],
 )
-def test_a_listing_has_the_rules_of_a_market_order(symbol, status, step, min_notional, max_qty, tick):
+def test_a_listing_has_the_rules_of_a_market_order(
+    symbol: str, status: str, step: str, min_notional: str, max_qty: str, tick: str
+) -> None:
     rules = Instrument(Decimal(step), Decimal(step), Decimal(min_notional), Decimal(max_qty), Decimal(tick))
     assert read(str(SERVED))[symbol] == Listing(symbol, status, "USDT", rules)
 
 
-def test_what_else_an_exchange_info_holds_does_not_matter(saved):
+def test_what_else_an_exchange_info_holds_does_not_matter(saved) -> None:
     def strip(document: dict[str, Any]) -> None:
         entry = bitcoin(document)
         kept = {name: entry[name] for name in ("symbol", "status", "quoteAsset", "filters")}
@@ -116,12 +118,12 @@ def test_what_else_an_exchange_info_holds_does_not_matter(saved):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_the_file_may_be_in_any_encoding_of_json(saved, encoding):
+def test_the_file_may_be_in_any_encoding_of_json(saved, encoding: str) -> None:
     assert len(read(saved(SERVED.read_text("utf-8").encode(encoding)))) == 6
 
 
 @pytest.mark.parametrize("name", ["btcusdt", "BTCUSD_PERP", "币安人生USDT", "X", "A" * 25, "BTC-USDT", ""])
-def test_a_symbol_with_a_strange_name_is_skipped_whatever_else_it_says(saved, name):
+def test_a_symbol_with_a_strange_name_is_skipped_whatever_else_it_says(saved, name: str) -> None:
     listings = read(saved(of_bitcoin(lambda document: document["symbols"].append({"symbol": name}))))
     assert (list(listings), listings.skipped) == (["BTCUSDT"], 1)
 
@@ -129,24 +131,24 @@ def test_a_symbol_with_a_strange_name_is_skipped_whatever_else_it_says(saved, na
 # the stricter of the two lot filters
 
 
-def test_the_stricter_lot_filter_counts(saved):
+def test_the_stricter_lot_filter_counts(saved) -> None:
     both = {"stepSize": "0.01", "minQty": "0.02", "maxQty": "7"}
     for kind in ("LOT_SIZE", "MARKET_LOT_SIZE"):
         found = instrument(saved(of_bitcoin(setting(kind, **both))))
         assert (found.step, found.min_qty, found.max_qty) == (Decimal("0.01"), Decimal("0.02"), Decimal(7))
 
 
-def test_a_zero_of_the_market_lot_filter_is_no_limit(saved):
+def test_a_zero_of_the_market_lot_filter_is_no_limit(saved) -> None:
     none = setting("MARKET_LOT_SIZE", stepSize="0.00000000", minQty="0", maxQty="0.000")
     found = instrument(saved(of_bitcoin(none)))
     assert (found.step, found.min_qty, found.max_qty) == (Decimal("0.001"), Decimal("0.001"), Decimal(1000))
 
 
-def test_without_any_maximum_no_order_is_too_large(saved):
+def test_without_any_maximum_no_order_is_too_large(saved) -> None:
     assert instrument(saved(of_bitcoin(both_lots(maxQty="0")))).max_qty is None
 
 
-def test_a_maximum_between_two_steps_is_rounded_down(saved):
+def test_a_maximum_between_two_steps_is_rounded_down(saved) -> None:
     assert instrument(saved(of_bitcoin(setting("MARKET_LOT_SIZE", maxQty="119.99990000")))).max_qty == Decimal(
         "119.999"
     )
@@ -163,16 +165,16 @@ def test_a_maximum_between_two_steps_is_rounded_down(saved):
         ("999999999999999", "999999999999999"),
     ],
 )
-def test_a_number_is_read_exactly(saved, text, value):
+def test_a_number_is_read_exactly(saved, text: str, value: str) -> None:
     assert instrument(saved(of_bitcoin(setting("PRICE_FILTER", tickSize=text)))).tick == Decimal(value)
 
 
-def test_a_number_that_is_no_text_is_read_exactly_too(saved):
+def test_a_number_that_is_no_text_is_read_exactly_too(saved) -> None:
     content = of_bitcoin().replace('"0.10"', "0.100000000003")
     assert instrument(saved(content)).tick == Decimal("0.100000000003")
 
 
-def test_the_names_of_the_spot_markets_are_understood(saved):
+def test_the_names_of_the_spot_markets_are_understood(saved) -> None:
     def as_spot(document: dict[str, Any]) -> None:
         rule(document, "MIN_NOTIONAL").update(filterType="NOTIONAL", minNotional="10.00000000")
         del rule(document, "NOTIONAL")["notional"]
@@ -201,20 +203,20 @@ def test_the_names_of_the_spot_markets_are_understood(saved):
         ('{"symbols": [{"symbol": "btcusdt"}]}', "lists no symbol such as BTCUSDT"),
     ],
 )
-def test_a_file_that_is_no_exchange_info_is_refused(saved, content, line):
+def test_a_file_that_is_no_exchange_info_is_refused(saved, content: str | bytes, line: str) -> None:
     assert problem(saved(content)) == line
 
 
-def test_a_file_that_was_cut_off_is_refused(saved):
+def test_a_file_that_was_cut_off_is_refused(saved) -> None:
     assert problem(saved(SERVED.read_bytes()[:5000])).startswith("is not JSON: ")
 
 
-def test_a_file_that_cannot_be_opened_is_refused(tmp_path):
+def test_a_file_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
     assert problem(str(tmp_path / "none.json")) == "cannot be read: No such file or directory"
     assert problem(str(tmp_path)) == "cannot be read: Is a directory"
 
 
-def test_a_file_of_any_size_is_refused_before_it_fills_the_memory(tmp_path):
+def test_a_file_of_any_size_is_refused_before_it_fills_the_memory(tmp_path: Path) -> None:
     path = tmp_path / "large.json"
     with path.open("wb") as file:
         file.truncate(MAX_BYTES + 1)
@@ -262,14 +264,14 @@ NUMBER = "is not a plain number below 1e15 with at most 12 decimals"
         (setting("LOT_SIZE", maxQty="0.0009"), "LOT_SIZE maxQty 0.0009 leaves no quantity above the minimum"),
     ],
 )
-def test_a_symbol_that_is_not_fully_described_is_refused(saved, change, line):
+def test_a_symbol_that_is_not_fully_described_is_refused(saved, change, line: str) -> None:
     told = problem(saved(of_bitcoin(change)))
     assert told.replace("BTCUSDT: ", "", 1) == line
     assert told.startswith("BTCUSDT: ")
 
 
 @pytest.mark.parametrize("text", ["-1", "+1", " 1", "1 ", "1_0", "01", ".1", "1.", "NaN", "Infinity", "0x1"])
-def test_a_number_that_is_not_plain_is_refused(saved, text):
+def test_a_number_that_is_not_plain_is_refused(saved, text: str) -> None:
     assert problem(saved(of_bitcoin(setting("PRICE_FILTER", tickSize=text)))).endswith(NUMBER)
 
 
@@ -287,7 +289,7 @@ def test_a_number_that_is_not_plain_is_refused(saved, text):
         "0." + "1" * 39,
     ],
 )
-def test_a_number_that_is_too_large_or_too_fine_is_refused(saved, text):
+def test_a_number_that_is_too_large_or_too_fine_is_refused(saved, text: str) -> None:
     assert problem(saved(of_bitcoin(setting("PRICE_FILTER", tickSize=text)))).endswith(NUMBER)
 
 
@@ -305,7 +307,7 @@ def test_a_number_that_is_too_large_or_too_fine_is_refused(saved, text):
         max_leaves=15,
     )
 )
-def test_json_of_any_other_shape_is_refused_with_one_line(tmp_path_factory, document):
+def test_json_of_any_other_shape_is_refused_with_one_line(tmp_path_factory, document) -> None:
     path = tmp_path_factory.getbasetemp() / "any.json"
     path.write_text(json.dumps({"symbols": [document]} if isinstance(document, dict) else document), "utf-8")
     problem(str(path))
@@ -314,7 +316,7 @@ def test_json_of_any_other_shape_is_refused_with_one_line(tmp_path_factory, docu
 # the rules to obey
 
 
-def test_the_larger_minimum_value_counts():
+def test_the_larger_minimum_value_counts() -> None:
     listings = read(str(SERVED))
     assert instrument_of(listings, "SOLUSDT", Decimal(0)) is listings["SOLUSDT"].instrument
     assert instrument_of(listings, "SOLUSDT", Decimal(5)) is listings["SOLUSDT"].instrument
@@ -322,6 +324,6 @@ def test_the_larger_minimum_value_counts():
     assert (own.min_notional, own.step, own.max_qty) == (Decimal("7.5"), Decimal("0.01"), Decimal(5000))
 
 
-def test_a_symbol_without_a_listing_is_dealt_exactly():
+def test_a_symbol_without_a_listing_is_dealt_exactly() -> None:
     assert instrument_of({}, "BTCUSDT", Decimal(5)) == Instrument(min_notional=Decimal(5))
     assert instrument_of(read(str(SERVED)), "XRPUSDT", Decimal(0)) == Instrument()

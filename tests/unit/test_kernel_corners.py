@@ -41,7 +41,7 @@ def adopt(qty: str, *, seen: str = "0", entry: str = "100", stop: str | None = N
     return Adopt("", 42, Decimal(seen), Decimal(qty), Decimal(entry), None if stop is None else Decimal(stop))
 
 
-def test_a_price_of_just_the_oldest_age_is_stale():
+def test_a_price_of_just_the_oldest_age_is_stale() -> None:
     now = guards(START_MS, fresh_ms=30_000)
     assert now.is_fresh(START_MS - 29_999)
     assert not now.is_fresh(START_MS - 30_000)
@@ -49,7 +49,7 @@ def test_a_price_of_just_the_oldest_age_is_stale():
     assert not now.is_fresh(START_MS + 2_001)
 
 
-def test_a_position_without_a_price_decides_nothing():
+def test_a_position_without_a_price_decides_nothing() -> None:
     held = apply(FLAT, adopt("1"), RiskTerms())
     assert held.is_open
     assert held.mark is None
@@ -57,30 +57,30 @@ def test_a_position_without_a_price_decides_nothing():
     assert r_multiple(held, rules()) == 0
 
 
-def test_a_flat_book_with_a_price_decides_nothing():
+def test_a_flat_book_with_a_price_decides_nothing() -> None:
     position, made = run([mark("100"), mark("200")], STOPS)
     assert made == []
     assert r_multiple(position, rules()) == 0
 
 
-def test_a_stop_moves_though_no_rung_is_due():
+def test_a_stop_moves_though_no_rung_is_due() -> None:
     _, made = run([long_100(), mark("103.5")], rules(set_be_at_r=Decimal("0.3")))
     assert [decision.action for decision in made] == ["sl_be"]
 
 
-def test_a_decision_names_its_lifecycle():
+def test_a_decision_names_its_lifecycle() -> None:
     _, made = run([long_100(), mark("105"), fill("SELL", "1", "105"), short_100(), mark("95")])
     assert [decision.position_id for decision in made] == ["BTCUSDT:1", "BTCUSDT:2"]
 
 
-def test_what_cannot_be_asked_for_has_no_intents():
+def test_what_cannot_be_asked_for_has_no_intents() -> None:
     small = rules(instrument=Instrument(min_qty=Decimal(9)))
     position, (made,) = run([long_100(), mark("105")], small)
     assert made == Decision("BTCUSDT:1", "partial:0.5:1", (), Refusal.BELOW_MINIMUM)
     assert position.ladder_state.held == (("partial:0.5:1", "below_minimum"),)
 
 
-def test_a_harvest_says_everything_of_itself():
+def test_a_harvest_says_everything_of_itself() -> None:
     leg = Position("BTCUSDT:SHORT")
     position, made = run([short_100(), mark("94.9")], position=leg)
     (intent,) = books.intents(made)
@@ -104,7 +104,7 @@ def test_a_harvest_says_everything_of_itself():
     assert (position.symbol, position.position_side, position.leg) == ("BTCUSDT", "SHORT", -1)
 
 
-def test_parts_of_a_harvest_are_named_one_after_the_other():
+def test_parts_of_a_harvest_are_named_one_after_the_other() -> None:
     parts = rules(instrument=Instrument(step=Decimal("0.05"), max_qty=Decimal("0.1")), live=True)
     position, made = run([long_100(), mark("105")], parts)
     assert [i.action for i in books.intents(made)] == [f"partial:0.5:1:{k}of3" for k in (1, 2, 3)]
@@ -112,14 +112,14 @@ def test_parts_of_a_harvest_are_named_one_after_the_other():
     assert len({i.intent_id for i in books.intents(made)}) == 3
 
 
-def test_what_is_above_the_most_that_can_go_out_is_carried():
+def test_what_is_above_the_most_that_can_go_out_is_carried() -> None:
     most = rules(instrument=Instrument(step=Decimal("0.01"), max_qty=Decimal("0.05")), max_parts=2)
     position, made = run([long_100(), mark("105")], most)
     assert sum(i.qty for i in books.intents(made)) == Decimal("0.1")
     assert position.ladder_state.carry == Decimal("0.15")
 
 
-def test_a_net_book_has_neither_leg():
+def test_a_net_book_has_neither_leg() -> None:
     intent = books.intents(run([long_100(), mark("105")])[1])[0]
     assert (intent.symbol, intent.position_side) == (BOOK, "BOTH")
     assert (FLAT.symbol, FLAT.position_side, FLAT.leg) == (BOOK, "BOTH", 0)
@@ -130,7 +130,7 @@ def test_a_net_book_has_neither_leg():
     assert odd[0].leg == 0
 
 
-def test_a_move_to_break_even_says_everything_of_itself():
+def test_a_move_to_break_even_says_everything_of_itself() -> None:
     position, made = run([long_100(), mark("105.19")], STOPS)
     _, stop = books.intents(made)
     assert stop == Intent(
@@ -151,7 +151,7 @@ def test_a_move_to_break_even_says_everything_of_itself():
     )
 
 
-def test_stops_that_trail_and_that_change_their_size_say_why():
+def test_stops_that_trail_and_that_change_their_size_say_why() -> None:
     entries = [short_100(atr=Decimal(1)), mark("94"), mark("93")]
     position, made = run(entries, STOPS)
     trail = books.intents(made)[-1]
@@ -163,12 +163,12 @@ def test_stops_that_trail_and_that_change_their_size_say_why():
     assert (resized.qty, resized.stop_price, resized.side) == (2, 95, Side.BUY)
 
 
-def test_an_id_is_thirty_five_characters():
+def test_an_id_is_thirty_five_characters() -> None:
     assert len(intent_id(BOOK, "a")) == 35
     assert intent_id(BOOK, "a").startswith("hv-")
 
 
-def test_r_is_cut_and_never_rounded_up_whatever_the_caller_counts_with():
+def test_r_is_cut_and_never_rounded_up_whatever_the_caller_counts_with() -> None:
     assert reason_text(Decimal("0.999"), "0.5") == "R=0.99 >= 0.5"
     assert reason_text(Decimal("-0.999"), "0.5") == "R=-0.99 >= 0.5"
     assert reason_text(Decimal("1.23456"), "0.1234") == "R=1.2345 >= 0.1234"
@@ -176,7 +176,7 @@ def test_r_is_cut_and_never_rounded_up_whatever_the_caller_counts_with():
         assert reason_text(Decimal("12345.678"), "0.5") == "R=12345.67 >= 0.5"
 
 
-def test_the_opposite_of_a_side():
+def test_the_opposite_of_a_side() -> None:
     assert (Side.BUY.opposite, Side.SELL.opposite) == (Side.SELL, Side.BUY)
 
 
@@ -195,11 +195,11 @@ def test_the_opposite_of_a_side():
         *(("1.50", "1.5"), ("10.0", "10"), ("0.10", "0.1"), ("-2.500", "-2.5"), ("1e400", "1" + "0" * 400)),
     ],
 )
-def test_plain_text_of_a_decimal(text, shown):
+def test_plain_text_of_a_decimal(text, shown) -> None:
     assert plain(Decimal(text)) == shown
 
 
-def test_exact_arithmetic_takes_and_gives_what_the_function_does():
+def test_exact_arithmetic_takes_and_gives_what_the_function_does() -> None:
     @exact
     def third(one: Decimal, *, of: Decimal) -> Decimal:
         """Of something."""
@@ -211,23 +211,23 @@ def test_exact_arithmetic_takes_and_gives_what_the_function_does():
     assert (third.__name__, third.__doc__) == ("third", "Of something.")
 
 
-def test_adding_and_reducing_keep_what_they_do_not_touch():
+def test_adding_and_reducing_keep_what_they_do_not_touch() -> None:
     more = added(HOLDING, Decimal(2), Decimal(104))
     assert more == HOLDING._replace(qty=Decimal(4), avg_entry=Decimal(102), base_qty=Decimal(5))
     less = reduced(HOLDING, Decimal("0.5"), Decimal(110))
     assert less == HOLDING._replace(qty=Decimal("1.5"), realized_pnl=Decimal(10))
 
 
-def test_a_fee_touches_nothing_else():
+def test_a_fee_touches_nothing_else() -> None:
     assert charged(HOLDING, Decimal("0.25"), None) == HOLDING._replace(fees=HOLDING.fees + Decimal("0.25"))
     assert charged(HOLDING, Decimal("0.25"), "BNB") == HOLDING._replace(other_fees=(("BNB", Decimal("1.25")),))
 
 
-def test_what_is_flat_has_no_sign():
+def test_what_is_flat_has_no_sign() -> None:
     assert [Holding(Decimal(q)).sign for q in (3, 0, -3)] == [1, 0, -1]
 
 
-def test_what_is_adopted_takes_its_risk_from_a_stop_on_its_losing_side():
+def test_what_is_adopted_takes_its_risk_from_a_stop_on_its_losing_side() -> None:
     terms = RiskTerms(fallback_stop_pct=Decimal("0.02"))
     for qty, stop, risk in (("0.5", "95", 5), ("0.5", "105", 2), ("-0.5", "105", 5), ("-0.5", "95", 2), ("3", None, 2)):
         held = adopted(adopt(qty, stop=stop), terms)
@@ -238,7 +238,7 @@ def test_what_is_adopted_takes_its_risk_from_a_stop_on_its_losing_side():
         )
 
 
-def test_a_position_that_is_adopted_keeps_its_price_and_a_usable_stop():
+def test_a_position_that_is_adopted_keeps_its_price_and_a_usable_stop() -> None:
     seen = apply(FLAT, Mark("5-0", 5, Decimal(99)), RiskTerms())
     for qty, stop, kept in (("0.5", "95", Decimal(95)), ("0.5", "105", None), ("-0.5", "105", Decimal(105))):
         held = apply(seen, adopt(qty, stop=stop), RiskTerms())
@@ -248,7 +248,7 @@ def test_a_position_that_is_adopted_keeps_its_price_and_a_usable_stop():
     assert (other.epoch, other.holding.qty, other.ladder_state.stop) == (2, -1, 105)
 
 
-def test_a_record_that_says_the_same_or_came_too_late_changes_nothing():
+def test_a_record_that_says_the_same_or_came_too_late_changes_nothing() -> None:
     held = apply(FLAT, adopt("2"), RiskTerms())
     assert apply(held, adopt("2", seen="2"), RiskTerms()) == held
     assert apply(held, adopt("3", seen="1"), RiskTerms()) == held
@@ -257,7 +257,7 @@ def test_a_record_that_says_the_same_or_came_too_late_changes_nothing():
     assert (dearer.epoch, dearer.holding.base_qty) == (1, 2)
 
 
-def test_less_of_a_position_cuts_what_is_reserved():
+def test_less_of_a_position_cuts_what_is_reserved() -> None:
     position, _ = run([long_100(), mark("105")], rules(live=True))
     assert position.ladder_state.reserved == Decimal("0.25")
     less = apply(position, adopt("0.1", seen="1"), RiskTerms())
@@ -267,12 +267,12 @@ def test_less_of_a_position_cuts_what_is_reserved():
     assert (none.ladder_state, none.epoch, none.holding.qty) == (LadderState(), 1, 0)
 
 
-def test_a_stop_distance_of_nothing_is_none():
+def test_a_stop_distance_of_nothing_is_none() -> None:
     for stated in (None, Decimal(0), Decimal(-1)):
         assert RiskTerms(stated, Decimal("0.02")).per_unit(Decimal(100)) == 2
 
 
-def test_the_price_at_which_r_is_reached_counts_the_costs_in():
+def test_the_price_at_which_r_is_reached_counts_the_costs_in() -> None:
     costly = rules(cost_bps=Decimal(10))
     held = Holding(Decimal(2), Decimal(100), Decimal(2), Decimal(10))
     assert price_at(held, costly, Decimal("0.5")) == Decimal("105.1")
@@ -281,7 +281,7 @@ def test_the_price_at_which_r_is_reached_counts_the_costs_in():
     assert r_multiple(position, costly) == Decimal("0.5")
 
 
-def test_a_price_just_within_the_tolerance_is_not_from_the_future():
+def test_a_price_just_within_the_tolerance_is_not_from_the_future() -> None:
     seen = MarkState(Decimal(100), 10_000, Decimal(100), Decimal(100))
     assert seen.after(Decimal(90), 9_000, 8_000) == seen  # what is there is 2,000 ms ahead: it stays
     assert seen.after(Decimal(90), 9_000, 7_999).price == 90
@@ -289,14 +289,14 @@ def test_a_price_just_within_the_tolerance_is_not_from_the_future():
     assert (near.peak, far.peak, far.price) == (110, 100, 110)
 
 
-def test_a_reservation_counts_what_it_took():
+def test_a_reservation_counts_what_it_took() -> None:
     placed = Reservation("a", Decimal(3), (), 1)
     once = placed.after(Decimal(2), Decimal(10), Decimal(4)).after(Decimal("0.5"), Decimal(20), Decimal(3))
     assert (once.qty, once.filled, once.value, once.pnl) == (Decimal("0.5"), Decimal("2.5"), 30, 7)
     assert once.after(Decimal(9), Decimal(1), Decimal(0)).qty == 0
 
 
-def test_a_part_of_a_fill_realizes_its_own_profit_only():
+def test_a_part_of_a_fill_realizes_its_own_profit_only() -> None:
     position, made = run([long_100(), mark("105")], rules(live=True))
     (intent,) = books.intents(made)
     position, _ = run(
@@ -306,7 +306,7 @@ def test_a_part_of_a_fill_realizes_its_own_profit_only():
     assert (left.pnl, left.value, left.filled) == (Decimal("0.6"), Decimal("10.6"), Decimal("0.1"))
 
 
-def test_nothing_reserved_is_a_decimal():
+def test_nothing_reserved_is_a_decimal() -> None:
     assert isinstance(LadderState().reserved, Decimal)
 
 
@@ -318,7 +318,7 @@ def released(state: LadderState, *ids: str) -> tuple[LadderState, list[tuple[str
     return state, given_up
 
 
-def test_the_third_failure_gives_a_rung_up_once_and_for_all_its_parts():
+def test_the_third_failure_gives_a_rung_up_once_and_for_all_its_parts() -> None:
     claims = (Claim("0.5", 3, Decimal(1)), Claim("1", 1, Decimal(1)))
     placed = tuple(Reservation(name, Decimal(1), claims, 1) for name in ("a", "b"))
     state = LadderState(spent=("0.5", "1"), failures=(("0.5", 2),), reservations=placed)
@@ -330,7 +330,7 @@ def test_the_third_failure_gives_a_rung_up_once_and_for_all_its_parts():
     assert after.reservations == ()
 
 
-def test_reservations_that_fit_exactly_are_not_cut():
+def test_reservations_that_fit_exactly_are_not_cut() -> None:
     placed = tuple(Reservation(name, Decimal(1), (), 1) for name in ("a", "b"))
     state = LadderState(reservations=placed)
     assert state.capped(Decimal(2)) is state
@@ -349,13 +349,13 @@ def test_reservations_that_fit_exactly_are_not_cut():
         ("1:0.5,2:0.6", "the fractions sum to 1.1, more than the position"),
     ],
 )
-def test_a_ladder_says_what_is_wrong_with_it(rungs, what):
+def test_a_ladder_says_what_is_wrong_with_it(rungs: str, what: str) -> None:
     with pytest.raises(InvalidLadder) as refused:
         ladder(rungs)
     assert str(refused.value) == what
 
 
-def test_a_ladder_from_some_r_on_keeps_its_basis():
+def test_a_ladder_from_some_r_on_keeps_its_basis() -> None:
     whole = ladder("0.5:0.25,1:0.75", Basis.REMAINING)
     assert whole.at_least(Decimal(1)) == Ladder((Rung(Decimal(1), Decimal("0.75")),), Basis.REMAINING)
 
@@ -368,7 +368,7 @@ def test_a_ladder_from_some_r_on_keeps_its_basis():
         ({"step": Decimal(2), "max_qty": Decimal(1)}, "the maximum of an order must be at least one step"),
     ],
 )
-def test_an_instrument_says_what_is_wrong_with_it(told, what):
+def test_an_instrument_says_what_is_wrong_with_it(told, what: str) -> None:
     with pytest.raises(InvalidNumber) as refused:
         Instrument(**told)
     assert str(refused.value) == what
@@ -382,18 +382,18 @@ def test_an_instrument_says_what_is_wrong_with_it(told, what):
         ({"lock_mode": "none"}, "lock_mode must be break_even or r_multiple, not 'none'"),
     ],
 )
-def test_parameters_say_what_is_wrong_with_them(told, what):
+def test_parameters_say_what_is_wrong_with_them(told, what: str) -> None:
     with pytest.raises(InvalidTheta) as refused:
         HarvestTheta(**told)
     assert str(refused.value) == what
 
 
-def test_both_ends_of_a_range_are_in_it():
+def test_both_ends_of_a_range_are_in_it() -> None:
     for end in (bounds.NON_NEGATIVE.low, bounds.NON_NEGATIVE.high):
         assert MarketState(end, 0.0, 0.0, 0.0, 0.0).sigma == end
 
 
-def test_a_stop_that_is_behind_break_even_needs_no_move_and_may_trail():
+def test_a_stop_that_is_behind_break_even_needs_no_move_and_may_trail() -> None:
     above = long_100(stop_loss=Decimal(90), atr=Decimal(1))
     position, _ = run([above, mark("104")], STOPS)
     protected = position._replace(ladder_state=position.ladder_state._replace(stop=Decimal("100.5")))
@@ -404,14 +404,14 @@ def test_a_stop_that_is_behind_break_even_needs_no_move_and_may_trail():
     assert [i.action for i in books.intents(made)] == ["partial:0.5:1", "trail:103"]
 
 
-def test_a_stop_that_would_not_be_a_price_does_not_trail():
+def test_a_stop_that_would_not_be_a_price_does_not_trail() -> None:
     wide = rules(set_be_at_r=Decimal("0.5"), trail_atr_mult=Decimal(1))
     cheap = fill("BUY", "1", "1", stop_loss=Decimal("0.9"), atr=Decimal("0.3"))
     _, made = run([cheap, mark("1.06"), mark("1.35")], wide)
     assert [i.action for i in books.intents(made) if i.kind is IntentKind.TRAIL_UPDATE] == ["trail:1.05"]
 
 
-def test_an_end_of_an_intent_says_how_it_ended():
+def test_an_end_of_an_intent_says_how_it_ended() -> None:
     position, made = run([long_100(), mark("105")], rules(live=True))
     (intent,) = books.intents(made)
     position, again = run([outcome(intent.intent_id, "EXPIRED")], rules(live=True), position=position)
@@ -419,25 +419,25 @@ def test_an_end_of_an_intent_says_how_it_ended():
     assert [i.action for i in books.intents(again)] == ["partial:0.5:2"]
 
 
-def test_a_price_read_from_a_key_came_when_it_was_seen():
+def test_a_price_read_from_a_key_came_when_it_was_seen() -> None:
     ahead = apply(FLAT, Mark("", 50_000, Decimal(100), seen_ms=50_000), RiskTerms())
     assert apply(ahead, Mark("", 40_000, Decimal(90), seen_ms=40_000), RiskTerms()).mark.price == 90
     assert apply(ahead, Mark("", 40_000, Decimal(90), seen_ms=49_000), RiskTerms()).mark.price == 100
     assert apply(ahead, Mark("", 40_000, Decimal(90)), RiskTerms()).mark.price == 100
 
 
-def test_unrealized_profit_is_that_of_all_that_is_held():
+def test_unrealized_profit_is_that_of_all_that_is_held() -> None:
     _, made = run([fill("BUY", "4", "100", stop_loss=Decimal(90)), mark("105")], STOPS)
     assert [i.unrealized_pnl for i in books.intents(made)] == [20, 20]
 
 
-def test_a_stop_trails_at_prices_below_one():
+def test_a_stop_trails_at_prices_below_one() -> None:
     cheap = fill("BUY", "1", "0.5", stop_loss=Decimal("0.45"), atr=Decimal("0.01"))
     _, made = run([cheap, mark("0.53"), mark("0.6")], STOPS)
     assert [i.action for i in books.intents(made) if i.kind is IntentKind.TRAIL_UPDATE] == ["trail:0.51", "trail:0.58"]
 
 
-def test_a_component_at_its_threshold_is_no_reason():
+def test_a_component_at_its_threshold_is_no_reason() -> None:
     components = kill_components(MarketState(0.0151, 0.1, 0.1, 0.5, 0.4), 0.0, HarvestTheta())
     at = replace(components, sigma_spike=0.5, ts_drop=0.2, age_penalty=0.5)
     assert list(_kill_reasons(at)) == [ReasonCode.REGIME_FLIP]
@@ -445,36 +445,36 @@ def test_a_component_at_its_threshold_is_no_reason():
     assert len(list(_kill_reasons(above))) == 4
 
 
-def test_a_lock_that_would_be_at_nothing_is_none():
+def test_a_lock_that_would_be_at_nothing_is_none() -> None:
     theta = HarvestTheta(lock_R=2.0, lock_mode=LockMode.R_MULTIPLE)
     short = PositionSnapshot(BOOK, "SHORT", 2.0, 1.0, 2.0, 1.0, 0.0, 1.0)
     assert locked_stop(short, 3.0, 1.0, theta) is None
     assert locked_stop(short, 3.0, 0.5, theta) == 1.0
 
 
-def test_a_rung_that_fails_for_the_last_time_is_owed_nothing():
+def test_a_rung_that_fails_for_the_last_time_is_owed_nothing() -> None:
     last = Reservation("a", Decimal(1), (Claim("0.5", 3, Decimal(1)),), 1)
     state = LadderState(spent=("0.5",), owed=(("0.5", Decimal(4)), ("1", Decimal(2))), reservations=(last,))
     after, given_up = state.released("a")
     assert (given_up, after.owed, after.failures) == (("0.5",), (("1", Decimal(2)),), (("0.5", 3),))
 
 
-def test_a_far_stop_is_a_stop_at_its_own_distance():
+def test_a_far_stop_is_a_stop_at_its_own_distance() -> None:
     for qty, stop in (("1", "40"), ("-1", "160")):
         held = apply(FLAT, adopt(qty, stop=stop), RiskTerms())
         assert (held.holding.risk_per_unit, held.ladder_state.stop) == (60, Decimal(stop))
 
 
-def test_flat_and_said_to_be_flat_is_as_it_was():
+def test_flat_and_said_to_be_flat_is_as_it_was() -> None:
     assert apply(FLAT, adopt("0"), RiskTerms()) == FLAT
 
 
-def test_a_record_with_an_id_of_its_own_is_the_newest_entry():
+def test_a_record_with_an_id_of_its_own_is_the_newest_entry() -> None:
     told = adopt("1")._replace(source_id="7-3")
     assert apply(FLAT, told, RiskTerms()).applied == (7, 3)
 
 
-def test_a_harvest_knows_its_action():
+def test_a_harvest_knows_its_action() -> None:
     position, _ = run([long_100()])
     action, harvest = due_harvest(position, MarkState(Decimal(105), 1, Decimal(105), Decimal(100)), rules())
     assert action == harvest.action == "partial:0.5:1"

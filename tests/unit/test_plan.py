@@ -30,7 +30,7 @@ def opened(**values) -> Position:
     return apply(Position(BOOK), long_100(**values), RiskTerms())
 
 
-def test_a_harvest_is_published_with_its_record_its_cause_and_its_suggestion():
+def test_a_harvest_is_published_with_its_record_its_cause_and_its_suggestion() -> None:
     opening, due = long_100(), mark("105")
     made = planned(opening, due)
     ((intent, cause),) = made.intents
@@ -55,7 +55,7 @@ def test_a_harvest_is_published_with_its_record_its_cause_and_its_suggestion():
     assert made.position.ladder_state.spent == ("0.5",)
 
 
-def test_a_stop_move_has_its_price_in_the_record_and_is_no_harvest_of_the_history():
+def test_a_stop_move_has_its_price_in_the_record_and_is_no_harvest_of_the_history() -> None:
     made = planned(long_100(), mark("104.9"), mark("105"), the_rules=STOPS)
     _, (stop, _) = made.intents
     assert stop.kind is IntentKind.MOVE_SL_BE
@@ -64,13 +64,13 @@ def test_a_stop_move_has_its_price_in_the_record_and_is_no_harvest_of_the_histor
     assert len(made.past) == 1
 
 
-def test_a_live_harvest_is_history_only_when_it_is_done():
+def test_a_live_harvest_is_history_only_when_it_is_done() -> None:
     made = planned(long_100(), mark("105"), the_rules=LIVE)
     assert len(made.intents) == 1
     assert made.past == []
 
 
-def test_what_a_guard_holds_back_is_recorded_once_and_stands_until_it_may_go():
+def test_what_a_guard_holds_back_is_recorded_once_and_stands_until_it_may_go() -> None:
     killed = guards(killed=True)
     opening, due = long_100(), mark("105")
     made = planned(opening, due, mark("105"), the_guards=killed)
@@ -91,7 +91,7 @@ def test_what_a_guard_holds_back_is_recorded_once_and_stands_until_it_may_go():
     assert made.position.ladder_state.spent == ()
 
 
-def test_one_action_that_is_held_back_does_not_hold_back_the_next():
+def test_one_action_that_is_held_back_does_not_hold_back_the_next() -> None:
     made = planned(long_100(), mark("105"), the_rules=STOPS, the_guards=guards(budget=1))
     assert [intent.kind for intent, _ in made.intents] == [IntentKind.HARVEST]
     assert [(r["decision"], r["action"]) for r in made.journal] == [("published", "partial:0.5:1"), ("held", "sl_be")]
@@ -100,19 +100,19 @@ def test_one_action_that_is_held_back_does_not_hold_back_the_next():
     assert set(frozen.standing) == {"partial:0.5:1", "sl_be"}
 
 
-def test_what_stood_before_does_not_stand_once_nothing_is_due():
+def test_what_stood_before_does_not_stand_once_nothing_is_due() -> None:
     made = planned(long_100(), mark("105"), mark("104"), the_guards=guards(killed=True))
     assert made.standing == {}
 
 
-def test_each_publication_uses_up_the_budget_of_the_rest_of_the_batch():
+def test_each_publication_uses_up_the_budget_of_the_rest_of_the_batch() -> None:
     made = planned(long_100(), mark("105"), mark("110"), the_guards=guards(budget=1))
     assert len(made.intents) == 1
     assert made.guards.budget == 0
     assert made.standing == {"partial:1:1": Refusal.RATE_LIMITED}
 
 
-def test_an_empty_batch_looks_again_at_what_was_held_back():
+def test_an_empty_batch_looks_again_at_what_was_held_back() -> None:
     held = planned(long_100(), mark("105"), the_guards=guards(killed=True)).position
     again = planned(position=held)
     assert len(again.intents) == 1
@@ -123,13 +123,13 @@ def test_an_empty_batch_looks_again_at_what_was_held_back():
     assert same.standing == {"partial:0.5:1": Refusal.KILLED}
 
 
-def test_a_batch_decides_once_for_each_entry_and_not_once_more():
+def test_a_batch_decides_once_for_each_entry_and_not_once_more() -> None:
     made = planned(long_100(), the_rules=STOPS)
     assert made.journal == []
     assert made.position == opened(source_id=f"{made.position.applied[0]}-0", time_ms=made.position.holding.opened_ms)
 
 
-def test_a_duplicate_decides_nothing_and_is_consumed():
+def test_a_duplicate_decides_nothing_and_is_consumed() -> None:
     position = planned(long_100(trade_id="t"), mark("105"), the_guards=guards(killed=True)).position
     again = long_100(trade_id="t")
     made = planned(again, position=position, earlier={"t": digest(again)})
@@ -138,7 +138,7 @@ def test_a_duplicate_decides_nothing_and_is_consumed():
 
 
 @pytest.mark.parametrize("earlier", [True, False])
-def test_a_trade_id_of_another_content_freezes_and_its_book_publishes_nothing(earlier):
+def test_a_trade_id_of_another_content_freezes_and_its_book_publishes_nothing(earlier: bool) -> None:
     first = long_100(trade_id="t")
     known = {"t": digest(first)} if earlier else {}
     before = [] if earlier else [first]
@@ -149,25 +149,25 @@ def test_a_trade_id_of_another_content_freezes_and_its_book_publishes_nothing(ea
     assert made.standing == {"partial:0.5:1": Refusal.FROZEN}
 
 
-def test_an_entry_that_is_not_ours_freezes_the_book():
+def test_an_entry_that_is_not_ours_freezes_the_book() -> None:
     made = planned(Unreadable("x"), position=opened())
     assert made.position.frozen == "unreadable_inbox_entry"
     assert (made.applied, made.consumed) == (0, "1-0")
 
 
-def test_a_new_distance_is_the_risk_of_what_opens_after_it():
+def test_a_new_distance_is_the_risk_of_what_opens_after_it() -> None:
     made = planned(fill("BUY", "1", "100"), stop_dist_pct=Decimal("0.05"))
     assert made.position.holding.risk_per_unit == 5
 
 
-def test_rules_that_are_others_are_journaled_before_anything_is_decided():
+def test_rules_that_are_others_are_journaled_before_anything_is_decided() -> None:
     own = replace(rules(), overrides="ladder=1:0.5")
     made = planned(long_100(), mark("105"), the_rules=own)
     assert [record["decision"] for record in made.journal] == ["overrides", "published"]
     assert made.position.overrides == own.overrides
 
 
-def test_rungs_are_armed_again_by_an_end_and_published_again_in_one_batch():
+def test_rungs_are_armed_again_by_an_end_and_published_again_in_one_batch() -> None:
     live = planned(long_100(), mark("105"), the_rules=LIVE)
     ((intent, _),) = live.intents
     made = planned(outcome(intent.intent_id), position=live.position, the_rules=LIVE)
@@ -176,13 +176,13 @@ def test_rungs_are_armed_again_by_an_end_and_published_again_in_one_batch():
     assert again.intent_id != intent.intent_id
 
 
-def test_the_arithmetic_is_exact_whatever_the_caller_counts_with():
+def test_the_arithmetic_is_exact_whatever_the_caller_counts_with() -> None:
     third = fill("BUY", "0.333333333333", "100.000000000001", stop_loss=Decimal(90))
     whole = fill("BUY", "999999999999.999999999999", "100.000000000003")
     made = planned(third, whole)
     assert made.position.holding.qty == Decimal("1000000000000.333333333332")
 
 
-def test_an_old_price_publishes_nothing():
+def test_an_old_price_publishes_nothing() -> None:
     made = planned(long_100(), mark("105"), the_guards=guards(START_MS + 10**9, fresh_ms=30_000))
     assert made.standing == {"partial:0.5:1": Refusal.STALE}

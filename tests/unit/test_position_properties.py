@@ -5,6 +5,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from books import START_MS, TERMS, guards, intents, ladder, look, rules
+from desk import Desk
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -70,7 +71,7 @@ class Book:
 
 
 @given(histories())
-def test_a_folded_position_equals_the_model(history):
+def test_a_folded_position_equals_the_model(history) -> None:
     book, position = Book(), Position("BTCUSDT")
     for step in history:
         entry = entry_of(step)
@@ -87,14 +88,14 @@ def test_a_folded_position_equals_the_model(history):
 
 
 @given(histories(), st.integers(0, 40))
-def test_folding_in_one_go_or_in_parts_gives_the_same_position(history, cut):
+def test_folding_in_one_go_or_in_parts_gives_the_same_position(history, cut) -> None:
     entries = [entry_of(step) for step in history]
     whole = fold(Position("BTCUSDT"), entries, TERMS)
     assert fold(fold(Position("BTCUSDT"), entries[:cut], TERMS), entries[cut:], TERMS) == whole
 
 
 @given(histories(), st.data())
-def test_repeating_any_entries_changes_nothing(history, data):
+def test_repeating_any_entries_changes_nothing(history, data) -> None:
     entries = [entry_of(step) for step in history]
     doubled = [e for i, entry in enumerate(entries) for e in [entry, *entries[: data.draw(st.integers(0, i + 1))]]]
     assert fold(Position("BTCUSDT"), doubled, TERMS) == fold(Position("BTCUSDT"), entries, TERMS)
@@ -107,7 +108,7 @@ def test_repeating_any_entries_changes_nothing(history, data):
     st.sampled_from(["0.001", "0.1", "1"]),
     st.booleans(),
 )
-def test_every_promise_about_intents_holds_at_every_step(history, live, basis, step_size, with_minimum):
+def test_every_promise_about_intents_holds_at_every_step(history, live: Desk, basis, step_size, with_minimum) -> None:
     """Reservations fit; rungs once per attempt; exits oppose, are positive, on the step, and fit; stops tighten.
 
     And a second look at the same entries decides nothing that the first did not.
@@ -162,7 +163,7 @@ def is_tighter(stop, moved, sign) -> bool:
 
 
 @given(st.lists(prices, min_size=1, max_size=30), quantities)
-def test_harvests_of_one_lifecycle_sum_to_at_most_the_ladders_share_of_the_base(marks, qty):
+def test_harvests_of_one_lifecycle_sum_to_at_most_the_ladders_share_of_the_base(marks, qty) -> None:
     position = apply(Position("BTCUSDT"), Fill("1-0", 1, Side.BUY, qty, Decimal(100), stop_loss=Decimal(95)), TERMS)
     taken = Decimal(0)
     for i, price in enumerate(marks):
@@ -173,7 +174,7 @@ def test_harvests_of_one_lifecycle_sum_to_at_most_the_ladders_share_of_the_base(
 
 
 @given(st.lists(prices, min_size=1, max_size=20), quantities, st.decimals("0.1", "9", places=1))
-def test_which_rungs_fire_does_not_depend_on_the_quantity(marks, qty, factor):
+def test_which_rungs_fire_does_not_depend_on_the_quantity(marks, qty, factor) -> None:
     def rungs_of(size: Decimal):
         position = apply(Position("B2"), Fill("1-0", 1, Side.BUY, size, Decimal(100), stop_loss=Decimal(95)), TERMS)
         fired = []
@@ -187,7 +188,7 @@ def test_which_rungs_fire_does_not_depend_on_the_quantity(marks, qty, factor):
 
 
 @given(st.lists(st.decimals("51", "149", places=2), min_size=1, max_size=20), quantities)
-def test_a_short_mirrors_a_long(marks, qty):
+def test_a_short_mirrors_a_long(marks, qty) -> None:
     """Reflecting every price at the entry turns a long's harvests into a short's, to the quantity."""
     the_rules = rules(live=True, set_be_at_r=Decimal("0.5"))
 

@@ -97,7 +97,7 @@ class Server:
         return [fields for _, fields in entries]
 
 
-def test_random_lives_over_a_server_are_what_the_rules_say(redis, tmp_path):
+def test_random_lives_over_a_server_are_what_the_rules_say(redis: Client, tmp_path: Path) -> None:
     branches = TALLIES.setdefault("random lives over a server", Counter())
 
     def live(setup: bytes, moves: list[bytes]) -> None:

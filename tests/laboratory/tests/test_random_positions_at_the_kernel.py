@@ -14,7 +14,7 @@ LIVES = 3_000
 PATIENCE = 6
 
 
-def test_random_lives_at_the_kernel_are_what_the_rules_say():
+def test_random_lives_at_the_kernel_are_what_the_rules_say() -> None:
     branches = TALLIES.setdefault("random lives at the kernel", Counter())
 
     def live(setup: bytes, moves: list[bytes]) -> None:
