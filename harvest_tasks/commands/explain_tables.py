@@ -1,4 +1,4 @@
-"""The tables of an account: rungs, guards, and the journal."""
+"""The tables of a book report: rungs, guards, and the journal."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -27,18 +27,18 @@ JOURNAL: Final = (Column("Time (UTC)"), Column("Decision"), Column("What"), Colu
 STYLES: Final = {RungState.SPENT: "dim", RungState.DUE: "bold", RungState.ARMED: ""}
 
 
-def show_tables(account: BookReport) -> None:
+def show_tables(report: BookReport) -> None:
     """Print them; of a flat book, only the journal."""
-    if account.explained is not None:
+    if report.explained is not None:
         click.echo()
-        show(RUNGS, [_rung_cells(rung) for rung in account.explained.rungs])
+        show(RUNGS, [_rung_cells(rung) for rung in report.explained.rungs])
         click.echo()
-        show(GUARDS, [_guard_cells(account, refusal) for refusal in Refusal])
+        show(GUARDS, [_guard_cells(report, refusal) for refusal in Refusal])
     click.echo()
-    if account.records:
-        show(JOURNAL, [_record_cells(record) for record in account.records])
+    if report.records:
+        show(JOURNAL, [_record_cells(record) for record in report.records])
     else:
-        click.echo(f"The journal says nothing about {account.row.book}.")
+        click.echo(f"The journal says nothing about {report.row.book}.")
 
 
 def _rung_cells(rung: RungView) -> Sequence[Cell]:
@@ -56,16 +56,16 @@ def _attempts(rung: RungView) -> str:
     return f" ({rung.failures} of {MAX_ATTEMPTS} attempts failed)" if rung.failures else ""
 
 
-def _guard_cells(account: BookReport, refusal: Refusal) -> Sequence[Cell]:
-    verdict = Text("holds back", "bold red") if account.holds_back(refusal) else Text("lets pass", "dim")
-    return [refusal.value, verdict, _state(account, refusal)]
+def _guard_cells(report: BookReport, refusal: Refusal) -> Sequence[Cell]:
+    verdict = Text("holds back", "bold red") if report.holds_back(refusal) else Text("lets pass", "dim")
+    return [refusal.value, verdict, _state(report, refusal)]
 
 
-def _state(account: BookReport, refusal: Refusal) -> str:
-    row, settings = account.row, account.settings
+def _state(report: BookReport, refusal: Refusal) -> str:
+    row, settings = report.row, report.settings
     match refusal:
         case Refusal.KILLED:
-            return f"{settings.harvest_kill_switch_key} is {'on' if account.guards.killed else 'off'}"
+            return f"{settings.harvest_kill_switch_key} is {'on' if report.guards.killed else 'off'}"
         case Refusal.STALE:
             return (
                 f"the mark is {how_old(row.mark_age_ms or 0)}, {settings.harvest_require_fresh_snapshot_sec} s allowed"
@@ -73,14 +73,14 @@ def _state(account: BookReport, refusal: Refusal) -> str:
         case Refusal.FROZEN:
             return row.frozen or "not frozen"
         case Refusal.NOTHING_LEFT:
-            return f"{figure(account.position.available)} of {figure(row.qty)} is not reserved"
+            return f"{figure(report.position.available)} of {figure(row.qty)} is not reserved"
         case Refusal.BELOW_MINIMUM:
-            return _minimum(account.rules.instrument)
+            return _minimum(report.rules.instrument)
         case Refusal.RATE_LIMITED:
-            left = max(0, account.guards.budget)
-            return f"{left} of {settings.harvest_max_actions_per_min} intents are left in these 60 s"
+            limit = settings.harvest_max_actions_per_min
+            return f"{limit - report.guards.budget} of {limit} intents used in the last 60 s"
         case Refusal.DUPLICATE:
-            return f"{len(account.guards.published) or 'none'} of the due intents went out before"
+            return f"{len(report.guards.published) or 'none'} of the due intents went out before"
 
 
 def _minimum(instrument: Instrument) -> str:

@@ -1,4 +1,4 @@
-"""An account of a book as text: what is held and what happens next first, then why, then what happened."""
+"""A book report as text: first what is held and what happens next, then why, then what happened."""
 
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -23,11 +23,11 @@ from kernel.positions.stops import break_even_price, trailing_distance
 LABEL: Final = 9
 
 
-def print_report(account: BookReport) -> None:
+def print_report(report: BookReport) -> None:
     """Print it."""
-    for label, text in _lines(account):
+    for label, text in _lines(report):
         click.echo(_filled(f"{label:<{LABEL}} ", printable(text)))
-    show_tables(account)
+    show_tables(report)
 
 
 def _filled(label: str, text: str) -> str:
@@ -41,23 +41,23 @@ def _filled(label: str, text: str) -> str:
     )
 
 
-def _lines(account: BookReport) -> Iterator[tuple[str, str]]:
-    row, explained = account.row, account.explained
+def _lines(report: BookReport) -> Iterator[tuple[str, str]]:
+    row, explained = report.row, report.explained
     if explained is None:
-        earned = money(row.banked_pnl + account.position.holding.net_pnl)
+        earned = money(row.banked_pnl + report.position.holding.net_pnl)
         yield row.book, f"flat; {earned} earned so far, net of fees and funding"
         if row.frozen:
             yield "Frozen", f"{row.frozen}: `harvest release {row.book}` once its position is right"
     else:
-        yield row.book, _headline(account)
+        yield row.book, _headline(report)
         yield from _what_happens(explained)
-        yield from _what_is_held(account, explained)
+        yield from _what_is_held(report, explained)
     if row.waiting:
         yield "Inbox", f"{row.waiting} waiting: no worker has applied them yet"
 
 
-def _headline(account: BookReport) -> str:
-    row = account.row
+def _headline(report: BookReport) -> str:
+    row = report.row
     aged = "" if row.mark_age_ms is None else f" ({how_old(row.mark_age_ms)})"
     return f"{row.side} {figure(row.qty)} from {figure(row.entry)}, mark {figure(row.mark)}{aged}: R {r_text(row.r)}"
 
@@ -101,17 +101,17 @@ def _obstacle(upcoming: Upcoming) -> str:
     return "" if upcoming.refusal is None else f"; as things are it would be held back: {upcoming.refusal}"
 
 
-def _what_is_held(account: BookReport, explained: Explanation) -> Iterator[tuple[str, str]]:
-    row = account.row
+def _what_is_held(report: BookReport, explained: Explanation) -> Iterator[tuple[str, str]]:
+    row = report.row
     adopted = ", adopted from the exchange's record" if row.origin == Origin.ADOPTED else ""
     yield "Position", f"{row.position_id}, {figure(row.base_qty)} entered since {moment(row.opened_ms)} UTC{adopted}"
     yield "PnL", _pnl(row)
     share = percent(row.risk_per_unit / row.entry)
-    yield "Risk", f"{figure(row.risk_per_unit)} per unit, {share} of the entry: {_source(account, explained)}"
-    yield "Stop", _stop(account)
-    for reservation in account.position.ladder_state.reservations:
-        yield "Reserved", _reservation(account, reservation)
-    yield from _rules(account.rules)
+    yield "Risk", f"{figure(row.risk_per_unit)} per unit, {share} of the entry: {_source(report, explained)}"
+    yield "Stop", _stop(report)
+    for reservation in report.position.ladder_state.reservations:
+        yield "Reserved", _reservation(report, reservation)
+    yield from _rules(report.rules)
 
 
 def _pnl(row: PositionRow) -> str:
@@ -140,7 +140,7 @@ def _rules(rules: Rules) -> Iterator[tuple[str, str]]:
         yield "Rules", f"its own: {rules.overrides}"
 
 
-def _source(account: BookReport, explained: Explanation) -> str:
+def _source(report: BookReport, explained: Explanation) -> str:
     implied = figure(explained.implied_stop)
     match explained.risk_source:
         case RiskSource.OPENING_STOP:
@@ -154,19 +154,19 @@ def _source(account: BookReport, explained: Explanation) -> str:
 
 
 @exact
-def _stop(account: BookReport) -> str:
-    state, rules = account.position.ladder_state, account.rules
+def _stop(report: BookReport) -> str:
+    state, rules = report.position.ladder_state, report.rules
     if not state.break_even:
-        price = figure(break_even_price(account.position, rules))
+        price = figure(break_even_price(report.position, rules))
         return f"{figure(state.stop) or 'none known'}; to break-even at {price} from R {r_text(rules.set_be_at_r)} on"
-    distance = trailing_distance(account.position, rules)
+    distance = trailing_distance(report.position, rules)
     if distance is None:
         return f"{figure(state.stop)}, past break-even; it does not trail, as no ATR is known"
     return f"{figure(state.stop)}, past break-even; it trails the best price by {figure(distance)}"
 
 
-def _reservation(account: BookReport, reservation: Reservation) -> str:
-    waited = account.guards.now_ms - reservation.placed_ms
-    late = waited > account.settings.harvest_intent_timeout_sec * 1000
+def _reservation(report: BookReport, reservation: Reservation) -> str:
+    waited = report.guards.now_ms - reservation.placed_ms
+    late = waited > report.settings.harvest_intent_timeout_sec * 1000
     alarm = ", unanswered for too long" if late else ""
     return f"{figure(reservation.qty)} by {reservation.intent_id}, {duration(max(0, waited))} ago{alarm}"

@@ -1,12 +1,15 @@
-"""The account that `harvest explain` gives of a book."""
+"""All about one book, read for `harvest explain`: its position, what is due, what holds it back, what was decided."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from harvest_tasks.operations.explanation import Explanation, Upcoming
-from harvest_tasks.operations.journal import JournalRecord
-from harvest_tasks.operations.positions import PositionRow
+from harvest_tasks.fills.symbol_rules import Reference
+from harvest_tasks.operations.explanation import Explanation, Upcoming, explain, wanted
+from harvest_tasks.operations.guards import read_guards
+from harvest_tasks.operations.journal import JournalRecord, newest_journal_records
+from harvest_tasks.operations.positions import Book, PositionRow, already_out, position_row, risk_terms
+from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
 from kernel.positions.decision import Decision
 from kernel.positions.guards import Guards, Refusal
@@ -16,7 +19,7 @@ from kernel.positions.rules import Rules
 
 @dataclass(frozen=True, slots=True)
 class BookReport:
-    """Everything that was read and worked out about one book; `explained` is None when it is flat."""
+    """What is known of one book; `explained` is None when it is flat, `records` are newest first."""
 
     row: PositionRow
     position: Position
@@ -30,22 +33,39 @@ class BookReport:
         return self.explained is not None and refusal in self.explained.refusals
 
 
-def as_dict(account: BookReport) -> dict[str, Any]:
-    """For JSON. A flat book has no risk, rungs, guards or intents."""
-    explained = account.explained
-    journal = [_record(record) for record in account.records]
-    position = {"position": asdict(account.row), "reservations": account.position.ladder_state.reservations}
+def read_book_report(client: Client, settings: Settings, book: Book, records: int) -> BookReport:
+    """A report on `book` with its newest `records` journal records; writes nothing."""
+    position = book.position
+    rules = Reference(client, settings).rules([position.symbol])[position.symbol]
+    guards = read_guards(client, settings)
+    guards = replace(guards, published=already_out(client, wanted(position, rules, guards)))
+    return BookReport(
+        row=position_row(book, rules, guards.now_ms),
+        position=position,
+        explained=explain(position, rules, guards, risk_terms(client, settings, position.symbol)),
+        guards=guards,
+        rules=rules,
+        settings=settings,
+        records=newest_journal_records(client, position.book, records),
+    )
+
+
+def as_dict(report: BookReport) -> dict[str, Any]:
+    """`report` for JSON; that of a flat book has no risk, rungs, guards or intents."""
+    explained = report.explained
+    journal = [_record(record) for record in report.records]
+    position = {"position": asdict(report.row), "reservations": report.position.ladder_state.reservations}
     if explained is None:
         return {**position, "journal": journal}
     return {
         **position,
-        "risk": _risk(account, explained),
-        "rules": {"overrides": account.rules.overrides, "cost_bps": account.rules.cost_bps},
-        "instrument": account.rules.instrument,
+        "risk": _risk(report, explained),
+        "rules": {"overrides": report.rules.overrides, "cost_bps": report.rules.cost_bps},
+        "instrument": report.rules.instrument,
         "rungs": explained.rungs,
         "due": [_intent(decision) for decision in explained.due],
         "next": None if explained.upcoming is None else _next(explained.upcoming),
-        "guards": {refusal.value: account.holds_back(refusal) for refusal in Refusal},
+        "guards": {refusal.value: report.holds_back(refusal) for refusal in Refusal},
         "journal": journal,
     }
 
@@ -55,9 +75,9 @@ def _record(record: JournalRecord) -> Mapping[str, object]:
     return {"id": record.record_id, "time_ms": record.time_ms, **record.values, **times}
 
 
-def _risk(account: BookReport, explained: Explanation) -> Mapping[str, object]:
+def _risk(report: BookReport, explained: Explanation) -> Mapping[str, object]:
     return {
-        "per_unit": account.row.risk_per_unit,
+        "per_unit": report.row.risk_per_unit,
         "source": explained.risk_source,
         "implied_stop": explained.implied_stop,
     }
@@ -68,7 +88,7 @@ def _next(upcoming: Upcoming) -> Mapping[str, object]:
 
 
 def _intent(asked: Decision | Upcoming) -> Mapping[str, object]:
-    said: dict[str, object] = {"action": asked.action, "held_back_by": asked.refusal}
+    fields: dict[str, object] = {"action": asked.action, "held_back_by": asked.refusal}
     names = ("intent_id", "kind", "side", "qty", "rungs", "stop_price", "reason")
-    said["intents"] = [{name: getattr(intent, name) for name in names} for intent in asked.intents]
-    return said
+    fields["intents"] = [{name: getattr(intent, name) for name in names} for intent in asked.intents]
+    return fields

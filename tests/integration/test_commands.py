@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +250,69 @@ def test_explain_names_the_guard_that_holds_back_what_is_due(desk: Desk, harvest
     assert (harvesting["action"], harvesting["held_back_by"]) == ("partial:0.5:1", reason)
     assert explained["guards"][reason] is True
     assert f"held back: {reason}" in harvest("explain", "BTCUSDT", **rules).stdout
+
+
+def make_due(desk: Desk) -> None:
+    """A harvest and a stop move have been due for 3 s; the kill switch held them back, and is off again."""
+    then = str(desk.server_ms() - 3_000)
+    desk.client.set("quantum:kill", "1")
+    desk.run(BUY | {"ts": then}, price("111", ts=then))
+    desk.client.set("quantum:kill", "0")
+
+
+def use_up(desk: Desk, intents: int, *, age_ms: int = 0) -> None:
+    """`intents` intents of other books went out `age_ms` ago."""
+    if intents:
+        desk.client.lpush(keys.WINDOW, *[desk.server_ms() - age_ms] * intents)
+
+
+def test_explain_counts_the_window_and_holds_back_what_does_not_fit(desk: Desk, harvest) -> None:
+    make_due(desk)
+    use_up(desk, 29)
+    shown = " ".join(harvest("explain", "BTCUSDT", HARVEST_MAX_ACTIONS_PER_MIN="30").stdout.split())
+    assert "29 of 30 intents used in the last 60 s" in shown
+    assert "SELL 0.5 (rung 0.5 + 1) is due, and nothing holds it back" in shown
+    assert "the stop's move to 100.2 (break-even) is due, held back: rate_limited" in shown
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "rules"),
+    [
+        (lambda desk: None, {}),
+        (lambda desk: use_up(desk, 28), {}),
+        (lambda desk: use_up(desk, 29), {}),
+        (lambda desk: use_up(desk, 30), {}),
+        (lambda desk: use_up(desk, 30, age_ms=-5_000), {}),
+        (lambda desk: use_up(desk, 30, age_ms=61_000), {}),
+        (lambda desk: (use_up(desk, 20, age_ms=61_000), use_up(desk, 29)), {}),
+        (lambda desk: desk.client.set("quantum:kill", "yes"), {}),
+        (lambda desk: (desk.client.delete("quantum:kill"), desk.client.hset("quantum:kill", "a", "b")), {}),
+        (lambda desk: None, {"HARVEST_REQUIRE_FRESH_SNAPSHOT_SEC": "1"}),
+        (lambda desk: desk.run(BUY | {"qty": "0"}), {}),
+        (lambda desk: desk.client.set(keys.dedup("BTCUSDT:1", "partial:0.5+1:1"), "x"), {}),
+    ],
+    ids=[
+        *("nothing", "two_left", "one_left", "none_left", "ahead_of_the_clock", "long_ago", "long_ago_and_one_left"),
+        *("killed", "switch_of_another_type", "stale", "frozen", "out_already"),
+    ],
+)
+def test_explain_holds_back_what_the_next_commit_holds_back(
+    redis: Client, harvest, obstacle: Callable[[Desk], object], rules: dict[str, str]
+) -> None:
+    rules = {"HARVEST_MAX_ACTIONS_PER_MIN": "30", **rules}
+    desk = Desk(redis, **rules)
+    feeder = Desk(redis)
+    make_due(feeder)
+    obstacle(feeder)
+    before = len(desk.journal("published"))
+    due = {
+        asked["action"]: asked["held_back_by"]
+        for asked in said(harvest("explain", "BTCUSDT", "--json", **rules))["due"]
+    }
+    desk.process("BTCUSDT")
+    published = {record["action"] for record in desk.journal("published")[before:]}
+    assert due.keys() == {"partial:0.5+1:1", "sl_be"}
+    assert due == {**dict.fromkeys(published), **dict(desk.position().ladder_state.held)}
 
 
 def test_explain_shows_what_is_reserved_and_since_when(redis: Client, harvest) -> None:

@@ -1,0 +1,30 @@
+"""The guards as the next commit will find them.
+
+Plans for fills start from a shortcut (`fills/loading.py`) that only knows whether the rate limit is used up; commit.lua
+then counts. An operator has to see the count beforehand, so it is read here the way commit.lua reads it.
+"""
+
+from dataclasses import replace
+
+from harvest_tasks.fills import loading
+from harvest_tasks.fills.loading import WINDOW_MS
+from harvest_tasks.server import keys
+from harvest_tasks.server.client import Client
+from harvest_tasks.settings.model import Settings
+from kernel.positions.guards import Guards
+
+
+def read_guards(client: Client, settings: Settings) -> Guards:
+    """The clock, the kill switch and what is left of the rate limit, read in one atomic step; writes nothing."""
+    limit = settings.harvest_max_actions_per_min
+    with client.pipeline(transaction=True) as pipe:
+        pipe.time()
+        pipe.get(settings.harvest_kill_switch_key)
+        pipe.lrange(keys.WINDOW, 0, limit - 1)
+        time, switch, published_ms = pipe.execute(raise_on_error=False)
+    if isinstance(published_ms, Exception):
+        raise published_ms
+    guards = loading.guards(time, switch, None, settings, None)
+    # Publish times ahead of the clock count, too: the clock was set back.
+    used = sum(int(at) > guards.now_ms - WINDOW_MS for at in published_ms)
+    return replace(guards, budget=limit - used)
