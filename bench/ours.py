@@ -13,9 +13,9 @@ from multiprocessing.synchronize import Event
 from time import monotonic, sleep
 from typing import Final
 
-from harvest_tasks.fills.brain import PATIENCE_SEC, Brain
+from harvest_tasks.fills.brain import PROCESS_FOR_SEC, Brain
 from harvest_tasks.fills.watcher import watch
-from harvest_tasks.messaging.wakeups import BOOKS_PER_BELL
+from harvest_tasks.messaging.wakeups import BOOKS_PER_WAKEUP
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, connect
 from harvest_tasks.settings.model import Settings
@@ -42,10 +42,10 @@ class Applier:
 
     def answer(self, books: Sequence[str]) -> None:
         """One bell of at most `BOOKS_PER_BELL` books at a time, as the watcher rings them."""
-        for start in range(0, len(books), BOOKS_PER_BELL):
-            waiting = list(books[start : start + BOOKS_PER_BELL])
+        for start in range(0, len(books), BOOKS_PER_WAKEUP):
+            waiting = list(books[start : start + BOOKS_PER_WAKEUP])
             while waiting:
-                tally, waiting = self._brain.process(waiting, monotonic() + PATIENCE_SEC)
+                tally, waiting = self._brain.process(waiting, monotonic() + PROCESS_FOR_SEC)
                 assert not tally["failed"], tally
                 self.applied += tally["applied"] + tally["duplicate"]
                 self.intents += tally["intents"]
@@ -71,17 +71,17 @@ class _Through(Exception):
 
 def _watched(client: Client, settings: Settings) -> list[str]:
     """The books that one slice of watching rang."""
-    rung: dict[str, None] = {}
+    notified: dict[str, None] = {}
 
     def ring(books: Sequence[str]) -> None:
-        rung.update(dict.fromkeys(books))
+        notified.update(dict.fromkeys(books))
         (group,) = client.xinfo_groups(settings.stream_execution_result)
         if not group["lag"]:
             raise _Through
 
     with suppress(_Through):
         watch(client, settings, settings.watch_slice_sec, ring)
-    return list(rung)
+    return list(notified)
 
 
 class TwoProcesses:

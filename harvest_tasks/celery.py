@@ -18,7 +18,7 @@ from harvest_tasks.logs import formatter
 from harvest_tasks.messaging.configuration import configuration
 from harvest_tasks.messaging.outage_log import OncePerOutage
 from harvest_tasks.messaging.systemd import Consuming
-from harvest_tasks.messaging.transport import look_after_messages
+from harvest_tasks.messaging.transport import mark_as_worker
 from harvest_tasks.server import liveness
 from harvest_tasks.server.client import shared
 from harvest_tasks.server.clock import server_ms
@@ -67,7 +67,7 @@ def _count_start(sender: Any, **_: Any) -> None:
 after_setup_logger.connect(_set_up)
 after_setup_task_logger.connect(_set_up)
 celeryd_after_setup.connect(_warn_of_shared_queue)
-worker_init.connect(look_after_messages)
+worker_init.connect(mark_as_worker)
 worker_ready.connect(_count_start)
 
 getLogger("celery.app.trace").addFilter(OncePerOutage())

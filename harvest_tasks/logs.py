@@ -66,7 +66,7 @@ def formatter(form: LogFormat) -> logging.Formatter:
     return JsonFormatter() if form == LogFormat.JSON else TextFormatter()
 
 
-def begin(level: str, form: LogFormat) -> None:
+def log_to_stderr(level: str, form: LogFormat) -> None:
     """Have this process, which is not Celery's, say it on stderr."""
     handler = logging.StreamHandler()
     handler.setFormatter(formatter(form))

@@ -6,12 +6,12 @@ from time import monotonic
 
 from harvest_tasks.celery import app
 from harvest_tasks.fills import sweep
-from harvest_tasks.fills.brain import PATIENCE_SEC as BRAIN_PATIENCE_SEC
-from harvest_tasks.fills.brain import answer, tell_and_ring, this_brain
-from harvest_tasks.fills.watcher import PATIENCE_SEC as WATCHER_PATIENCE_SEC
-from harvest_tasks.fills.watcher import Answerer, Succession, watch
+from harvest_tasks.fills.brain import PROCESS_FOR_SEC as BRAIN_PATIENCE_SEC
+from harvest_tasks.fills.brain import process_inline, report_and_wake, this_brain
+from harvest_tasks.fills.watcher import RECONNECT_FOR_SEC as WATCHER_PATIENCE_SEC
+from harvest_tasks.fills.watcher import Handover, InlineProcessing, watch
 from harvest_tasks.logs import Line
-from harvest_tasks.messaging.wakeups import ring
+from harvest_tasks.messaging.wakeups import wake
 from harvest_tasks.reconciling import adoption, mismatch
 from harvest_tasks.server import liveness
 from harvest_tasks.server.client import shared
@@ -28,19 +28,19 @@ def watch_fills(succeeds: bool = False) -> None:
     begin_next = partial(watch_fills.apply_async, kwargs={"succeeds": True}, expires=settings.watch_slice_sec)
     # A connection of its own: taking one out of the pool and putting it back costs more than a fold.
     with shared(settings.redis_url).client() as client:
-        own = this_brain().over(client)
-        answerer = Answerer(own.ledger, partial(answer, own))
-        succession = Succession(succeeds, begin_next)
+        own = this_brain().with_client(client)
+        answerer = InlineProcessing(own.ledger, partial(process_inline, own))
+        succession = Handover(succeeds, begin_next)
         first_start = partial(adoption.begin, client, settings)
         slice_sec = settings.watch_slice_sec
-        if watch(client, settings, slice_sec, ring, WATCHER_PATIENCE_SEC, answerer, succession, first_start):
-            liveness.note(client, liveness.WATCHED_MS, server_ms(client))
+        if watch(client, settings, slice_sec, wake, WATCHER_PATIENCE_SEC, answerer, succession, first_start):
+            liveness.record_sign(client, liveness.WATCHED_MS, server_ms(client))
 
 
 @app.task(name="harvest_tasks.brain.process_fills", ignore_result=True)
 def process_fills(books: list[str]) -> None:
     """Bring `books` up to date with their inboxes. What takes longer is rung."""
-    tell_and_ring(*this_brain().process(books, monotonic() + BRAIN_PATIENCE_SEC))
+    report_and_wake(*this_brain().process(books, monotonic() + BRAIN_PATIENCE_SEC))
 
 
 @app.task(name="harvest_tasks.sweep.evaluate_positions", ignore_result=True)
@@ -64,12 +64,12 @@ def reconcile_positions() -> None:
     client = shared(settings.redis_url)
     found = mismatch.reconcile(client, settings)
     log.debug(Line("reconciled", **found.counts))
-    ring(found.frozen)
-    liveness.note(client, liveness.RECONCILED_MS, server_ms(client))
+    wake(found.frozen)
+    liveness.record_sign(client, liveness.RECONCILED_MS, server_ms(client))
 
 
 @app.task(name="harvest_tasks.health.heartbeat", ignore_result=True)
 def heartbeat() -> None:
     """Note that beat got a task run."""
     client = shared(current().redis_url)
-    liveness.note(client, liveness.BEAT_MS, server_ms(client))
+    liveness.record_sign(client, liveness.BEAT_MS, server_ms(client))

@@ -10,13 +10,13 @@ MOST_ENTRIES: Final = 100
 """Of proposals. Beat compares all entries before each one it sends, so its work grows with their square."""
 SMALLEST_CHUNK: Final = 500
 """So many that what a message costs hardly counts, and that the server publishes most while the rest is computed."""
-BELL_SEC: Final = 1.0
+EVERY_SEC: Final = 1.0
 HEARTBEAT_SEC: Final = 5.0
-BELL_EXPIRES_SEC: Final = 5.0
+EXPIRES_SEC: Final = 5.0
 """More than the clocks of two hosts differ: a worker ahead of beat by more would drop every bell."""
 
 
-class Entry(TypedDict):
+class ScheduleEntry(TypedDict):
     """Sends `task(*args)` to `queue` at `offset`, `offset + every`, ... seconds after the UTC epoch."""
 
     task: str
@@ -29,30 +29,30 @@ class Entry(TypedDict):
 
 def beat_schedule(
     symbols: Sequence[str] | None, publish_interval_sec: float, reconcile_interval_sec: float
-) -> dict[str, Entry]:
+) -> dict[str, ScheduleEntry]:
     """Every entry by its name. `symbols` is None to follow the open positions."""
-    return {**_bells(reconcile_interval_sec), **_proposals(symbols, publish_interval_sec)}
+    return {**_periodic_tasks(reconcile_interval_sec), **_proposals(symbols, publish_interval_sec)}
 
 
-def _bells(reconcile_interval_sec: float) -> dict[str, Entry]:
+def _periodic_tasks(reconcile_interval_sec: float) -> dict[str, ScheduleEntry]:
     return {
-        "watch_fills": _bell("harvest_tasks.watcher.watch_fills", "watch", BELL_SEC, 0.0),
-        "evaluate_positions": _bell("harvest_tasks.sweep.evaluate_positions", "control", BELL_SEC, 0.5),
-        "heartbeat": _bell("harvest_tasks.health.heartbeat", "control", HEARTBEAT_SEC, 0.25),
-        "reconcile_positions": _bell(
+        "watch_fills": _periodic_task("harvest_tasks.watcher.watch_fills", "watch", EVERY_SEC, 0.0),
+        "evaluate_positions": _periodic_task("harvest_tasks.sweep.evaluate_positions", "control", EVERY_SEC, 0.5),
+        "heartbeat": _periodic_task("harvest_tasks.health.heartbeat", "control", HEARTBEAT_SEC, 0.25),
+        "reconcile_positions": _periodic_task(
             "harvest_tasks.reconciliation.reconcile_positions", "control", reconcile_interval_sec, 0.75
         ),
     }
 
 
-def _bell(task: str, queue: str, every: float, offset: float) -> Entry:
-    return Entry(task=task, args=(), queue=queue, every=every, offset=offset, expires=BELL_EXPIRES_SEC)
+def _periodic_task(task: str, queue: str, every: float, offset: float) -> ScheduleEntry:
+    return ScheduleEntry(task=task, args=(), queue=queue, every=every, offset=offset, expires=EXPIRES_SEC)
 
 
-def _proposals(symbols: Sequence[str] | None, interval: float) -> dict[str, Entry]:
+def _proposals(symbols: Sequence[str] | None, interval: float) -> dict[str, ScheduleEntry]:
     chunks = _chunks(symbols)
     return {
-        name: Entry(
+        name: ScheduleEntry(
             task="harvest_tasks.proposals.compute_proposals",
             args=(chunk,),
             queue="proposals",

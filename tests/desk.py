@@ -44,11 +44,11 @@ class Desk:
 
     def route(self) -> list[str]:
         """Move all there is to the inboxes; the books that received something."""
-        rung: list[str] = []
+        notified: list[str] = []
         InputStream(self.client, self.settings).ensure_group()
         while self._unread() or self.pending():
-            watch(self.client, self.settings, 0.05, rung.extend)
-        return sorted(set(rung))
+            watch(self.client, self.settings, 0.05, notified.extend)
+        return sorted(set(notified))
 
     def process(self, *books: str) -> dict[str, int]:
         """Process `books`, or all that wait."""
@@ -82,7 +82,7 @@ class Desk:
     def counts(self) -> dict[str, int]:
         """Of everything that came in; `pending` is what waits in inboxes. Without how often it was swept over."""
         found = self.client.hgetall(keys.COUNTS).items()
-        stored = {name: int(n) for name, n in found if not name.startswith(liveness.SWEPT)}
+        stored = {name: int(n) for name, n in found if not name.startswith(liveness.SWEPT_PREFIX)}
         books = self.client.smembers(keys.BOOKS)
         return {**stored, "pending": sum(self.client.xlen(keys.inbox(book)) for book in books)}
 

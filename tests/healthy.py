@@ -23,7 +23,7 @@ def make_healthy(desk: Desk) -> None:
     """Signs of life, market states, and a position."""
     liveness.record_start(desk.client, "fills@desk", desk.server_ms())
     for sign in SIGNS:
-        liveness.note(desk.client, sign, desk.server_ms())
+        liveness.record_sign(desk.client, sign, desk.server_ms())
     for symbol in desk.settings.symbols or ():
         feeds.market_state(desk.client, symbol, ts_timestamp=str(desk.client.time()[0]))
     desk.run(BUY)
@@ -31,7 +31,7 @@ def make_healthy(desk: Desk) -> None:
 
 def behind(sign: str) -> Break:
     """It was given long ago."""
-    return lambda desk: liveness.note(desk.client, sign, desk.server_ms() - LONG_AGO_MS)
+    return lambda desk: liveness.record_sign(desk.client, sign, desk.server_ms() - LONG_AGO_MS)
 
 
 def lost(desk: Desk) -> None:

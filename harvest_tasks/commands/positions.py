@@ -9,7 +9,7 @@ from harvest_tasks.commands.formatting import age, cost, figure, money, printabl
 from harvest_tasks.commands.session import reached
 from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json
 from harvest_tasks.fills.inbox import known_books, open_books
-from harvest_tasks.fills.symbol_rules import Reference
+from harvest_tasks.fills.symbol_rules import SymbolRules
 from harvest_tasks.operations.positions import Book, PositionRow, UnreadableBook, position_row, read_books
 from harvest_tasks.server.clock import server_ms
 from harvest_tasks.settings.model import Settings
@@ -55,7 +55,7 @@ def positions(everything: bool, as_json: bool) -> None:
         now_ms = server_ms(client)
         found = read_books(client, names)
         tracked = [book for book in found if isinstance(book, Book)]
-        rules = Reference(client, settings).rules({book.position.symbol for book in tracked})
+        rules = SymbolRules(client, settings).rules({book.position.symbol for book in tracked})
     rows = [position_row(book, rules[book.position.symbol], now_ms) for book in tracked]
     if as_json:
         show_json(rows)

@@ -15,7 +15,7 @@ from redis.exceptions import TimeoutError as Unanswered
 
 from harvest_tasks.commands.formatting import figure, r_text, score
 from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json
-from harvest_tasks.logs import begin
+from harvest_tasks.logs import log_to_stderr
 from harvest_tasks.proposing.cycle import ALL, run_cycle
 from harvest_tasks.proposing.summary import CycleSummary, Outcome
 from harvest_tasks.server.client import Client, connect
@@ -51,7 +51,7 @@ def propose(once: bool, symbols: str | None, position_source: str | None, as_jso
     Calc-only: a proposal is never an order. Log lines go to stderr.
     """
     settings = _settings(SYMBOLS=symbols, POSITION_SOURCE=position_source)
-    begin(settings.log_level, settings.log_format)
+    log_to_stderr(settings.log_level, settings.log_format)
     client = connect(settings.redis_url)
     try:
         if once:

@@ -44,7 +44,7 @@ def wake(books: Sequence[str]) -> None:
 
     celery.app.set_current()
     try:
-        wakeups.ring(books)
+        wakeups.wake(books)
     except OperationalError:
         click.echo("The broker does not answer; workers notice by themselves within a second of running.", err=True)
 

@@ -13,11 +13,11 @@ from time import monotonic
 from typing import Final
 
 from harvest_tasks.fills.commit import Committed, Conflict, Revise
-from harvest_tasks.fills.ledger import Ledger, Work
-from harvest_tasks.fills.loading import Busy, Failed, Loaded
+from harvest_tasks.fills.ledger import Ledger, LoadedBatch
+from harvest_tasks.fills.loading import BusyBook, FailedBook, LoadedBook
 from harvest_tasks.fills.plan import Plan, plan
 from harvest_tasks.logs import Line
-from harvest_tasks.messaging.wakeups import ring
+from harvest_tasks.messaging.wakeups import wake
 from harvest_tasks.server import liveness
 from harvest_tasks.server.client import Client, shared
 from harvest_tasks.settings.model import Settings, current
@@ -29,22 +29,22 @@ log = logging.getLogger(__name__)
 
 MAX_REVISIONS: Final = 8
 """Guards that change faster than this leave the batch to the next bell."""
-AT_ONCE_SEC: Final = 0.1
+INLINE_SEC: Final = 0.1
 """How long a watcher stays with books: far less than its lease lasts."""
-PATIENCE_SEC: Final = 5.0
+PROCESS_FOR_SEC: Final = 5.0
 """A bell that still finds entries after this long rings again instead of holding its slot."""
 
 
-def answer(brain: "Brain", work: Work) -> None:
+def process_inline(brain: "Brain", batch: LoadedBatch) -> None:
     """The same for whoever just moved entries to books, loaded them for `brain`, and has other things to do."""
-    tell_and_ring(*brain.carry_out(work, monotonic() + AT_ONCE_SEC))
+    report_and_wake(*brain.process_loaded(batch, monotonic() + INLINE_SEC))
 
 
-def tell_and_ring(tally: Counter[str], unfinished: Sequence[str]) -> None:
+def report_and_wake(tally: Counter[str], unfinished: Sequence[str]) -> None:
     """What `Brain` returned: log it, and have the unfinished books looked at again."""
     if tally:
         log.debug(Line("processed", **dict(sorted(tally.items()))))
-    ring(unfinished)
+    wake(unfinished)
     liveness.count_failed(shared(current().redis_url), tally["failed"])
 
 
@@ -63,36 +63,36 @@ class Brain:
         self._failing: dict[str, str] = {}
         """What is wrong with each book that failed last time, so that it is said once."""
 
-    def over(self, client: Client) -> "Brain":
+    def with_client(self, client: Client) -> "Brain":
         """The same, with what it remembers, for another client."""
         other = copy(self)
-        other.ledger = self.ledger.over(client)
+        other.ledger = self.ledger.with_client(client)
         return other
 
     def process(self, books: Sequence[str], deadline: float) -> tuple[Counter[str], list[str]]:
         """Apply all that waits for `books`. Returns what was done, and the books unfinished at `deadline`."""
         return self._process(list(dict.fromkeys(books)), Counter(), deadline)
 
-    def carry_out(self, work: Work, deadline: float) -> tuple[Counter[str], list[str]]:
+    def process_loaded(self, batch: LoadedBatch, deadline: float) -> tuple[Counter[str], list[str]]:
         """The same for the books of `work`, which `ledger` loaded."""
         tally: Counter[str] = Counter()
-        return self._process(self._pass(work, tally), tally, deadline)
+        return self._process(self._pass(batch, tally), tally, deadline)
 
     def _process(self, waiting: list[str], tally: Counter[str], deadline: float) -> tuple[Counter[str], list[str]]:
         while waiting and monotonic() < deadline:
             waiting = self._pass(self.ledger.load(waiting), tally)
         return tally, waiting
 
-    def _pass(self, work: Work, tally: Counter[str]) -> list[str]:
+    def _pass(self, batch: LoadedBatch, tally: Counter[str]) -> list[str]:
         """Plan and commit each book once; the books that need another pass."""
-        for failed in (book for book in work.books if isinstance(book, Failed)):
+        for failed in (book for book in batch.books if isinstance(book, FailedBook)):
             self._report(failed, tally)
-        tally["busy"] += sum(isinstance(book, Busy) for book in work.books)
-        loaded = {book.book: book for book in work.books if isinstance(book, Loaded)}
-        return self._settle(loaded, work.rules, work.guards, tally)
+        tally["busy"] += sum(isinstance(book, BusyBook) for book in batch.books)
+        loaded = {book.book: book for book in batch.books if isinstance(book, LoadedBook)}
+        return self._settle(loaded, batch.rules, batch.guards, tally)
 
     def _settle(
-        self, work: Mapping[str, Loaded], rules: Mapping[str, Rules], guards: Guards, tally: Counter[str]
+        self, work: Mapping[str, LoadedBook], rules: Mapping[str, Rules], guards: Guards, tally: Counter[str]
     ) -> list[str]:
         """Plan and commit until no guard objects any more; the books that need another pass."""
         earlier: dict[str, dict[str, str]] = {book: {} for book in work}
@@ -101,12 +101,12 @@ class Brain:
             idle: list[str] = []
             settled = self.ledger.commit(self._plans(work, rules, guards, earlier, tally, idle))
             again += self.ledger.unlock(idle)
-            open_questions: dict[str, Loaded] = {}
+            open_questions: dict[str, LoadedBook] = {}
             for loaded, made, outcome in settled:
                 match outcome:
                     case Committed(left):
                         _count(tally, made)
-                        tell(loaded, made)
+                        log_results(loaded, made)
                         self._failing.pop(loaded.book, None)
                         again += [loaded.book] if left else []
                     case Conflict():
@@ -116,7 +116,7 @@ class Brain:
                         guards = replace(revised, published=guards.published | revised.published)
                         earlier[loaded.book].update(trades)
                         open_questions[loaded.book] = loaded
-                    case Failed():
+                    case FailedBook():
                         self._report(outcome, tally)
             work = open_questions
             if not work:
@@ -126,13 +126,13 @@ class Brain:
 
     def _plans(
         self,
-        work: Mapping[str, Loaded],
+        work: Mapping[str, LoadedBook],
         rules: Mapping[str, Rules],
         guards: Guards,
         earlier: Mapping[str, Mapping[str, str]],
         tally: Counter[str],
         idle: list[str],
-    ) -> Iterator[tuple[Loaded, Plan]]:
+    ) -> Iterator[tuple[LoadedBook, Plan]]:
         """A plan for each book that has something to write, each counting on what the ones before it left; the others
         are put with the `idle`.
         """
@@ -147,7 +147,7 @@ class Brain:
                     earlier[loaded.book],
                 )
             except ArithmeticError as error:
-                self._report(Failed(loaded.book, error), tally)
+                self._report(FailedBook(loaded.book, error), tally)
                 continue
             guards = made.guards
             if made.is_empty:
@@ -156,7 +156,7 @@ class Brain:
             else:
                 yield loaded, made
 
-    def _report(self, failed: Failed, tally: Counter[str]) -> None:
+    def _report(self, failed: FailedBook, tally: Counter[str]) -> None:
         tally["failed"] += 1
         problem = f"{type(failed.error).__name__}: {failed.error}"
         if self._failing.get(failed.book) != problem:
@@ -172,11 +172,11 @@ def _count(tally: Counter[str], made: Plan) -> None:
         "deadlettered": len(made.deadletters),
         "intents": len(made.intents),
     }
-    counts |= Counter(f"held_{refusal.value}" for refusal in made.standing.values())
+    counts |= Counter(f"held_{refusal.value}" for refusal in made.held.values())
     tally.update({name: n for name, n in counts.items() if n})
 
 
-def tell(loaded: Loaded, made: Plan) -> None:
+def log_results(loaded: LoadedBook, made: Plan) -> None:
     """A line for each thing that came of a book: what is held now, what the journal says, what could not be used.
 
     Prices that change nothing are no news.

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from redis.exceptions import RedisError
 
-from harvest_tasks.fills.loading import Failed, Loaded
+from harvest_tasks.fills.loading import FailedBook, LoadedBook
 from harvest_tasks.fills.plan import Plan
 from harvest_tasks.server import keys, script
 from harvest_tasks.settings.model import Settings
@@ -46,10 +46,10 @@ class Revise:
     earlier_trades: Mapping[str, str]
 
 
-Outcome = Committed | Conflict | Revise | Failed
+CommitOutcome = Committed | Conflict | Revise | FailedBook
 
 
-def call(loaded: Loaded, plan: Plan, settings: Settings, token: str, now_ms: int | None) -> script.Call:
+def commit_call(loaded: LoadedBook, plan: Plan, settings: Settings, token: str, now_ms: int | None) -> script.Call:
     """The invocation of commit.lua that writes `plan`."""
     head: list[script.Value] = [
         loaded.book,
@@ -75,10 +75,10 @@ def call(loaded: Loaded, plan: Plan, settings: Settings, token: str, now_ms: int
     return script.Call(script.load("commit"), _keys(loaded, plan, settings), head + _lists(loaded, plan, settings))
 
 
-def outcome(loaded: Loaded, plan: Plan, reply: Any) -> Outcome:
+def commit_outcome(loaded: LoadedBook, plan: Plan, reply: Any) -> CommitOutcome:
     """What the reply of commit.lua says became of `plan`."""
     if isinstance(reply, RedisError):
-        return Failed(loaded.book, reply)
+        return FailedBook(loaded.book, reply)
     if isinstance(reply, Exception):
         raise reply
     kind, *values = reply
@@ -96,7 +96,7 @@ def _revision(fresh_ms: int, values: Sequence[Any]) -> Revise:
     return Revise(guards, dict(zip(trades[::2], trades[1::2], strict=True)))
 
 
-def _keys(loaded: Loaded, plan: Plan, settings: Settings) -> list[str]:
+def _keys(loaded: LoadedBook, plan: Plan, settings: Settings) -> list[str]:
     book, generation, symbol = loaded.book, loaded.trades_generation, loaded.position.symbol
     return [
         keys.position(book),
@@ -120,7 +120,7 @@ def _keys(loaded: Loaded, plan: Plan, settings: Settings) -> list[str]:
     ]
 
 
-def _lists(loaded: Loaded, plan: Plan, settings: Settings) -> list[script.Value]:
+def _lists(loaded: LoadedBook, plan: Plan, settings: Settings) -> list[script.Value]:
     """The six counted lists that end the arguments."""
     fields = changed_fields(loaded.position, plan.position) if loaded.version else to_fields(plan.position)
     args = _pairs(fields) + _pairs(plan.trades) + _intents(plan, settings) + [len(plan.journal)]

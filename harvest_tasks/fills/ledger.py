@@ -8,12 +8,12 @@ from uuid import uuid4
 
 from harvest_tasks.fills import commit as commits
 from harvest_tasks.fills import loading
-from harvest_tasks.fills.commit import Outcome
-from harvest_tasks.fills.loading import Busy, Failed, Loaded
+from harvest_tasks.fills.commit import CommitOutcome
+from harvest_tasks.fills.loading import BusyBook, FailedBook, LoadedBook
 from harvest_tasks.fills.plan import Plan
-from harvest_tasks.fills.symbol_rules import Reference
+from harvest_tasks.fills.symbol_rules import SymbolRules
 from harvest_tasks.server import keys, script
-from harvest_tasks.server.client import Client, Command, Question, exchange
+from harvest_tasks.server.client import Client, Command, PipelinedRead, exchange
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire.symbols import of_book
 from kernel.positions.guards import Guards
@@ -21,14 +21,14 @@ from kernel.positions.rules import Rules
 
 BATCH: Final = 500
 """Entries of one book in one commit: Lua can pass some thousands of arguments to one command."""
-_PER_BOOK: Final = 4
+_COMMANDS_PER_BOOK: Final = 4
 
 
-class Work(NamedTuple):
+class LoadedBatch(NamedTuple):
     """What plans are made from: books with what waits for them, the guards of that moment, and the rules by symbol."""
 
     guards: Guards
-    books: list[Loaded | Busy | Failed]
+    books: list[LoadedBook | BusyBook | FailedBook]
     rules: Mapping[str, Rules]
 
 
@@ -41,25 +41,25 @@ class Ledger:
         self._now_ms = now_ms
         self._token = uuid4().hex
         self._lock_ms = settings.harvest_lock_ttl_sec * 1000
-        self._reference = Reference(client, settings)
+        self._symbol_rules = SymbolRules(client, settings)
 
-    def over(self, client: Client) -> "Ledger":
+    def with_client(self, client: Client) -> "Ledger":
         """The same, with what it remembers, for another client."""
         other = copy(self)
         other._client = client
         return other
 
-    def load(self, books: Sequence[str]) -> Work:
+    def load(self, books: Sequence[str]) -> LoadedBatch:
         """`books`, in order, in one round trip. Those that are not busy or failed are locked."""
         commands = [command for book in books for command in self._loading(book)]
-        moment = self.moment(map(of_book, books))
+        moment = self.guard_state(map(of_book, books))
         replies = exchange(self._client, [*commands, *moment.commands])
-        rows = [replies[i : i + _PER_BOOK] for i in range(0, len(commands), _PER_BOOK)]
-        return self.work(zip(books, rows, strict=True), moment.answer(replies[len(commands) :]))
+        rows = [replies[i : i + _COMMANDS_PER_BOOK] for i in range(0, len(commands), _COMMANDS_PER_BOOK)]
+        return self.batch(zip(books, rows, strict=True), moment.parse(replies[len(commands) :]))
 
-    def moment(self, symbols: Iterable[str]) -> Question[tuple[Guards, dict[str, Rules]]]:
+    def guard_state(self, symbols: Iterable[str]) -> PipelinedRead[tuple[Guards, dict[str, Rules]]]:
         """What else a plan needs: the guards, and the rules of `symbols`."""
-        settings, rules = self._settings, self._reference.question(symbols)
+        settings, rules = self._settings, self._symbol_rules.read(symbols)
         guards: list[Command] = [
             ("TIME",),
             ("GET", settings.harvest_kill_switch_key),
@@ -68,16 +68,20 @@ class Ledger:
 
         def answer(replies: Sequence[Any]) -> tuple[Guards, dict[str, Rules]]:
             time, switch, oldest, *others = replies
-            return loading.guards(time, switch, oldest, settings, self._now_ms), rules.answer(others)
+            return loading.guard_state(time, switch, oldest, settings, self._now_ms), rules.parse(others)
 
-        return Question([*guards, *rules.commands], answer)
+        return PipelinedRead([*guards, *rules.commands], answer)
 
-    def work(self, rows: Iterable[tuple[str, Sequence[Any]]], moment: tuple[Guards, Mapping[str, Rules]]) -> Work:
+    def batch(
+        self, rows: Iterable[tuple[str, Sequence[Any]]], moment: tuple[Guards, Mapping[str, Rules]]
+    ) -> LoadedBatch:
         """From the replies about each book, and what was asked with them."""
         guards, rules = moment
-        return Work(guards, [loading.book(book, row, self._settings.fallback_stop_pct) for book, row in rows], rules)
+        return LoadedBatch(
+            guards, [loading.loaded_book(book, row, self._settings.fallback_stop_pct) for book, row in rows], rules
+        )
 
-    def loading(self) -> tuple[script.Value, ...]:
+    def load_arguments(self) -> tuple[script.Value, ...]:
         """How route.lua loads the books it moves entries to, as `load` does; its replies go to `work`."""
         prefixes = keys.LOCK_PREFIX, keys.POSITION_PREFIX, self._settings.riskproposal_prefix
         return self._token, self._lock_ms, *prefixes, BATCH
@@ -92,18 +96,18 @@ class Ledger:
             ("HGET", settings.riskproposal_prefix + of_book(book), "stop_dist_pct"),
         )
 
-    def commit(self, planned: Iterable[tuple[Loaded, Plan]]) -> list[tuple[Loaded, Plan, Outcome]]:
+    def commit(self, planned: Iterable[tuple[LoadedBook, Plan]]) -> list[tuple[LoadedBook, Plan, CommitOutcome]]:
         """What became of each plan, in order, in one round trip. They are sent while the next ones are made."""
-        made: list[tuple[Loaded, Plan]] = []
+        made: list[tuple[LoadedBook, Plan]] = []
 
         def calls() -> Iterator[script.Call]:
             for loaded, plan in planned:
                 made.append((loaded, plan))
-                yield commits.call(loaded, plan, self._settings, self._token, self._now_ms)
+                yield commits.commit_call(loaded, plan, self._settings, self._token, self._now_ms)
 
         replies = script.run_as_made(self._client, _growing(calls()))
         return [
-            (loaded, plan, commits.outcome(loaded, plan, reply))
+            (loaded, plan, commits.commit_outcome(loaded, plan, reply))
             for (loaded, plan), reply in zip(made, replies, strict=True)
         ]
 

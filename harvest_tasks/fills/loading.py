@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
-from harvest_tasks.fills.plan import Delivered, Unreadable
+from harvest_tasks.fills.plan import Delivered, UnreadableEntry
 from harvest_tasks.server.client import mapping
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire import inbox_entry
@@ -24,7 +24,7 @@ SWITCH_OFF: Final = (None, "", "0")
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedBook:
     """A book as it was read: `version` is what a commit must still find."""
 
     book: str
@@ -36,21 +36,21 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True)
-class Busy:
+class BusyBook:
     """Another worker holds the book's lock: its commit will say what is left."""
 
     book: str
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class FailedBook:
     """The book could not be read or written; its entries stay where they are."""
 
     book: str
     error: Exception
 
 
-def guards(time: Any, switch: Any, oldest: Any, settings: Settings, now_ms: int | None) -> Guards:
+def guard_state(time: Any, switch: Any, oldest: Any, settings: Settings, now_ms: int | None) -> Guards:
     """From the replies of TIME, the kill switch and the time of the oldest intent that could use up the rate window.
 
     A switch that cannot be read is on. A window that is not used up passes for an empty one: how much of it is left
@@ -70,20 +70,20 @@ def guards(time: Any, switch: Any, oldest: Any, settings: Settings, now_ms: int 
     )
 
 
-def book(name: str, replies: Sequence[Any], fallback_stop_pct: Decimal) -> Loaded | Busy | Failed:
+def loaded_book(name: str, replies: Sequence[Any], fallback_stop_pct: Decimal) -> LoadedBook | BusyBook | FailedBook:
     """From the replies about one book: its lock, hash, inbox and published stop distance."""
     locked, flat, inbox, stop_dist_pct = replies
     for reply in (locked, flat, inbox):
         if isinstance(reply, Exception):
-            return Failed(name, reply)
+            return FailedBook(name, reply)
     if not locked:
-        return Busy(name)
+        return BusyBook(name)
     fields = mapping(flat)
     try:
         position = from_fields(name, fields)
     except BadRecord as error:
-        return Failed(name, error)
-    return Loaded(
+        return FailedBook(name, error)
+    return LoadedBook(
         book=name,
         version=int(fields.get("version", "0")),
         trades_generation=int(fields.get("trades_generation", "0")),
@@ -103,10 +103,10 @@ def stop_distance(published: Any) -> Decimal | None:
         return None
 
 
-def _entry(flat: Sequence[str]) -> Entry | Unreadable:
+def _entry(flat: Sequence[str]) -> Entry | UnreadableEntry:
     values = mapping(flat)
     raw = values.get("e", "")
     try:
         return inbox_entry.unpack(raw)
     except inbox_entry.BadWire:
-        return Unreadable(raw or repr(values))
+        return UnreadableEntry(raw or repr(values))

@@ -21,11 +21,11 @@ from kernel.positions.position import Position, applied, excess
 from kernel.positions.quantities import exact, plain
 from kernel.positions.rules import Rules
 
-Record = dict[str, str]
+JournalRecord = dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
+class UnreadableEntry:
     """An inbox entry that is not one of ours; `raw` is its text."""
 
     raw: str
@@ -35,7 +35,7 @@ class Delivered(NamedTuple):
     """An inbox entry: its id there, and what it carries."""
 
     inbox_id: str
-    entry: Entry | Unreadable
+    entry: Entry | UnreadableEntry
 
 
 @dataclass(slots=True)
@@ -46,13 +46,13 @@ class Plan:
     guards: Guards
     intents: list[tuple[Intent, str]] = field(default_factory=list)
     """Each intent with the id of the input entry that made it due."""
-    journal: list[Record] = field(default_factory=list)
+    journal: list[JournalRecord] = field(default_factory=list)
     trades: dict[str, str] = field(default_factory=dict)
     """Trade ids first seen in this batch, with the digest of their content."""
     past: list[Row] = field(default_factory=list)
     """Rows of the history: what came to an end, and what was suggested."""
     deadletters: list[DeadLetter] = field(default_factory=list)
-    standing: Mapping[str, Refusal] = field(default_factory=dict)
+    held: Mapping[str, Refusal] = field(default_factory=dict)
     """What is due after the last entry and held back, new or not: the refusal by action."""
     applied: int = 0
     duplicate: int = 0
@@ -79,9 +79,9 @@ def plan(
     An empty batch looks again at what the guards held back.
     """
     made = Plan(position, guards)
-    _heed(made, rules)
+    _apply_overrides(made, rules)
     for delivered in batch:
-        if _take(made, delivered.entry, terms, earlier_trades):
+        if _apply_entry(made, delivered.entry, terms, earlier_trades):
             _decide(made, rules)
         made.consumed = delivered.inbox_id
     if not batch:
@@ -95,9 +95,9 @@ def digest(fill: Fill) -> str:
     return sha256(content.encode()).hexdigest()[:16]
 
 
-def _take(made: Plan, entry: Entry | Unreadable, terms: RiskTerms, earlier: Mapping[str, str]) -> bool:
+def _apply_entry(made: Plan, entry: Entry | UnreadableEntry, terms: RiskTerms, earlier: Mapping[str, str]) -> bool:
     """Fold one entry into the plan; False if it was a duplicate."""
-    if isinstance(entry, Unreadable):
+    if isinstance(entry, UnreadableEntry):
         _refuse(made, "unreadable_inbox_entry", "", entry.raw, 0)
         return True
     after = applied(made.position, entry, terms)
@@ -114,7 +114,7 @@ def _take(made: Plan, entry: Entry | Unreadable, terms: RiskTerms, earlier: Mapp
         else:
             _refuse(made, "trade_id_reused", entry.source_id, repr(entry), entry.time_ms)
             return True
-    _note(made, entry)
+    _journal_entry(made, entry)
     made.past += rows(made.position, after, entry)
     made.position = after
     made.applied += 1
@@ -126,17 +126,17 @@ def _refuse(made: Plan, reason: str, source_id: str, raw: str, time_ms: int) -> 
     made.deadletters.append(DeadLetter.of(reason, source_id, raw))
     freeze = Freeze(source_id, time_ms, reason)
     made.position = applied(made.position, freeze, RiskTerms())
-    _note(made, freeze)
+    _journal_entry(made, freeze)
 
 
-def _heed(made: Plan, rules: Rules) -> None:
+def _apply_overrides(made: Plan, rules: Rules) -> None:
     """Journal the rules of the symbol's own when they are others than last time."""
     if rules.overrides != made.position.overrides:
         made.journal.append(_record(made.position, "overrides", reason=rules.overrides or "none"))
         made.position = made.position._replace(overrides=rules.overrides)
 
 
-def _note(made: Plan, entry: Entry) -> None:
+def _journal_entry(made: Plan, entry: Entry) -> None:
     """Journal what is not a decision but changes what may be decided. `made.position` is the one before."""
     position = made.position
     match entry:
@@ -158,7 +158,7 @@ def _note(made: Plan, entry: Entry) -> None:
             made.journal.append(_adoption_record(position, entry))
 
 
-def _adoption_record(position: Position, adopt: Adopt) -> Record:
+def _adoption_record(position: Position, adopt: Adopt) -> JournalRecord:
     held, seen = position.holding.qty, adopt.seen_qty
     decision = "adopted" if held == seen else "adoption_refused"
     quantities = {"tracked": plain(held), "seen": plain(seen), "qty": plain(adopt.qty), "entry": plain(adopt.entry)}
@@ -167,7 +167,7 @@ def _adoption_record(position: Position, adopt: Adopt) -> Record:
 
 def _decide(made: Plan, rules: Rules) -> None:
     made.position, made.guards, decisions = decide(made.position, rules, made.guards)
-    made.standing = {decision.action: decision.refusal for decision in decisions if decision.refusal is not None}
+    made.held = {decision.action: decision.refusal for decision in decisions if decision.refusal is not None}
     for decision in decisions:
         if decision.refusal is not None:
             if not decision.noted:
@@ -180,11 +180,11 @@ def _decide(made: Plan, rules: Rules) -> None:
                 made.past.append(suggested(made.position, intent))
 
 
-def _held_record(position: Position, decision: Decision, refusal: Refusal) -> Record:
+def _held_record(position: Position, decision: Decision, refusal: Refusal) -> JournalRecord:
     return _record(position, "held", action=decision.action, reason=refusal.value)
 
 
-def _published_record(position: Position, intent: Intent) -> Record:
+def _published_record(position: Position, intent: Intent) -> JournalRecord:
     stop = {} if intent.stop_price is None else {"stop_price": plain(intent.stop_price)}
     return _record(
         position,
@@ -198,7 +198,7 @@ def _published_record(position: Position, intent: Intent) -> Record:
     )
 
 
-def _record(position: Position, decision: str, **values: str) -> Record:
+def _record(position: Position, decision: str, **values: str) -> JournalRecord:
     mark = position.mark
     priced = {} if mark is None else {"mark": plain(mark.price), "mark_ms": str(mark.time_ms)}
     cause = {"cause": _cause(position)}

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from harvest_tasks.fills.ledger import Ledger, Work
+from harvest_tasks.fills.ledger import Ledger, LoadedBatch
 from harvest_tasks.fills.stream import RawEntry, input_reply
 from harvest_tasks.logs import Line
 from harvest_tasks.server import keys, script
-from harvest_tasks.server.client import Client, Command, Question
+from harvest_tasks.server.client import Client, Command, PipelinedRead
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire import execution_result, inbox_entry
 from harvest_tasks.wire.dead_letter import DeadLetter, raw
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 DEADLETTER_MAXLEN: Final = 10_000
 NOT_LOADING: Final[Sequence[script.Value]] = ("", 0, "", "", "", 0)
 """What route.lua receives in place of `Ledger.loading` when it is to load no book."""
-NOTHING_MORE: Final[Question[Any]] = Question((), lambda _: None)
+NOTHING_MORE: Final[PipelinedRead[Any]] = PipelinedRead((), lambda _: None)
 
 LOST_INPUT: Final = "lost_input"
 ADOPTING: Final = "adopting"
@@ -46,7 +46,7 @@ class Moved:
 
     count: int
     books: tuple[str, ...]
-    work: Work | None = None
+    batch: LoadedBatch | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +80,8 @@ class Router:
         """
         instructions = {entry[0]: instruction(entry) for entry in entries}
         raws = {entry[0]: entry for entry in entries}
-        loading = ledger.loading() if ledger else NOT_LOADING
-        moment = ledger.moment(_symbols(instructions)) if ledger else NOTHING_MORE
+        loading = ledger.load_arguments() if ledger else NOT_LOADING
+        moment = ledger.guard_state(_symbols(instructions)) if ledger else NOTHING_MORE
         while True:
             (kind, *values), *replies = self._run(token, lease_ms, instructions, read, loading, moment.commands)
             match kind:
@@ -96,7 +96,7 @@ class Router:
                 case _:
                     _log_refused(instructions)
                     count, *rows = values
-                    work = ledger.work([(book, row) for book, *row in rows], moment.answer(replies)) if ledger else None
+                    work = ledger.batch([(book, row) for book, *row in rows], moment.parse(replies)) if ledger else None
                     return Moved(int(count), tuple(book for book, *_ in rows), work)
 
     def _run(

@@ -15,7 +15,7 @@ from harvest_tasks.fills.inbox import deliver, open_books
 from harvest_tasks.fills.lease import LEASE_MS
 from harvest_tasks.fills.mark_prices import read_marks
 from harvest_tasks.logs import Line
-from harvest_tasks.messaging.wakeups import ring
+from harvest_tasks.messaging.wakeups import wake
 from harvest_tasks.server import keys, liveness
 from harvest_tasks.server.client import Client, exchange_gently
 from harvest_tasks.server.clock import server_ms
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 _is_time = re.compile(r"[0-9]{1,15}").fullmatch
 
 LOST_INBOX: Final = "lost_inbox"
-PATIENCE_SEC: Final = 0.8
+SWEEP_FOR_SEC: Final = 0.8
 """Under the second after which the next sweep comes; what is not evaluated by then is rung."""
 
 
@@ -49,10 +49,10 @@ def evaluate(client: Client, settings: Settings, brain: Brain) -> None:
     summary = sweep(client, settings)
     waiting = waiting_books(client)
     unblock(client, sorted(waiting), settings.harvest_lock_ttl_sec * 1000)
-    tally, unfinished = brain.process(sorted(waiting | held_books(client)), monotonic() + PATIENCE_SEC)
-    ring(unfinished)
-    sums = {liveness.SWEPT + name: n for name, n in summary.items() if n}
-    liveness.note(client, liveness.SWEPT_MS, server_ms(client), sums)
+    tally, unfinished = brain.process(sorted(waiting | held_books(client)), monotonic() + SWEEP_FOR_SEC)
+    wake(unfinished)
+    sums = {liveness.SWEPT_PREFIX + name: n for name, n in summary.items() if n}
+    liveness.record_sign(client, liveness.SWEPT_MS, server_ms(client), sums)
     liveness.count_failed(client, tally["failed"])
     summary.update({_told(name): n for name, n in tally.items() if n})
     if summary:

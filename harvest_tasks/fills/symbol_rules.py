@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from harvest_tasks.fills.overrides import not_a_hash, overridden
 from harvest_tasks.server import keys
-from harvest_tasks.server.client import Client, Command, Question, exchange, mapping
+from harvest_tasks.server.client import Client, Command, PipelinedRead, exchange, mapping
 from harvest_tasks.settings.exchange_info import instrument_of
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire.numbers import positive
@@ -43,7 +43,7 @@ class _Kept:
     asked: float
 
 
-class Reference:
+class SymbolRules:
     """The rules by symbol, as Redis and the settings have them; a read is remembered for `CACHE_SEC`."""
 
     def __init__(self, client: Client, settings: Settings, clock: Callable[[], float] = monotonic) -> None:
@@ -59,10 +59,10 @@ class Reference:
         """The rules of each of `symbols`; at most one round trip. Raises redis-py's errors, except for a key of a
         wrong type.
         """
-        question = self.question(symbols)
-        return question.answer(exchange(self._client, question.commands))
+        question = self.read(symbols)
+        return question.parse(exchange(self._client, question.commands))
 
-    def question(self, symbols: Iterable[str]) -> Question[dict[str, Rules]]:
+    def read(self, symbols: Iterable[str]) -> PipelinedRead[dict[str, Rules]]:
         """The same, about what is not remembered."""
         wanted = list(dict.fromkeys(symbols))
         now = self._clock()
@@ -79,7 +79,7 @@ class Reference:
                 self._remember(missing, [_checked(reply) for reply in replies], now)
             return {symbol: self._kept[symbol].rules for symbol in wanted}
 
-        return Question(commands, answer)
+        return PipelinedRead(commands, answer)
 
     def _remember(self, symbols: Sequence[str], replies: Sequence[Any], now: float) -> None:
         self._kept |= {

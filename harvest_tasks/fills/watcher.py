@@ -22,7 +22,7 @@ from redis.exceptions import TimeoutError as Unanswered
 from harvest_tasks.fills import inbox
 from harvest_tasks.fills.group_position import NOWHERE, GroupPosition
 from harvest_tasks.fills.lease import LEASE_MS, Lease
-from harvest_tasks.fills.ledger import Ledger, Work
+from harvest_tasks.fills.ledger import Ledger, LoadedBatch
 from harvest_tasks.fills.router import LeaseLost, Moved, OlderPending, Router
 from harvest_tasks.fills.stream import InputGone, InputStream, InputUnusable, RawEntry
 from harvest_tasks.logs import Line
@@ -34,18 +34,18 @@ from harvest_tasks.settings.model import Settings
 log = logging.getLogger(__name__)
 
 BLOCK_MS: Final = 500
-PATIENCE_SEC: Final = 3.0
+RECONNECT_FOR_SEC: Final = 3.0
 """How long a server is looked for that is away."""
-LOOK_AGAIN_SEC: Final = 0.05
+RETRY_SEC: Final = 0.05
 HANDOVER_SEC: Final = 0.1
 """How long before its end a slice starts the next one: as a message of Celery takes on a busy machine."""
-SUCCESSION_SEC: Final = 0.3
+WAIT_FOR_HOLDER_SEC: Final = 0.3
 """How long a successor waits for the lease."""
-LOOK_FOR_LEASE_SEC: Final = 0.002
+LEASE_RETRY_SEC: Final = 0.002
 OVERDUE_MS: Final = LEASE_MS - BLOCK_MS - 100
 """What is left of a lease whose holder is late: it renews at least every `BLOCK_MS`."""
 
-Bell = Callable[[Sequence[str]], None]
+Wake = Callable[[Sequence[str]], None]
 
 
 class Superseded(Exception):
@@ -56,10 +56,10 @@ def watch(
     client: Client,
     settings: Settings,
     seconds: float,
-    ring: Bell,
+    wake: Wake,
     patience: float = 0.0,
-    answerer: "Answerer | None" = None,
-    succession: "Succession | None" = None,
+    inline: "InlineProcessing | None" = None,
+    handover: "Handover | None" = None,
     first_start: Callable[[], None] = lambda: None,
 ) -> bool:
     """Watch for `seconds`, calling `ring` with the books whose inboxes received something, unless that was at most
@@ -71,26 +71,26 @@ def watch(
     is overdue.
     """
     lease = Lease(client)
-    waits = succession is not None and succession.waits
+    waits = handover is not None and handover.waits
     if not (lease.acquire() or (waits and _succeeds_holder(lease)) or (patience and _outlives_holder(client, lease))):
         return False
     try:
-        bells = Bells(ring, answerer, settings.watch_answers_up_to)
+        bells = Notifier(wake, inline, settings.watch_answers_up_to)
         watcher = Watcher(client, InputStream(client, settings), Router(client, settings), lease, bells, first_start)
         end = monotonic() + seconds
-        if succession:
+        if handover:
             watcher.run(end - HANDOVER_SEC, patience)
-            succession.begin_next()
+            handover.begin_next()
         watcher.run(end, patience)
     except Superseded:
         log.warning("watch lease lost")
         return False
     except InputGone as gone:
         log.warning("%s: beginning again", gone)
-        if succession:
-            succession.begin_next()
+        if handover:
+            handover.begin_next()
     except InputUnusable as unusable:
-        _freeze_once(client, str(unusable), ring)
+        _freeze_once(client, str(unusable), wake)
         return False
     finally:
         lease.release()
@@ -99,9 +99,9 @@ def watch(
 
 def _succeeds_holder(lease: Lease) -> bool:
     """Whether the holder gives the lease up soon, and it is ours then."""
-    until = monotonic() + SUCCESSION_SEC
+    until = monotonic() + WAIT_FOR_HOLDER_SEC
     while monotonic() < until:
-        sleep(LOOK_FOR_LEASE_SEC)
+        sleep(LEASE_RETRY_SEC)
         if lease.acquire():
             return True
     return False
@@ -116,24 +116,24 @@ def _outlives_holder(client: Client, lease: Lease) -> bool:
     return lease.acquire()
 
 
-def _freeze_once(client: Client, why: str, ring: Bell) -> None:
+def _freeze_once(client: Client, why: str, wake: Wake) -> None:
     """Of an input that is no stream; said once, though it is tried each second."""
     if not client.exists(keys.LOST):
         books = inbox.freeze_all(client, 0, why, server_ms(client))
         log.error("%s; books frozen: %d", why, len(books))
-        ring(books)
+        wake(books)
 
 
 @dataclass(frozen=True, slots=True)
-class Answerer:
+class InlineProcessing:
     """Carries out what was loaded for `ledger`."""
 
     ledger: Ledger
-    answer: Callable[[Work], None]
+    process: Callable[[LoadedBatch], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Succession:
+class Handover:
     """`waits` for the lease of one that is about to end; has the next one begin when its own end is near."""
 
     waits: bool
@@ -141,22 +141,22 @@ class Succession:
 
 
 @dataclass(frozen=True, slots=True)
-class Bells:
+class Notifier:
     """Who is told of books with entries: `answerer` of up to `few` entries, `ring` of more."""
 
-    ring: Bell
-    answerer: Answerer | None
-    few: int
+    wake: Wake
+    inline: InlineProcessing | None
+    inline_up_to: int
 
     def ledger(self, count: int) -> Ledger | None:
         """For whom the books of so many entries are to be loaded."""
-        return self.answerer.ledger if self.answerer and count <= self.few else None
+        return self.inline.ledger if self.inline and count <= self.inline_up_to else None
 
-    def tell(self, moved: Moved) -> None:
-        if self.answerer and moved.work:
-            self.answerer.answer(moved.work)
+    def notify(self, moved: Moved) -> None:
+        if self.inline and moved.batch:
+            self.inline.process(moved.batch)
         else:
-            self.ring(moved.books)
+            self.wake(moved.books)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,7 @@ class Watcher:
     stream: InputStream
     router: Router
     lease: Lease
-    bells: Bells
+    notifier: Notifier
     first_start: Callable[[], None]
 
     def run(self, deadline: float, patience: float = 0.0) -> None:
@@ -190,7 +190,7 @@ class Watcher:
             except (Disconnected, Unanswered):
                 if monotonic() > until:
                     raise
-                sleep(LOOK_AGAIN_SEC)
+                sleep(RETRY_SEC)
             else:
                 raise Superseded
 
@@ -231,19 +231,19 @@ class Watcher:
                 raise Superseded
             if isinstance(moved, Moved):
                 log.info(Line("took over pending entries", count=moved.count))
-                self.bells.tell(moved)
+                self.notifier.notify(moved)
 
     def _move(self, entries: list[RawEntry], read: int | None) -> None:
         moved = self._moved(entries, read)
         if isinstance(moved, LeaseLost):
             raise Superseded
         if isinstance(moved, Moved):
-            self.bells.tell(moved)
+            self.notifier.notify(moved)
         else:
             self._take_over()
 
     def _moved(self, entries: list[RawEntry], read: int | None) -> Moved | LeaseLost | OlderPending:
-        return self.router.move(self.lease.token, LEASE_MS, entries, read, self.bells.ledger(len(entries)))
+        return self.router.move(self.lease.token, LEASE_MS, entries, read, self.notifier.ledger(len(entries)))
 
     def _report(self, position: GroupPosition, entries: list[RawEntry]) -> None:
         """Freeze what lost entries concern before the entries behind them are moved."""
@@ -259,4 +259,4 @@ class Watcher:
         books = inbox.freeze_all(self.client, count, why, server_ms(self.client))
         mend = "once positions are right, harvest release --all"
         log.error(Line("input lost", lost=count, why=why, frozen=len(books), mend=mend))
-        self.bells.ring(books)
+        self.notifier.wake(books)

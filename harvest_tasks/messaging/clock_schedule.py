@@ -10,7 +10,7 @@ _EARLY_SEC: Final = 0.010
 """Beat looks this much before the moment it was told, and would then turn in circles until it has come."""
 
 
-class Spread(schedule):  # type: ignore[misc]  # Celery publishes no types
+class ClockSchedule(schedule):  # type: ignore[misc]  # Celery publishes no types
     """Due once in each slot of `every` seconds, the first of which began `offset` seconds after the UTC epoch.
 
     What is due follows from the clock alone: a restarted beat keeps the rhythm without having stored anything.
@@ -34,12 +34,12 @@ class Spread(schedule):  # type: ignore[misc]  # Celery publishes no types
         return (moment.timestamp() - self.offset) // self.every
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Spread):
+        if not isinstance(other, ClockSchedule):
             return NotImplemented
         return (self.every, self.offset) == (other.every, other.offset)
 
     def __hash__(self) -> int:
         return hash((self.every, self.offset))
 
-    def __reduce__(self) -> tuple[type["Spread"], tuple[float, float]]:
+    def __reduce__(self) -> tuple[type["ClockSchedule"], tuple[float, float]]:
         return type(self), (self.every, self.offset)

@@ -10,9 +10,9 @@ from typing import Any, Final
 from kombu.entity import Exchange, Queue
 from kombu.transport import TRANSPORT_ALIASES
 
-from harvest_tasks.messaging.clock_schedule import Spread
+from harvest_tasks.messaging.clock_schedule import ClockSchedule
 from harvest_tasks.settings.model import Settings
-from schedules.beat import Entry, beat_schedule
+from schedules.beat import ScheduleEntry, beat_schedule
 
 QUEUES: Final = ("proposals", "adhoc", "fills", "watch", "control")
 ROUTES: Final = {
@@ -150,10 +150,10 @@ def _beat(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _entry(entry: Entry) -> dict[str, Any]:
+def _entry(entry: ScheduleEntry) -> dict[str, Any]:
     return {
         "task": entry["task"],
         "args": entry["args"],
-        "schedule": Spread(entry["every"], entry["offset"]),
+        "schedule": ClockSchedule(entry["every"], entry["offset"]),
         "options": {"queue": entry["queue"], "expires": entry["expires"], "ignore_result": True},
     }

@@ -12,7 +12,7 @@ from redis.exceptions import TimeoutError as Unanswered
 from harvest_tasks.logs import Line
 
 AWAY: Final = (Disconnected, Unanswered, OperationalError)
-AGAIN_SEC: Final = 60.0
+REPEAT_SEC: Final = 60.0
 
 
 class OncePerOutage(logging.Filter):
@@ -30,7 +30,7 @@ class OncePerOutage(logging.Filter):
             return True
         failed: dict[str, Any] = getattr(record, "data", {})
         name, now = str(failed.get("name")), monotonic()
-        if now - self._told.get(name, -AGAIN_SEC) < AGAIN_SEC:
+        if now - self._told.get(name, -REPEAT_SEC) < REPEAT_SEC:
             return False
         self._told[name] = now
         record.msg, record.args = Line("task failed", name=name, problem=f"{type(error).__name__}: {error}"), ()

@@ -10,7 +10,7 @@ from typing import Any, Final
 from celery.beat import Scheduler, SchedulingError
 from redis.exceptions import RedisError
 
-from harvest_tasks.messaging.systemd import AT_WORK, say
+from harvest_tasks.messaging.systemd import AT_WORK, notify_systemd
 
 MOST_WAITING: Final = 500
 """Bells of one queue. Expired ones cost a worker well under a millisecond each when it comes back."""
@@ -37,7 +37,7 @@ class BoundedScheduler(Scheduler):  # type: ignore[misc]  # Celery publishes no 
         except (RedisError, SchedulingError) as error:
             self._stop(queue, str(error))
         else:
-            say(AT_WORK)
+            notify_systemd(AT_WORK)
 
     def _stop(self, queue: str, reason: str) -> None:
         if queue not in self._stopped:

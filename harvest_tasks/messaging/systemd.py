@@ -23,7 +23,7 @@ ANSWER_WITHIN_SEC: Final = 5.0
 """A read that finds nothing is answered after 1 s."""
 
 
-def say(state: str) -> None:
+def notify_systemd(state: str) -> None:
     """Sends `state`, as sd_notify(3) spells it, to whoever started this process and asked for it."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
@@ -58,7 +58,7 @@ class Consuming(StartStopStep):  # type: ignore[misc]  # Celery publishes no typ
 
 def _look(channel: Channel) -> None:
     if is_consuming(channel, monotonic()):
-        say(AT_WORK)
+        notify_systemd(AT_WORK)
 
 
 def is_consuming(channel: Channel, now: float) -> bool:

@@ -16,8 +16,8 @@ from typing import Any, Final
 
 from kombu.transport import redis
 
-PATIENCE_SEC: Final = 1.0
-LOOK_AGAIN_SEC: Final = 0.05
+RECONNECT_FOR_SEC: Final = 1.0
+RETRY_SEC: Final = 0.05
 
 Server = tuple[str | None, int | None, str | None]
 _away_since: dict[Server, float | None] = {}
@@ -25,7 +25,7 @@ _away_since: dict[Server, float | None] = {}
 _is_worker = False
 
 
-def look_after_messages(**_: Any) -> None:
+def mark_as_worker(**_: Any) -> None:
     """This process is a worker."""
     global _is_worker
     _is_worker = True
@@ -98,7 +98,7 @@ class Transport(redis.Transport):
             except self.connection_errors:
                 if not _is_waited_for(server):
                     raise
-                sleep(LOOK_AGAIN_SEC)
+                sleep(RETRY_SEC)
             else:
                 _away_since[server] = None
                 return connected
@@ -111,4 +111,4 @@ def _is_waited_for(server: Server) -> bool:
     since = _away_since[server]
     if since is None:
         since = _away_since[server] = monotonic()
-    return monotonic() < since + PATIENCE_SEC
+    return monotonic() < since + RECONNECT_FOR_SEC

@@ -5,12 +5,12 @@ from typing import Final
 
 from harvest_tasks.celery import app
 
-BOOKS_PER_BELL: Final = 200
+BOOKS_PER_WAKEUP: Final = 200
 
 
-def ring(books: Sequence[str]) -> None:
+def wake(books: Sequence[str]) -> None:
     """Have `books` looked at soon."""
-    for start in range(0, len(books), BOOKS_PER_BELL):
-        chunk = list(books[start : start + BOOKS_PER_BELL])
+    for start in range(0, len(books), BOOKS_PER_WAKEUP):
+        chunk = list(books[start : start + BOOKS_PER_WAKEUP])
         # By name, since the task itself stands on what calls this.
         app.send_task("harvest_tasks.brain.process_fills", (chunk,), ignore_result=True)

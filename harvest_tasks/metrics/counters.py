@@ -13,7 +13,7 @@ from harvest_tasks.server import keys, liveness
 ENTRY_RESULTS: Final = ("applied", "duplicate", "deadlettered", "ignored")
 PROPOSAL_RESULTS: Final = ("published", "unchanged", "removed")
 SWEEP_RESULTS: Final = ("scanned", "evaluated", "current", "stale")
-SKIPPED_PREFIX: Final = liveness.PROPOSALS + "skipped:"
+SKIPPED_PREFIX: Final = liveness.PROPOSALS_PREFIX + "skipped:"
 
 
 def commands() -> dict[str, Command]:
@@ -38,7 +38,7 @@ def families(replies: Replies) -> Iterator[Metric]:
         "proposals_total",
         "Proposals by result. An unchanged proposal was computed but is the same as the published one.",
         ("result",),
-        _counts_of(sums, liveness.PROPOSALS, PROPOSAL_RESULTS),
+        _counts_of(sums, liveness.PROPOSALS_PREFIX, PROPOSAL_RESULTS),
     )
     yield counters(
         "proposals_skipped_total",
@@ -49,14 +49,14 @@ def families(replies: Replies) -> Iterator[Metric]:
     yield counter(
         "proposals_synthetic_total",
         "Proposals for synthetic positions. Must stay 0 in production: set SYNTHETIC_FALLBACK=false.",
-        _count(sums, liveness.PROPOSALS + "synthetic"),
+        _count(sums, liveness.PROPOSALS_PREFIX + "synthetic"),
     )
     yield counters(
         "sweep_books_total",
         "Open books scanned by the sweep each second, by result. A scanned book is evaluated, already current, or has "
         "no usable price.",
         ("result",),
-        {**_counts_of(sums, liveness.SWEPT, SWEEP_RESULTS), **_counts_with_prefix(sums, liveness.SWEPT)},
+        {**_counts_of(sums, liveness.SWEPT_PREFIX, SWEEP_RESULTS), **_counts_with_prefix(sums, liveness.SWEPT_PREFIX)},
     )
     yield counter(
         "book_failures_total",
@@ -67,7 +67,7 @@ def families(replies: Replies) -> Iterator[Metric]:
         "worker_starts_total",
         "Times this worker started to consume. A steady increase means that it keeps crashing.",
         ("worker",),
-        _counts_with_prefix(sums, liveness.STARTS),
+        _counts_with_prefix(sums, liveness.STARTS_PREFIX),
     )
 
 

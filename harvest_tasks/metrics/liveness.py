@@ -11,7 +11,7 @@ from harvest_tasks.metrics.families import gauges, parse_number
 from harvest_tasks.metrics.replies import Command, Replies
 from harvest_tasks.server import keys, liveness
 from harvest_tasks.settings.model import Settings
-from schedules.beat import BELL_SEC, HEARTBEAT_SEC
+from schedules.beat import EVERY_SEC, HEARTBEAT_SEC
 
 NEVER: Final = float("inf")
 HEARTBEAT_FIELDS: Final = {
@@ -40,7 +40,7 @@ def families(replies: Replies, settings: Settings, now_ms: int) -> Iterator[Metr
     intervals = {
         "beat": HEARTBEAT_SEC,
         "watcher": settings.watch_slice_sec,
-        "sweep": BELL_SEC,
+        "sweep": EVERY_SEC,
         "proposals": settings.publish_interval_sec,
         "reconciliation": settings.reconcile_interval_sec,
     }

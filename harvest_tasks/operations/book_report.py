@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from harvest_tasks.fills.symbol_rules import Reference
+from harvest_tasks.fills.symbol_rules import SymbolRules
 from harvest_tasks.operations.explanation import Explanation, Upcoming, explain, wanted
 from harvest_tasks.operations.guards import read_guards
 from harvest_tasks.operations.journal import JournalRecord, newest_journal_records
@@ -36,7 +36,7 @@ class BookReport:
 def read_book_report(client: Client, settings: Settings, book: Book, records: int) -> BookReport:
     """A report on `book` with its newest `records` journal records; writes nothing."""
     position = book.position
-    rules = Reference(client, settings).rules([position.symbol])[position.symbol]
+    rules = SymbolRules(client, settings).rules([position.symbol])[position.symbol]
     guards = read_guards(client, settings)
     guards = replace(guards, published=already_out(client, wanted(position, rules, guards)))
     return BookReport(

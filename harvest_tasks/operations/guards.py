@@ -24,7 +24,7 @@ def read_guards(client: Client, settings: Settings) -> Guards:
         time, switch, published_ms = pipe.execute(raise_on_error=False)
     if isinstance(published_ms, Exception):
         raise published_ms
-    guards = loading.guards(time, switch, None, settings, None)
+    guards = loading.guard_state(time, switch, None, settings, None)
     # Publish times ahead of the clock count, too: the clock was set back.
     used = sum(int(at) > guards.now_ms - WINDOW_MS for at in published_ms)
     return replace(guards, budget=limit - used)

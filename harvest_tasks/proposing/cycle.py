@@ -75,8 +75,8 @@ def _decision(sighting: Sighting, found: Inputs, settings: Settings, now: float)
 
 def _record_cycle(client: Client, summary: CycleSummary) -> None:
     """Note that a cycle ended, and add what it did to the counters."""
-    sums = {liveness.PROPOSALS + name: count for name, count in _counts(summary).items()}
-    liveness.note(client, liveness.PROPOSALS_CYCLE_MS, summary.now_ms, sums)
+    sums = {liveness.PROPOSALS_PREFIX + name: count for name, count in _counts(summary).items()}
+    liveness.record_sign(client, liveness.PROPOSALS_CYCLE_MS, summary.now_ms, sums)
 
 
 def _counts(summary: CycleSummary) -> dict[str, int]:

@@ -43,7 +43,7 @@ class Reconciled:
 def reconcile(client: Client, settings: Settings) -> Reconciled:
     """Compare every book that has nothing waiting in its inbox; note what differs, and freeze what differed before."""
     audit = audits.of_all(client, settings)
-    notes = cast("dict[str, str]", client.hgetall(keys.SUSPECTED))
+    notes = cast("dict[str, str]", client.hgetall(keys.MISMATCHES))
     frozen = _pursue(client, audit, notes)
     _remember(client, audit)
     return Reconciled(_counts(audit, frozen), frozen)
@@ -51,7 +51,7 @@ def reconcile(client: Client, settings: Settings) -> Reconciled:
 
 def confirm(client: Client, settings: Settings) -> list[str]:
     """Look again at the books whose positions differed at the last look; those that are frozen now."""
-    notes = cast("dict[str, str]", client.hgetall(keys.SUSPECTED))
+    notes = cast("dict[str, str]", client.hgetall(keys.MISMATCHES))
     return _pursue(client, audits.of(client, settings, notes), notes) if notes else []
 
 
@@ -101,9 +101,9 @@ def _note(client: Client, before: Mapping[str, str], after: Mapping[str, str]) -
     dropped = before.keys() - after.keys()
     with client.pipeline(transaction=True) as pipe:
         if dropped:
-            pipe.hdel(keys.SUSPECTED, *dropped)
+            pipe.hdel(keys.MISMATCHES, *dropped)
         if after:
-            pipe.hset(keys.SUSPECTED, mapping=_Fields(after))
+            pipe.hset(keys.MISMATCHES, mapping=_Fields(after))
         pipe.execute()
 
 

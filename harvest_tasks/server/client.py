@@ -19,7 +19,7 @@ from redis.retry import Retry
 
 Client: TypeAlias = "redis.Redis"
 Command: TypeAlias = Sequence[str | int]
-Answer = TypeVar("Answer")
+Parsed = TypeVar("Parsed")
 
 PIECE: Final = 100
 PAUSE_SEC: Final = 0.002
@@ -30,11 +30,11 @@ SOCKET_TIMEOUT_SEC = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Question(Generic[Answer]):
+class PipelinedRead(Generic[Parsed]):
     """Commands that may share a round trip with others, and what their replies say. `answer` raises what is wrong."""
 
     commands: Sequence[Command]
-    answer: Callable[[Sequence[Any]], Answer]
+    parse: Callable[[Sequence[Any]], Parsed]
 
 
 def connect(url: str, timeout_sec: float = SOCKET_TIMEOUT_SEC) -> Client:

@@ -23,15 +23,15 @@ RECONCILED_MS: Final = "reconciled_ms"
 STARTED_PREFIX: Final = "started_ms:"
 """Before a worker's name: when it last started."""
 
-PROPOSALS: Final = "proposals:"
-SWEPT: Final = "swept:"
-STARTS: Final = "starts:"
+PROPOSALS_PREFIX: Final = "proposals:"
+SWEPT_PREFIX: Final = "swept:"
+STARTS_PREFIX: Final = "starts:"
 """Before what is counted, in the names of the sums."""
 FAILED_BOOKS: Final = "books:failed"
 """Sum: how often a book could not be read, planned or written."""
 
 
-def note(client: Client, sign: str, now_ms: int, sums: Mapping[str, int] | None = None) -> None:
+def record_sign(client: Client, sign: str, now_ms: int, sums: Mapping[str, int] | None = None) -> None:
     """Set `sign` to `now_ms` and let `sums` grow, in one round trip."""
     with client.pipeline(transaction=False) as pipe:
         pipe.hset(keys.HEARTBEAT, sign, now_ms)
@@ -47,4 +47,4 @@ def count_failed(client: Client, books: int) -> None:
 
 def record_start(client: Client, worker: str, now_ms: int) -> None:
     """Note that the worker of that node name begins to consume."""
-    note(client, STARTED_PREFIX + worker, now_ms, {STARTS + worker: 1})
+    record_sign(client, STARTED_PREFIX + worker, now_ms, {STARTS_PREFIX + worker: 1})

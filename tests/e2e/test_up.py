@@ -119,7 +119,7 @@ def test_a_killed_worker_comes_back_and_consumes(start: Start) -> None:
         wait_until(lambda: not in_session(first), 5.0, "the pool of the first is gone")
         with closing(connect(up.redis_url)) as client:
             assert_it_consumes(client)
-            starts = f"{liveness.STARTS}fills@{socket.gethostname()}"
+            starts = f"{liveness.STARTS_PREFIX}fills@{socket.gethostname()}"
             wait_until(lambda: client.hget(keys.COUNTS, starts) == "2", 10.0, "both its starts are counted")
         assert up.end() == 0
 

@@ -36,9 +36,9 @@ def begin(desk: Desk) -> None:
 
 def advance(desk: Desk) -> list[str]:
     """What the sweep does each second."""
-    rung = list(adoption.advance(desk.client, desk.settings))
+    notified = list(adoption.advance(desk.client, desk.settings))
     desk.process()
-    return rung
+    return notified
 
 
 def let_pass(desk: Desk, ms: int = SECOND_LOOK_MS) -> None:
@@ -290,8 +290,8 @@ def test_reconciliation_freezes_nothing_while_positions_are_adopted(desk: Desk) 
     on_record(desk, "2")
     begin(desk)
     reconcile(desk.client, desk.settings)
-    assert not desk.client.exists(keys.SUSPECTED)
-    desk.client.hset(keys.SUSPECTED, "BTCUSDT", "0 0-0 -2")
+    assert not desk.client.exists(keys.MISMATCHES)
+    desk.client.hset(keys.MISMATCHES, "BTCUSDT", "0 0-0 -2")
     assert confirm(desk.client, desk.settings) == []
     assert desk.client.smembers(keys.BOOKS) == set()
 

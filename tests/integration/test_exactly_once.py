@@ -12,7 +12,7 @@ from harvest_tasks.fills.brain import Brain
 from harvest_tasks.fills.commit import Committed, Conflict
 from harvest_tasks.fills.lease import LEASE_MS, Lease
 from harvest_tasks.fills.ledger import Ledger
-from harvest_tasks.fills.loading import Busy, Failed
+from harvest_tasks.fills.loading import BusyBook, FailedBook
 from harvest_tasks.fills.plan import plan
 from harvest_tasks.fills.router import LeaseLost, Moved, OlderPending, Router
 from harvest_tasks.fills.stream import InputStream
@@ -111,7 +111,7 @@ def test_a_locked_book_is_left_to_its_worker(desk: Desk) -> None:
     desk.route()
     Ledger(desk.client, desk.settings).load(["BTCUSDT"])
     _, (second,), _ = Ledger(desk.client, desk.settings).load(["BTCUSDT"])
-    assert second == Busy("BTCUSDT")
+    assert second == BusyBook("BTCUSDT")
 
 
 def test_entries_that_arrive_while_a_worker_commits_are_reported_by_its_commit(desk: Desk) -> None:
@@ -138,7 +138,7 @@ def test_entries_that_arrive_while_a_worker_looks_in_vain_are_applied_by_it(
             desk.feed(MARK)
             desk.route()
             # Whoever moved it finds the book busy, and leaves it to the worker that has it.
-            assert load(Ledger(desk.client, desk.settings), books).books == [Busy("BTCUSDT")]
+            assert load(Ledger(desk.client, desk.settings), books).books == [BusyBook("BTCUSDT")]
         return work
 
     monkeypatch.setattr(Ledger, "load", disturbed)
@@ -198,7 +198,7 @@ def test_an_output_key_of_another_type_leaves_nothing_half_written(desk: Desk, s
         with pytest.raises(ResponseError):
             ledger.load(["BTCUSDT"])
         return
-    assert isinstance(committed(ledger, loaded, made), Failed)
+    assert isinstance(committed(ledger, loaded, made), FailedBook)
     assert not desk.client.exists(keys.position("BTCUSDT"))
     assert len(inbox_ids(desk)) == 2
     desk.client.delete(stream)

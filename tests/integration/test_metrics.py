@@ -63,7 +63,7 @@ def worker(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("REDIS_URL", url)
     monkeypatch.setenv("WATCH_SLICE_SEC", "0.5")
     for module in (brain, sweep, tasks):
-        monkeypatch.setattr(module, "ring", lambda _: None)
+        monkeypatch.setattr(module, "wake", lambda _: None)
     monkeypatch.setattr(tasks.watch_fills, "apply_async", lambda **_: None)
     for remembered in (settings_module.current, brain.this_brain):
         remembered.cache_clear()
@@ -237,13 +237,13 @@ def test_a_sign_that_cannot_be_left_costs_no_work(desk: Desk, worker: None, monk
 
 def test_a_sign_gets_old(desk: Desk, watched: Watch) -> None:
     scrape = watched(desk)
-    liveness.note(desk.client, liveness.SWEPT_MS, desk.server_ms() - 90_000)
+    liveness.record_sign(desk.client, liveness.SWEPT_MS, desk.server_ms() - 90_000)
     assert 90 <= scrape().by("of", "heartbeat_age_seconds")["sweep"] <= 150
 
 
 def test_a_watcher_at_work_is_known_by_its_lease(desk: Desk, watched: Watch) -> None:
     scrape = watched(desk)
-    liveness.note(desk.client, liveness.WATCHED_MS, desk.server_ms() - 90_000)
+    liveness.record_sign(desk.client, liveness.WATCHED_MS, desk.server_ms() - 90_000)
     desk.client.set(keys.LEASE, "somebody", px=60_000)
     assert scrape().by("of", "heartbeat_age_seconds")["watcher"] == 0
 
@@ -650,7 +650,9 @@ def test_keys_of_another_type_cost_their_own_figures_only(
 
 def test_values_that_are_no_numbers_cost_their_own_figures_only(desk: Desk, watched: Watch) -> None:
     scrape = watched(desk)
-    desk.client.hset(keys.COUNTS, mapping={"applied": "many", "duplicate": "3", f"{liveness.STARTS}fills@desk": "?"})
+    desk.client.hset(
+        keys.COUNTS, mapping={"applied": "many", "duplicate": "3", f"{liveness.STARTS_PREFIX}fills@desk": "?"}
+    )
     desk.client.hset(keys.HEARTBEAT, mapping={liveness.BEAT_MS: "soon", f"{liveness.STARTED_PREFIX}fills@desk": "?"})
     desk.client.hset(keys.LOST, "entries", "some")
     desk.client.lpush(keys.WINDOW, "then", str(desk.server_ms()))

@@ -16,15 +16,15 @@ from harvest_tasks.server import keys
 
 
 @pytest.fixture
-def rung(monkeypatch: pytest.MonkeyPatch):
+def notified(monkeypatch: pytest.MonkeyPatch):
     """The books that the command rings."""
     books: list[str] = []
-    monkeypatch.setattr("harvest_tasks.messaging.wakeups.ring", books.extend)
+    monkeypatch.setattr("harvest_tasks.messaging.wakeups.wake", books.extend)
     return books
 
 
 @pytest.fixture
-def harvest(environ: dict[str, str], rung):
+def harvest(environ: dict[str, str], notified):
     """Runs the command line in this process."""
     gone = dict.fromkeys(os.environ.keys() - environ.keys())
 
@@ -140,14 +140,14 @@ def test_looking_writes_nothing(desk: Desk, harvest) -> None:
 # --adopt
 
 
-def test_adopting_takes_over_what_is_on_record_and_releases(desk: Desk, harvest, rung) -> None:
+def test_adopting_takes_over_what_is_on_record_and_releases(desk: Desk, harvest, notified) -> None:
     desk.run(BUY)
     inbox.deliver(desk.client, {"BTCUSDT": inbox.Freeze("", 1, "looks wrong")})
     desk.process()
     on_record(desk, "3", current_sl="95")
     result = harvest("--adopt")
     assert (result.exit_code, result.output) == (0, "BTCUSDT: adopted 3, was 1; released\n")
-    assert rung == ["BTCUSDT"]
+    assert notified == ["BTCUSDT"]
     desk.process()
     position = desk.position()
     assert (position.holding.qty, position.holding.avg_entry, position.frozen) == (3, 101, "")
@@ -174,14 +174,14 @@ def test_adopting_a_closed_position_closes_it(desk: Desk, harvest) -> None:
     assert desk.position().holding.qty == 0
 
 
-def test_a_frozen_book_that_agrees_is_released_and_others_get_nothing(desk: Desk, harvest, rung) -> None:
+def test_a_frozen_book_that_agrees_is_released_and_others_get_nothing(desk: Desk, harvest, notified) -> None:
     desk.run(BUY, BUY | {"symbol": "ETHUSDT"}, BUY | {"symbol": "ETHUSDT", "qty": "x"})
     reason = desk.position("ETHUSDT").frozen
     on_record(desk, "1")
     on_record(desk, "1", "ETHUSDT")
     result = harvest("--adopt")
     assert (result.exit_code, result.output) == (0, f"ETHUSDT: agrees; released, was frozen: {reason}\n")
-    assert rung == ["ETHUSDT"]
+    assert notified == ["ETHUSDT"]
     desk.process()
     assert harvest("--adopt").output == "Nothing to adopt: all of them agree, and none is frozen.\n"
 

@@ -32,9 +32,9 @@ def look(desk: Desk) -> dict[str, int]:
 
 def look_again(desk: Desk) -> list[str]:
     """The second look, once it is time for it."""
-    for book, note in desk.client.hgetall(keys.SUSPECTED).items():
+    for book, note in desk.client.hgetall(keys.MISMATCHES).items():
         since_ms, _, rest = note.partition(" ")
-        desk.client.hset(keys.SUSPECTED, book, f"{int(since_ms) - SECOND_LOOK_MS} {rest}")
+        desk.client.hset(keys.MISMATCHES, book, f"{int(since_ms) - SECOND_LOOK_MS} {rest}")
     frozen = confirm(desk.client, desk.settings)
     desk.process()
     return frozen
@@ -45,7 +45,7 @@ def frozen(desk: Desk, book: str = "BTCUSDT") -> str:
 
 
 def suspected(desk: Desk) -> set[str]:
-    return set(desk.client.hgetall(keys.SUSPECTED))
+    return set(desk.client.hgetall(keys.MISMATCHES))
 
 
 # what differs, and freezes
@@ -67,7 +67,7 @@ def test_the_next_minutes_look_is_a_second_one_too(desk: Desk) -> None:
     desk.run(BUY)
     on_record(desk, "3")
     look(desk)
-    desk.client.hset(keys.SUSPECTED, "BTCUSDT", f"{desk.server_ms() - SECOND_LOOK_MS} 0-0 -2")
+    desk.client.hset(keys.MISMATCHES, "BTCUSDT", f"{desk.server_ms() - SECOND_LOOK_MS} 0-0 -2")
     assert look(desk)["frozen"] == 1
 
 
@@ -322,7 +322,7 @@ def test_a_position_that_cannot_be_read_is_counted_and_the_others_are_compared(d
 def test_notes_that_make_no_sense_are_no_notes(desk: Desk) -> None:
     desk.run(BUY)
     on_record(desk, "3")
-    desk.client.hset(keys.SUSPECTED, mapping={"BTCUSDT": "since ever", "what?": "1 2 3"})
+    desk.client.hset(keys.MISMATCHES, mapping={"BTCUSDT": "since ever", "what?": "1 2 3"})
     assert confirm(desk.client, desk.settings) == []
     assert suspected(desk) == {"BTCUSDT"}
     assert look_again(desk) == ["BTCUSDT"]
@@ -419,20 +419,20 @@ def test_a_leg_on_record_says_that_an_untracked_symbol_has_legs(desk: Desk) -> N
 def test_the_task_tells_one_line_and_rings(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rung = []
+    notified = []
     monkeypatch.setattr("harvest_tasks.tasks.shared", lambda _url: desk.client)
     monkeypatch.setattr("harvest_tasks.tasks.current", lambda: desk.settings)
-    monkeypatch.setattr("harvest_tasks.tasks.ring", rung.extend)
+    monkeypatch.setattr("harvest_tasks.tasks.wake", notified.extend)
     desk.run(BUY)
     on_record(desk, "3")
-    desk.client.hset(keys.SUSPECTED, "BTCUSDT", f"{desk.server_ms() - SECOND_LOOK_MS} 0-0 -2")
+    desk.client.hset(keys.MISMATCHES, "BTCUSDT", f"{desk.server_ms() - SECOND_LOOK_MS} 0-0 -2")
     with caplog.at_level(logging.DEBUG, "harvest_tasks"):
         reconcile_positions()
     assert caplog.messages == [
         "froze book=BTCUSDT reconciliation: tracked 1, exchange 3: see harvest reconcile",
         "reconciled compared=1 agreed=0 differ=1 unknown=0 unreadable=0 frozen=1",
     ]
-    assert rung == ["BTCUSDT"]
+    assert notified == ["BTCUSDT"]
 
 
 def test_positions_are_compared_exactly(desk: Desk) -> None:
@@ -441,5 +441,5 @@ def test_positions_are_compared_exactly(desk: Desk) -> None:
     assert look(desk)["agreed"] == 1
     exact = Desk(desk.client, RECONCILE_TOLERANCE="0")
     assert look(exact)["differ"] == 1
-    assert desk.client.hget(keys.SUSPECTED, "BTCUSDT").rpartition(" ")[2] == "0.000000000001"
+    assert desk.client.hget(keys.MISMATCHES, "BTCUSDT").rpartition(" ")[2] == "0.000000000001"
     assert desk.position().holding.qty == Decimal("0.300000000001")

@@ -16,7 +16,7 @@ from waiting import wait_until
 
 from harvest_tasks.fills import watcher
 from harvest_tasks.fills.lease import LEASE_MS
-from harvest_tasks.fills.watcher import Succession, watch
+from harvest_tasks.fills.watcher import Handover, watch
 from harvest_tasks.messaging import transport
 from harvest_tasks.processes.embedded_server import EmbeddedServer
 from harvest_tasks.server import keys
@@ -78,7 +78,7 @@ def test_a_lost_broker_is_waited_for(
     looks: list[float],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(transport, "PATIENCE_SEC", LONG_SEC)
+    monkeypatch.setattr(transport, "RECONNECT_FOR_SEC", LONG_SEC)
     broker.connect()
     own_server.kill()
     waiting = threads.submit(refused, broker)
@@ -90,7 +90,7 @@ def test_a_lost_broker_is_waited_for(
 def test_a_broker_that_stays_away_is_waited_for_once(
     broker: Connection, own_server: EmbeddedServer, looks: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "PATIENCE_SEC", 0.2)
+    monkeypatch.setattr(transport, "RECONNECT_FOR_SEC", 0.2)
     broker.connect()
     own_server.kill()
     assert refused(broker)
@@ -243,13 +243,13 @@ def test_the_next_watcher_begins_before_the_last_one_ends_and_takes_over_at_its_
     def begin_next() -> None:
         assert desk.client.get(keys.LEASE), "the last one still reads"
         alone = connect(own_server.url())
-        after = Succession(waits=True, begin_next=lambda: None)
+        after = Handover(waits=True, begin_next=lambda: None)
         successors.append(threads.submit(watch, alone, desk.settings, 0.5, lambda _: None, 0.0, None, after))
         successors[-1].add_done_callback(lambda _: alone.close())
         # It waits: what comes now is moved by the last one.
         desk.feed(BUY)
 
-    assert watch(desk.client, desk.settings, 0.5, lambda _: None, 0.0, None, Succession(False, begin_next)) is True
+    assert watch(desk.client, desk.settings, 0.5, lambda _: None, 0.0, None, Handover(False, begin_next)) is True
     assert desk.counts().get("in") == 1
     desk.feed(BUY)
     assert [successor.result(LONG_SEC) for successor in successors] == [True]
@@ -267,15 +267,15 @@ def test_a_successor_waits_for_a_lease_that_is_given_up(desk: Desk, monkeypatch:
     monkeypatch.setattr(watcher, "sleep", given_up_at_the_third_look)
     desk.client.set(keys.LEASE, "another", px=60_000)
     desk.feed(BUY)
-    succession = Succession(waits=True, begin_next=lambda: None)
-    assert watch(desk.client, desk.settings, 0.2, lambda _: None, succession=succession) is True
+    handover = Handover(waits=True, begin_next=lambda: None)
+    assert watch(desk.client, desk.settings, 0.2, lambda _: None, handover=handover) is True
     assert (len(looks), desk.counts().get("in")) == (3, 1)
 
 
 def test_a_successor_does_not_wait_for_ever(desk: Desk) -> None:
     desk.client.set(keys.LEASE, "another", px=60_000)
-    succession = Succession(waits=True, begin_next=lambda: pytest.fail("it never watched"))
-    assert watch(desk.client, desk.settings, 0.2, lambda _: None, succession=succession) is False
+    handover = Handover(waits=True, begin_next=lambda: pytest.fail("it never watched"))
+    assert watch(desk.client, desk.settings, 0.2, lambda _: None, handover=handover) is False
     assert desk.client.get(keys.LEASE) == "another"
 
 
@@ -284,8 +284,8 @@ def test_a_watcher_whose_input_is_destroyed_has_the_next_one_begin(
 ) -> None:
     begun: list[int] = []
     alone = connect(own_server.url())
-    succession = Succession(False, lambda: begun.append(1))
-    watching = threads.submit(watch, alone, desk.settings, SLICE_SEC, lambda _: None, succession=succession)
+    handover = Handover(False, lambda: begun.append(1))
+    watching = threads.submit(watch, alone, desk.settings, SLICE_SEC, lambda _: None, handover=handover)
     desk.feed(BUY)
     wait_until(lambda: desk.counts().get("in") == 1, LONG_SEC, "the first fill is moved")
     desk.client.delete(desk.settings.stream_execution_result)

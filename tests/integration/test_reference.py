@@ -8,7 +8,7 @@ import pytest
 from redis.exceptions import NoPermissionError
 
 from harvest_tasks.fills import symbol_rules as reference_module
-from harvest_tasks.fills.symbol_rules import CACHE_SEC, Reference, base_rules
+from harvest_tasks.fills.symbol_rules import CACHE_SEC, SymbolRules, base_rules
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, Command, connect, exchange
 from harvest_tasks.settings.model import Settings
@@ -64,7 +64,7 @@ def test_the_deployments_rules_come_from_its_settings() -> None:
 
 
 def test_symbols_of_which_nothing_is_written_follow_the_deployment(redis: Client) -> None:
-    found = Reference(redis, settings()).rules(NAMES)
+    found = SymbolRules(redis, settings()).rules(NAMES)
     assert found == dict.fromkeys(NAMES, base_rules(settings()))
 
 
@@ -72,7 +72,7 @@ def test_each_symbol_has_its_own_atr_and_its_own_overrides(redis: Client) -> Non
     redis.hset("quantum:marketstate:BTCUSDT", mapping={"atr": "250.5", "sigma": "0.01"})
     redis.hset("quantum:marketstate:ETHUSDT", "atr", "8.7e-06")
     redis.hset(keys.overrides("ETHUSDT"), mapping={"min_r": "1", "trail_atr_mult": "abc"})
-    found = Reference(redis, settings()).rules(NAMES)
+    found = SymbolRules(redis, settings()).rules(NAMES)
     assert [found[name].atr for name in NAMES] == [Decimal("250.5"), Decimal("0.0000087"), None]
     assert [len(found[name].ladder.rungs) for name in NAMES] == [3, 2, 3]
     assert found["ETHUSDT"].overrides.startswith("min_r=1; refused trail_atr_mult='abc': ")
@@ -81,7 +81,7 @@ def test_each_symbol_has_its_own_atr_and_its_own_overrides(redis: Client) -> Non
 
 def test_a_symbol_may_lower_the_least_r_to_rungs_that_the_deployment_cuts(redis: Client) -> None:
     redis.hset(keys.overrides("BTCUSDT"), "min_r", "0.1")
-    found = Reference(redis, settings(HARVEST_LADDER="0.2:0.1,1:0.5", HARVEST_LADDER_BASIS="remaining")).rules(NAMES)
+    found = SymbolRules(redis, settings(HARVEST_LADDER="0.2:0.1,1:0.5", HARVEST_LADDER_BASIS="remaining")).rules(NAMES)
     assert [len(found[name].ladder.rungs) for name in NAMES] == [2, 1, 1]
     assert found["BTCUSDT"].ladder.basis == "remaining"
 
@@ -89,19 +89,19 @@ def test_a_symbol_may_lower_the_least_r_to_rungs_that_the_deployment_cuts(redis:
 def test_the_market_state_is_read_under_the_deployments_prefix(redis: Client) -> None:
     redis.hset("quantum:marketstate:BTCUSDT", "atr", "1")
     redis.hset("desk:market:BTCUSDT", "atr", "2")
-    found = Reference(redis, settings(MARKETSTATE_PREFIX="desk:market:")).rules(["BTCUSDT"])
+    found = SymbolRules(redis, settings(MARKETSTATE_PREFIX="desk:market:")).rules(["BTCUSDT"])
     assert found["BTCUSDT"].atr == 2
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "nan", "inf", "1e5000000", "abc", " 1", "9" * 10**5, b"\xff\xfe"])
 def test_an_atr_that_is_no_positive_number_is_none(redis: Client, text: str | bytes) -> None:
     redis.hset("quantum:marketstate:BTCUSDT", "atr", text)
-    assert Reference(redis, settings()).rules(["BTCUSDT"])["BTCUSDT"].atr is None
+    assert SymbolRules(redis, settings()).rules(["BTCUSDT"])["BTCUSDT"].atr is None
 
 
 def test_a_hash_of_arbitrary_bytes_is_refused_in_one_printable_line(redis: Client) -> None:
     redis.hset(keys.overrides("BTCUSDT"), mapping={b"\xff\x00": b"\xfe", b"ladder": b"\xc3\x28", b"min_r": b"1"})
-    found = Reference(redis, settings()).rules(["BTCUSDT"])["BTCUSDT"]
+    found = SymbolRules(redis, settings()).rules(["BTCUSDT"])["BTCUSDT"]
     assert found.overrides.isprintable()
     assert found.overrides.startswith("min_r=1; refused ladder='\\udcc3(': holds a control character; refused ")
 
@@ -111,7 +111,7 @@ def test_keys_of_another_type_cost_their_symbol_its_own_rules_and_nobody_else_an
     redis.rpush("quantum:marketstate:ETHUSDT", "1")
     redis.hset("quantum:marketstate:BTCUSDT", "atr", "7")
     redis.hset(keys.overrides("ETHUSDT"), "min_r", "1")
-    found = Reference(redis, settings()).rules(NAMES)
+    found = SymbolRules(redis, settings()).rules(NAMES)
     assert found["BTCUSDT"].overrides == "refused quantum:config:harvest:BTCUSDT: is not a hash"
     assert found["BTCUSDT"].ladder == base_rules(settings()).ladder
     assert (found["BTCUSDT"].atr, found["ETHUSDT"].atr) == (7, None)
@@ -127,13 +127,13 @@ def test_all_symbols_are_read_in_one_round_trip(redis: Client, monkeypatch: pyte
 
     monkeypatch.setattr(reference_module, "exchange", counted)
     monkeypatch.setattr(redis, "execute_command", lambda *args, **_: pytest.fail(f"a round trip of its own: {args}"))
-    reference = Reference(redis, settings())
+    reference = SymbolRules(redis, settings())
     assert len(reference.rules([f"S{i}USDT" for i in range(500)])) == 500
     assert sizes == [1_000]
 
 
 def test_what_was_read_is_remembered_and_read_again_when_it_is_old(redis: Client, clock: Clock) -> None:
-    reference = Reference(redis, settings(), clock)
+    reference = SymbolRules(redis, settings(), clock)
     before = calls(redis)
     reference.rules(["BTCUSDT"])
     redis.hset(keys.overrides("BTCUSDT"), "min_r", "1")
@@ -146,7 +146,7 @@ def test_what_was_read_is_remembered_and_read_again_when_it_is_old(redis: Client
 
 
 def test_only_the_symbols_not_remembered_are_read(redis: Client, clock: Clock) -> None:
-    reference = Reference(redis, settings(), clock)
+    reference = SymbolRules(redis, settings(), clock)
     reference.rules(["BTCUSDT"])
     clock.now += 3.0
     before = calls(redis)
@@ -162,12 +162,12 @@ def test_only_the_symbols_not_remembered_are_read(redis: Client, clock: Clock) -
 
 def test_asking_for_nothing_asks_the_server_nothing(redis: Client) -> None:
     before = calls(redis)
-    assert Reference(redis, settings()).rules([]) == {}
+    assert SymbolRules(redis, settings()).rules([]) == {}
     assert calls(redis) == before
 
 
 def test_symbols_that_went_out_of_use_are_forgotten(redis: Client, clock: Clock) -> None:
-    reference = Reference(redis, settings(), clock)
+    reference = SymbolRules(redis, settings(), clock)
     for i in range(50):
         reference.rules([f"S{i}USDT"])
         clock.now += 1.0
@@ -185,7 +185,7 @@ def denied_url(redis: Client, server_url: str) -> Iterator[str]:
 def test_any_other_error_of_the_server_is_raised_and_nothing_is_remembered(redis: Client, denied_url: str) -> None:
     redis.hset(keys.overrides("BTCUSDT"), "min_r", "1")
     with connect(denied_url) as client:
-        reference = Reference(client, settings())
+        reference = SymbolRules(client, settings())
         with pytest.raises(NoPermissionError):
             reference.rules(["BTCUSDT"])
         redis.execute_command("ACL", "SETUSER", "reader", "+hgetall")

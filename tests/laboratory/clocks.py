@@ -16,7 +16,7 @@ from users import GuardedServer
 from harvest_tasks.fills.commit import Committed, Conflict, Revise
 from harvest_tasks.fills.lease import LEASE_MS, Lease
 from harvest_tasks.fills.ledger import Ledger
-from harvest_tasks.fills.loading import Loaded
+from harvest_tasks.fills.loading import LoadedBook
 from harvest_tasks.fills.plan import plan
 from harvest_tasks.fills.router import LeaseLost, Moved, OlderPending, Router
 from harvest_tasks.fills.stream import InputStream
@@ -217,7 +217,7 @@ class _Play:
         """It has read a book and made its plan."""
         ledger, book = Ledger(self._client, self._settings), OLD[1]
         guards, (loaded,), _ = ledger.load([book])
-        assert isinstance(loaded, Loaded), loaded
+        assert isinstance(loaded, LoadedBook), loaded
         made = plan(loaded.position, loaded.batch, base_rules(self._settings), guards, loaded.terms, {})
         return lambda: ledger.commit([(loaded, made)])[0][2] if not made.is_empty else Conflict()
 

@@ -11,8 +11,8 @@ from typing import Any, Final
 from unittest.mock import patch
 
 from harvest_tasks.fills import commit, ledger
-from harvest_tasks.fills.commit import Committed, Conflict, Failed, Revise
-from harvest_tasks.fills.loading import Loaded
+from harvest_tasks.fills.commit import Committed, Conflict, FailedBook, Revise
+from harvest_tasks.fills.loading import LoadedBook
 from harvest_tasks.fills.plan import Plan
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
@@ -101,7 +101,7 @@ def a_key_of_another_type_leaves_all_as_it_was(client: Client) -> None:
     rig = Rig(client, **LIVE)
     rig.route(*EVERYTHING)
     loaded, made = rig.plan()
-    call = commit.call(loaded, made, rig.settings, HOLDER, NOW)
+    call = commit.commit_call(loaded, made, rig.settings, HOLDER, NOW)
     for key in [key for key in call.keys[:17] if key != KILL]:
         wrong = client.sadd if key == LOCK else client.set
         kept = client.exists(key) and client.rename(key, "kept")
@@ -140,7 +140,7 @@ def a_counter_that_is_no_number_leaves_all_as_it_was(client: Client) -> None:
 
 def a_command_that_is_not_allowed_leaves_all_as_it_was(client: Client) -> None:
     rig, (loaded, made) = _one_of_each(client)
-    out = commit.call(loaded, made, rig.settings, HOLDER, NOW).keys[DEDUP_KEY]
+    out = commit.commit_call(loaded, made, rig.settings, HOLDER, NOW).keys[DEDUP_KEY]
     trades, before_them = keys.trades(BOOK, 0), keys.trades(BOOK, -1)
     needed = {
         POSITION: ["HSET", "HINCRBY"],
@@ -172,7 +172,7 @@ def what_goes_live_and_what_closes_need_their_own(client: Client) -> None:
     rig = Rig(client, **LIVE)
     rig.route(*EVERYTHING)
     loaded, made = rig.plan()
-    rig.know(commit.call(loaded, made, rig.settings, HOLDER, NOW).keys)
+    rig.know(commit.commit_call(loaded, made, rig.settings, HOLDER, NOW).keys)
     lifecycles = keys.lifecycles(BOOK)
     for command, key in (("XADD", LIVE_STREAM), ("XADD", SHADOW_STREAM), ("LPUSH", lifecycles), ("LTRIM", lifecycles)):
         with rig.without(command, key):
@@ -184,7 +184,7 @@ def only_what_a_plan_needs_must_be_allowed(client: Client) -> None:
         rig = Rig(client)
         rig.route(*entries)
         loaded, made = rig.plan()
-        rig.know(commit.call(loaded, made, rig.settings, HOLDER, NOW).keys)
+        rig.know(commit.commit_call(loaded, made, rig.settings, HOLDER, NOW).keys)
         command, key = unneeded
         with rig.without(command, key):
             same(f"the reply without {command} {key}", rig.commit(loaded, made), Committed(0))
@@ -195,7 +195,7 @@ def a_single_record_needs_its_stream(client: Client) -> None:
     rig.route(*TWO_RUNGS)
     loaded, made = rig.plan()
     same("records", len(made.journal), 1)
-    rig.know(commit.call(loaded, made, rig.settings, HOLDER, NOW).keys)
+    rig.know(commit.commit_call(loaded, made, rig.settings, HOLDER, NOW).keys)
     with rig.without("XADD", keys.DECISIONS):
         same("the reply", _failing(rig, loaded, made), f"NOPERM XADD {keys.DECISIONS}")
 
@@ -205,24 +205,24 @@ def what_is_held_back_and_what_closes_need_their_sets(client: Client) -> None:
     client.set(KILL, "1")
     rig.route(*TWO_RUNGS)
     loaded, made = rig.plan()
-    rig.know(commit.call(loaded, made, rig.settings, HOLDER, NOW).keys)
+    rig.know(commit.commit_call(loaded, made, rig.settings, HOLDER, NOW).keys)
     with rig.without("ZADD", keys.HELD):
         same("the reply to what is held back", _failing(rig, loaded, made), f"NOPERM ZADD {keys.HELD}")
     rig = Rig(client)
     rig.route(bought(), sold("1", "101"))
     loaded, made = rig.plan()
-    rig.know(commit.call(loaded, made, rig.settings, HOLDER, NOW).keys)
+    rig.know(commit.commit_call(loaded, made, rig.settings, HOLDER, NOW).keys)
     with rig.without("SREM", keys.OPEN):
         same("the reply to what closes", _failing(rig, loaded, made), f"NOPERM SREM {keys.OPEN}")
 
 
-def _one_of_each(client: Client) -> tuple[Rig, tuple[Loaded, Plan]]:
+def _one_of_each(client: Client) -> tuple[Rig, tuple[LoadedBook, Plan]]:
     """A plan with one trade, one intent, one row and one letter."""
     rig = Rig(client, HARVEST_SET_BE_AT_R="100")
     rig.route(bought(trade_id="t1"), marked("106"), bought("2", trade_id="t1"))
     loaded, made = rig.plan()
     same("one of each", [*map(len, (made.trades, made.intents, made.past, made.deadletters))], [1, 1, 1, 1])
-    rig.know(commit.call(loaded, made, rig.settings, HOLDER, NOW).keys)
+    rig.know(commit.commit_call(loaded, made, rig.settings, HOLDER, NOW).keys)
     return rig, (loaded, made)
 
 
@@ -261,7 +261,7 @@ def each_guard_is_asked_at_the_commit(client: Client) -> None:
         client.delete(KILL, keys.WINDOW, *dedup)
 
 
-def _three_intents(rig: Rig) -> tuple[Loaded, Plan]:
+def _three_intents(rig: Rig) -> tuple[LoadedBook, Plan]:
     """Of prices a second apart."""
     rig.route(*TWO_RUNGS)
     rig.route(marked("111"), gap_ms=1_000)
@@ -483,7 +483,7 @@ def the_servers_clock_decides(client: Client) -> None:
     rig.route(*TWO_RUNGS)
     loaded, made = rig.plan()
     client.set(KILL, "1")
-    call = commit.call(loaded, made, rig.settings, HOLDER, None)
+    call = commit.commit_call(loaded, made, rig.settings, HOLDER, None)
     rig.commit(loaded, made, None)
     _, micros = client.time()
     sleep(max(0, LATE_MICROS - micros) / 1e6)
@@ -578,12 +578,12 @@ def _letter(letter: Any) -> dict[str, str]:
     return {name: str(getattr(letter, name)) for name in names}
 
 
-def _failing(rig: Rig, loaded: Loaded, made: Plan) -> str:
+def _failing(rig: Rig, loaded: LoadedBook, made: Plan) -> str:
     try:
-        outcome = commit.outcome(loaded, made, rig.say(loaded, made))
+        outcome = commit.commit_outcome(loaded, made, rig.say(loaded, made))
     except Exception as error:  # noqa: BLE001 - what it says is what is looked at
         return said(error)
-    return said(outcome.error) if isinstance(outcome, Failed) else repr(outcome)
+    return said(outcome.error) if isinstance(outcome, FailedBook) else repr(outcome)
 
 
 def _owned(client: Client) -> set[str]:

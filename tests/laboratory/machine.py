@@ -25,7 +25,7 @@ from harvest_tasks.fills.brain import Brain
 from harvest_tasks.fills.commit import Conflict
 from harvest_tasks.fills.inbox import deliver
 from harvest_tasks.fills.ledger import Ledger
-from harvest_tasks.fills.loading import Loaded
+from harvest_tasks.fills.loading import LoadedBook
 from harvest_tasks.fills.plan import plan
 from harvest_tasks.processes.embedded_server import EmbeddedServer
 from harvest_tasks.server import keys
@@ -325,7 +325,7 @@ class Machine(RuleBasedStateMachine):
         self.line.say(("DEL", keys.lock(name)))
         mine = Ledger(self.line.client, self.settings, self._given_now())
         guards, (loaded,), rules = mine.load([name])
-        assert isinstance(loaded, Loaded), loaded
+        assert isinstance(loaded, LoadedBook), loaded
         made = plan(loaded.position, loaded.batch, rules[SYMBOL], guards, loaded.terms, {})
         self.line.say(("DEL", keys.lock(name)))
         self._work([name], None)

@@ -10,8 +10,8 @@ from typing import Any, Final
 import redis
 
 from harvest_tasks.fills.brain import Brain
-from harvest_tasks.fills.ledger import Work as Loads
-from harvest_tasks.fills.watcher import Answerer, watch
+from harvest_tasks.fills.ledger import LoadedBatch as Loads
+from harvest_tasks.fills.watcher import InlineProcessing, watch
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
@@ -62,7 +62,7 @@ def watcher(settings: Settings, *, answers: bool = False) -> Work:
     """Watches for one slice; processes what it moved if it `answers`."""
 
     def look(client: Client) -> None:
-        watch(client, settings, SLICE, _no_bell, answerer=_answerer(Brain(client, settings)) if answers else None)
+        watch(client, settings, SLICE, _no_bell, inline=_inline(Brain(client, settings)) if answers else None)
 
     return look
 
@@ -191,11 +191,11 @@ def _versions(client: Client) -> dict[str, int]:
 
 
 def _carry_out(brain: Brain, work: Loads) -> None:
-    brain.carry_out(work, inf)
+    brain.process_loaded(work, inf)
 
 
-def _answerer(brain: Brain) -> Answerer:
-    return Answerer(brain.ledger, partial(_carry_out, brain))
+def _inline(brain: Brain) -> InlineProcessing:
+    return InlineProcessing(brain.ledger, partial(_carry_out, brain))
 
 
 def _no_bell(_: Sequence[str]) -> None:

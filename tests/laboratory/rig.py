@@ -7,9 +7,9 @@ from typing import Any, Final
 from redis.exceptions import NoPermissionError
 
 from harvest_tasks.fills import commit as commits
-from harvest_tasks.fills.commit import Outcome
+from harvest_tasks.fills.commit import CommitOutcome
 from harvest_tasks.fills.ledger import Ledger
-from harvest_tasks.fills.loading import Loaded
+from harvest_tasks.fills.loading import LoadedBook
 from harvest_tasks.fills.plan import Plan, plan
 from harvest_tasks.fills.router import NOT_LOADING, Moved, RouteInstruction, Router
 from harvest_tasks.fills.stream import InputStream
@@ -96,28 +96,28 @@ class Rig:
         found: list[Any] = reply
         return found
 
-    def load(self, now_ms: int = NOW) -> Loaded:
+    def load(self, now_ms: int = NOW) -> LoadedBook:
         _, (loaded,), _ = Ledger(self.client, self.settings, now_ms).load([BOOK])
-        assert isinstance(loaded, Loaded), loaded
+        assert isinstance(loaded, LoadedBook), loaded
         return loaded
 
-    def plan(self, now_ms: int = NOW, loaded: Loaded | None = None) -> tuple[Loaded, Plan]:
+    def plan(self, now_ms: int = NOW, loaded: LoadedBook | None = None) -> tuple[LoadedBook, Plan]:
         """For all that waits, or for what was `loaded`; the book's lock is free afterwards."""
         self.client.delete(keys.lock(BOOK))
         guards, (found,), rules = Ledger(self.client, self.settings, now_ms).load([BOOK])
         self.client.delete(keys.lock(BOOK))
         found = loaded or found
-        assert isinstance(found, Loaded), found
+        assert isinstance(found, LoadedBook), found
         return found, plan(found.position, found.batch, rules[found.position.symbol], guards, found.terms, {})
 
-    def say(self, loaded: Loaded, made: Plan, now_ms: int | None = NOW) -> Any:
+    def say(self, loaded: LoadedBook, made: Plan, now_ms: int | None = NOW) -> Any:
         """The bare reply of commit.lua."""
-        return script.run(self.client, commits.call(loaded, made, self.settings, HOLDER, now_ms))
+        return script.run(self.client, commits.commit_call(loaded, made, self.settings, HOLDER, now_ms))
 
-    def commit(self, loaded: Loaded, made: Plan, now_ms: int | None = NOW) -> Outcome:
+    def commit(self, loaded: LoadedBook, made: Plan, now_ms: int | None = NOW) -> CommitOutcome:
         reply = self.say(loaded, made, now_ms)
         assert reply[0] != "revise" or reply[2] in (0, 1), reply
-        return commits.outcome(loaded, made, reply)
+        return commits.commit_outcome(loaded, made, reply)
 
     def bring(self, *entries: Fields, now_ms: int = NOW) -> Plan:
         """Route, plan and commit them, if nothing objects."""

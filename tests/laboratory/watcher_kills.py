@@ -29,7 +29,7 @@ STEPS: Final = (
     "watch.plan.before",
     "watch.commit.before",
     "watch.commit.after",
-    "watch.ring.after",
+    "watch.wake.after",
     "watch.renew.after",
     "watch.release.before",
     "watch.release.after",

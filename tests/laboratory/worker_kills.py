@@ -25,11 +25,11 @@ STEPS: Final = (
     "fills.run_as_made.before",
     "fills.commit.after",
     "fills.unlock.before",
-    "fills.ring.before",
-    "fills.ring.after",
+    "fills.wake.before",
+    "fills.wake.after",
     "fills.task.after",
 )
-SWEEP_STEPS: Final = ("sweep.task.before", "sweep.deliver.after", "sweep.ring.before", "sweep.task.after")
+SWEEP_STEPS: Final = ("sweep.task.before", "sweep.deliver.after", "sweep.wake.before", "sweep.task.after")
 """Killed once in each lane: a sweep comes once a second."""
 MAIN_STEPS: Final = (*STEPS, "fills.ack.before", "fills.ack.after")
 """Those of `ack` are only reached by main processes."""

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from books import START_MS, fill, guards, long_100, mark, outcome, rules
 
-from harvest_tasks.fills.plan import Delivered, Plan, Unreadable, digest, plan
+from harvest_tasks.fills.plan import Delivered, Plan, UnreadableEntry, digest, plan
 from kernel.positions.entry import Freeze
 from kernel.positions.guards import Guards, Refusal
 from kernel.positions.holding import RiskTerms
@@ -51,7 +51,7 @@ def test_a_harvest_is_published_with_its_record_its_cause_and_its_suggestion() -
         }
     ]
     assert [row.intent_id for row in made.past] == [intent.intent_id]
-    assert (made.applied, made.duplicate, made.consumed, made.standing) == (2, 0, "2-0", {})
+    assert (made.applied, made.duplicate, made.consumed, made.held) == (2, 0, "2-0", {})
     assert made.position.ladder_state.spent == ("0.5",)
 
 
@@ -87,7 +87,7 @@ def test_what_a_guard_holds_back_is_recorded_once_and_stands_until_it_may_go() -
             "cause": due.source_id,
         }
     ]
-    assert made.standing == {"partial:0.5:1": Refusal.KILLED}
+    assert made.held == {"partial:0.5:1": Refusal.KILLED}
     assert made.position.ladder_state.spent == ()
 
 
@@ -97,19 +97,19 @@ def test_one_action_that_is_held_back_does_not_hold_back_the_next() -> None:
     assert [(r["decision"], r["action"]) for r in made.journal] == [("published", "partial:0.5:1"), ("held", "sl_be")]
     frozen = planned(long_100(), Freeze("", 0, "why"), mark("105"), the_rules=STOPS)
     assert [record["reason"] for record in frozen.journal[1:]] == ["frozen", "frozen"]
-    assert set(frozen.standing) == {"partial:0.5:1", "sl_be"}
+    assert set(frozen.held) == {"partial:0.5:1", "sl_be"}
 
 
 def test_what_stood_before_does_not_stand_once_nothing_is_due() -> None:
     made = planned(long_100(), mark("105"), mark("104"), the_guards=guards(killed=True))
-    assert made.standing == {}
+    assert made.held == {}
 
 
 def test_each_publication_uses_up_the_budget_of_the_rest_of_the_batch() -> None:
     made = planned(long_100(), mark("105"), mark("110"), the_guards=guards(budget=1))
     assert len(made.intents) == 1
     assert made.guards.budget == 0
-    assert made.standing == {"partial:1:1": Refusal.RATE_LIMITED}
+    assert made.held == {"partial:1:1": Refusal.RATE_LIMITED}
 
 
 def test_an_empty_batch_looks_again_at_what_was_held_back() -> None:
@@ -120,7 +120,7 @@ def test_an_empty_batch_looks_again_at_what_was_held_back() -> None:
     assert not again.is_empty
     same = planned(position=held, the_guards=guards(killed=True))
     assert same.is_empty
-    assert same.standing == {"partial:0.5:1": Refusal.KILLED}
+    assert same.held == {"partial:0.5:1": Refusal.KILLED}
 
 
 def test_a_batch_decides_once_for_each_entry_and_not_once_more() -> None:
@@ -146,11 +146,11 @@ def test_a_trade_id_of_another_content_freezes_and_its_book_publishes_nothing(ea
     made = planned(*before, fill("BUY", "2", "100", trade_id="t"), mark("105"), position=start, earlier=known)
     assert made.intents == []
     assert [letter.reason for letter in made.deadletters] == ["trade_id_reused"]
-    assert made.standing == {"partial:0.5:1": Refusal.FROZEN}
+    assert made.held == {"partial:0.5:1": Refusal.FROZEN}
 
 
 def test_an_entry_that_is_not_ours_freezes_the_book() -> None:
-    made = planned(Unreadable("x"), position=opened())
+    made = planned(UnreadableEntry("x"), position=opened())
     assert made.position.frozen == "unreadable_inbox_entry"
     assert (made.applied, made.consumed) == (0, "1-0")
 
@@ -185,4 +185,4 @@ def test_the_arithmetic_is_exact_whatever_the_caller_counts_with() -> None:
 
 def test_an_old_price_publishes_nothing() -> None:
     made = planned(long_100(), mark("105"), the_guards=guards(START_MS + 10**9, fresh_ms=30_000))
-    assert made.standing == {"partial:0.5:1": Refusal.STALE}
+    assert made.held == {"partial:0.5:1": Refusal.STALE}

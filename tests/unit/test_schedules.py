@@ -12,9 +12,9 @@ from celery import Celery
 from celery.beat import Scheduler
 
 from harvest_tasks.celery import app
-from harvest_tasks.messaging.clock_schedule import Spread
+from harvest_tasks.messaging.clock_schedule import ClockSchedule
 from harvest_tasks.messaging.configuration import QUEUES, ROUTES
-from schedules.beat import MOST_ENTRIES, Entry, beat_schedule
+from schedules.beat import MOST_ENTRIES, ScheduleEntry, beat_schedule
 
 BELLS = {"watch_fills", "evaluate_positions", "heartbeat", "reconcile_positions"}
 START = datetime(2026, 1, 1, 12, 0, 3, 456_789, tzinfo=UTC)
@@ -24,7 +24,7 @@ def symbols(count: int) -> list[str]:
     return [f"COIN{number}USDT" for number in range(count)]
 
 
-def proposals(wanted: Sequence[str] | None, interval: float = 10.0) -> list[Entry]:
+def proposals(wanted: Sequence[str] | None, interval: float = 10.0) -> list[ScheduleEntry]:
     return [entry for name, entry in beat_schedule(wanted, interval, 60.0).items() if name not in BELLS]
 
 
@@ -121,9 +121,9 @@ class RecordingScheduler(Scheduler):  # type: ignore[misc]  # Celery publishes n
             self.clock.sleep(min(self.tick(), (end - self.clock.now).total_seconds()))
 
 
-def scheduler(entries: dict[str, Entry], clock: Clock) -> RecordingScheduler:
+def scheduler(entries: dict[str, ScheduleEntry], clock: Clock) -> RecordingScheduler:
     schedule = {
-        name: {"task": entry["task"], "schedule": Spread(entry["every"], entry["offset"], nowfun=clock)}
+        name: {"task": entry["task"], "schedule": ClockSchedule(entry["every"], entry["offset"], nowfun=clock)}
         for name, entry in entries.items()
     }
     beat_app = Celery(set_as_current=False)
@@ -166,9 +166,9 @@ def test_a_beat_that_was_held_up_sends_once_and_not_once_a_missed_slot() -> None
 
 
 def test_a_spread_schedule_survives_pickling_and_compares_by_value() -> None:
-    one = Spread(10.0, 2.5)
+    one = ClockSchedule(10.0, 2.5)
     assert pickle.loads(pickle.dumps(one)) == one  # noqa: S301 - our own bytes
-    assert one == Spread(10.0, 2.5)
-    assert hash(one) == hash(Spread(10.0, 2.5))
-    assert one != Spread(10.0, 2.0)
+    assert one == ClockSchedule(10.0, 2.5)
+    assert hash(one) == hash(ClockSchedule(10.0, 2.5))
+    assert one != ClockSchedule(10.0, 2.0)
     assert one != 10.0

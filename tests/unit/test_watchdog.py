@@ -9,7 +9,7 @@ import pytest
 
 from harvest_tasks.celery import app
 from harvest_tasks.messaging.configuration import TIME_LIMIT_SEC
-from harvest_tasks.messaging.systemd import ANSWER_WITHIN_SEC, Consuming, is_consuming, say
+from harvest_tasks.messaging.systemd import ANSWER_WITHIN_SEC, Consuming, is_consuming, notify_systemd
 
 
 def listening(address: str) -> socket.socket:
@@ -28,22 +28,22 @@ def test_what_is_said_arrives(abstract: bool, tmp_path: Path, monkeypatch: pytes
     path = str(tmp_path / "notify")
     monkeypatch.setenv("NOTIFY_SOCKET", f"@{path}" if abstract else path)
     with listening(f"\0{path}" if abstract else path) as listener:
-        say("READY=1")
+        notify_systemd("READY=1")
         assert listener.recv(100) == b"READY=1"
 
 
 def test_nobody_listening_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
-    say("READY=1")
+    notify_systemd("READY=1")
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "nobody"))
-    say("READY=1")
+    notify_systemd("READY=1")
 
 
 def test_a_listener_who_does_not_read_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
     with listening(str(tmp_path / "notify")):
         for _ in range(2_000):
-            say("WATCHDOG=1")
+            notify_systemd("WATCHDOG=1")
 
 
 def test_a_worker_consumes_while_its_server_answers() -> None:

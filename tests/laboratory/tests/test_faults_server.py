@@ -20,9 +20,9 @@ from waiting import wait_until
 
 from harvest_tasks.cli import main
 from harvest_tasks.fills import stream
-from harvest_tasks.fills.commit import Outcome
+from harvest_tasks.fills.commit import CommitOutcome
 from harvest_tasks.fills.ledger import Ledger
-from harvest_tasks.fills.loading import Failed, Loaded
+from harvest_tasks.fills.loading import FailedBook, LoadedBook
 from harvest_tasks.fills.plan import Plan
 from harvest_tasks.fills.router import Router
 from harvest_tasks.fills.stream import InputStream
@@ -103,10 +103,12 @@ def test_lost_input_freezes_and_there_is_a_way_back(judged: Callable[[Result], N
 def test_a_worker_that_drops_what_it_could_not_commit_is_seen_to_lose(monkeypatch: pytest.MonkeyPatch) -> None:
     commit = Ledger.commit
 
-    def dropping(self: Ledger, planned: Iterable[tuple[Loaded, Plan]]) -> list[tuple[Loaded, Plan, Outcome]]:
+    def dropping(
+        self: Ledger, planned: Iterable[tuple[LoadedBook, Plan]]
+    ) -> list[tuple[LoadedBook, Plan, CommitOutcome]]:
         settled = commit(self, planned)
         for loaded, _, outcome in settled:
-            if isinstance(outcome, Failed):
+            if isinstance(outcome, FailedBook):
                 self._client.xtrim(keys.inbox(loaded.book), maxlen=0, approximate=False)
         return settled
 
