@@ -9,7 +9,7 @@ from bench.feed import Feed
 from bench.report import Goal, Result
 from bench.setup import Setup
 from harvest_tasks.server.client import Client, connect
-from harvest_tasks.wire.symbols import of_book
+from harvest_tasks.wire.symbols import symbol_of
 
 ENTRIES_PER_BOOK: Final = 10
 SHARED: Final = 100
@@ -46,7 +46,7 @@ def by_kind(client: Client, books: int) -> dict[str, float]:
     found: dict[str, list[int]] = {}
     for name in names:
         for key in _keys(client, name):
-            kind = key.removeprefix("quantum:").replace(f":{of_book(name)}", "").removesuffix(":0")
+            kind = key.removeprefix("quantum:").replace(f":{symbol_of(name)}", "").removesuffix(":0")
             found.setdefault(kind, []).append(int(client.memory_usage(key, samples=0) or 0))
     means = {kind: sum(sizes) / len(names) for kind, sizes in sorted(found.items())}
     dedup = [client.memory_usage(key, samples=0) or 0 for key in client.scan_iter("quantum:dedup:*", count=10_000)]

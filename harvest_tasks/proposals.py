@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from harvest_tasks.celery import app
-from harvest_tasks.proposing.cycle import ALL, run_cycle
+from harvest_tasks.proposing.cycle import ALL_SYMBOLS, run_cycle
 from harvest_tasks.proposing.summary import CycleSummary
 from harvest_tasks.server.client import shared
 from harvest_tasks.server.clock import server_now
 from harvest_tasks.settings.model import current
-from harvest_tasks.wire.symbols import InvalidSymbol, valid
+from harvest_tasks.wire.symbols import InvalidSymbol, valid_symbol
 
 
 @app.task(name="harvest_tasks.proposals.compute_proposal", throws=(InvalidSymbol,))
@@ -18,13 +18,13 @@ def compute_proposal(symbol: str) -> dict[str, Any]:
 
     In hedge mode this is the first book's, and `other_books` lists the rest.
     """
-    summary = _task_cycle([valid(symbol)])
+    summary = _task_cycle([valid_symbol(symbol)])
     first, *others = (outcome.as_dict() for outcome in summary.outcomes)
     return {**first, "other_books": others} if others else first
 
 
 @app.task(name="harvest_tasks.proposals.compute_proposals", throws=(InvalidSymbol,))
-def compute_proposals(symbols: Sequence[str] = (ALL,)) -> dict[str, Any]:
+def compute_proposals(symbols: Sequence[str] = (ALL_SYMBOLS,)) -> dict[str, Any]:
     """Compute and publish a chunk of symbols and return the sums; `*` follows the positions of the tracker."""
     return _task_cycle([symbols] if isinstance(symbols, str) else symbols).as_dict()
 

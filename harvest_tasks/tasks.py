@@ -31,7 +31,7 @@ def watch_fills(succeeds: bool = False) -> None:
         own = this_brain().with_client(client)
         answerer = InlineProcessing(own.ledger, partial(process_inline, own))
         succession = Handover(succeeds, begin_next)
-        first_start = partial(adoption.begin, client, settings)
+        first_start = partial(adoption.begin_adoption, client, settings)
         slice_sec = settings.watch_slice_sec
         if watch(client, settings, slice_sec, wake, WATCHER_PATIENCE_SEC, answerer, succession, first_start):
             liveness.record_sign(client, liveness.WATCHED_MS, server_ms(client))
@@ -49,8 +49,8 @@ def evaluate_positions() -> None:
     settings = current()
     client = shared(settings.redis_url)
     # Before marks fill the inboxes: both look at books whose inbox is empty.
-    adoption.advance(client, settings)
-    mismatch.confirm(client, settings)
+    adoption.advance_adoption(client, settings)
+    mismatch.confirm_mismatches(client, settings)
     sweep.evaluate(client, settings, this_brain())
 
 
@@ -62,7 +62,7 @@ def reconcile_positions() -> None:
     """
     settings = current()
     client = shared(settings.redis_url)
-    found = mismatch.reconcile(client, settings)
+    found = mismatch.reconcile_books(client, settings)
     log.debug(Line("reconciled", **found.counts))
     wake(found.frozen)
     liveness.record_sign(client, liveness.RECONCILED_MS, server_ms(client))

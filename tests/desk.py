@@ -11,7 +11,7 @@ from harvest_tasks.fills.watcher import watch
 from harvest_tasks.server import keys, liveness
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.wire.position import from_fields
+from harvest_tasks.wire.position import read_position
 from kernel.positions.position import Position
 
 Fields = Mapping[str, str]
@@ -64,7 +64,7 @@ class Desk:
         return self.process()
 
     def position(self, book: str = "BTCUSDT") -> Position:
-        return from_fields(book, self.client.hgetall(keys.position(book)))
+        return read_position(book, self.client.hgetall(keys.position(book)))
 
     def suggestions(self) -> list[dict[str, Any]]:
         return self._payloads(self.settings.stream_harvest_suggestions)

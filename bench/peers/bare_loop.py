@@ -19,9 +19,9 @@ from harvest_tasks.fills.symbol_rules import base_rules
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, connect, exchange
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.wire.execution_result import Refused, Routed, admit
-from harvest_tasks.wire.intent import payload
-from harvest_tasks.wire.position import changed_fields, to_fields
+from harvest_tasks.wire.execution_result import Refused, Routed, parse
+from harvest_tasks.wire.intent import intent_payload
+from harvest_tasks.wire.position import changed_fields, position_fields
 from kernel.positions.decision import decide
 from kernel.positions.guards import Guards
 from kernel.positions.holding import RiskTerms
@@ -87,7 +87,7 @@ class Folding:
         with localcontext(EXACT):
             for entry_id, fields in entries:
                 ids.append(entry_id)
-                admission = admit(entry_id, fields)
+                admission = parse(entry_id, fields)
                 if isinstance(admission, Routed):
                     for book in self._books(admission):
                         before.setdefault(book, self.positions.get(book))
@@ -115,7 +115,7 @@ class Folding:
         return after, guards
 
     def _message(self, intent: Intent, cause: str) -> tuple[str, ...]:
-        kind, text = self._delivery.intent_type(intent), payload(intent, self._delivery, cause)
+        kind, text = self._delivery.intent_type(intent), intent_payload(intent, self._delivery, cause)
         return keys.dedup(intent.position_id, intent.action), intent.intent_id, intent.symbol, kind, text
 
     def _call(
@@ -131,7 +131,7 @@ class Folding:
         fields: list[str | int] = []
         for book, was in before.items():
             now = self.positions[book]
-            row = to_fields(now) if was is None else changed_fields(was, now)
+            row = position_fields(now) if was is None else changed_fields(was, now)
             fields += (len(row), *(text for pair in row.items() for text in pair))
         lists = [len(ids), *ids, len(intents) // 5, *intents, len(refused) // 2, *refused]
         head: list[str | int] = [SHA, len(names), *names, GROUP, settings.harvest_dedup_ttl_sec]

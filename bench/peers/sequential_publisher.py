@@ -7,20 +7,22 @@ when the hash of positions does not know it.
 
 from collections.abc import Iterable
 
-from harvest_tasks.proposing.cycle import apply, decide
+from harvest_tasks.proposing.cycle import apply_decisions, decide_proposals
 from harvest_tasks.proposing.inputs import STREAM_DEPTH, Inputs
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.server.clock import server_now
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.wire.symbols import books
+from harvest_tasks.wire.symbols import possible_books
 
 
 def publish(client: Client, settings: Settings, symbols: Iterable[str]) -> int:
     """Publish each symbol's proposal; how many were computed."""
     computed, now = 0, server_now(client)
     for symbol in symbols:
-        outcomes = apply(client, settings, list(decide(_read(client, settings, symbol), settings, now)), now)
+        outcomes = apply_decisions(
+            client, settings, list(decide_proposals(_read(client, settings, symbol), settings, now)), now
+        )
         computed += sum(bool(outcome.fields) for outcome in outcomes)
     return computed
 
@@ -29,9 +31,9 @@ def _read(client: Client, settings: Settings, symbol: str) -> Inputs:
     market = client.hgetall(settings.marketstate_prefix + symbol)
     risk = client.hgetall(settings.riskproposal_prefix + symbol)
     state = client.hgetall(keys.position_state(symbol))
-    tracked, streamed = {book: {} for book in books(symbol)}, {}
+    tracked, streamed = {book: {} for book in possible_books(symbol)}, {}
     if not state:
-        tracked = {book: client.hgetall(keys.position(book)) for book in books(symbol)}
+        tracked = {book: client.hgetall(keys.position(book)) for book in possible_books(symbol)}
         newest = client.xrevrange(keys.STREAM_EXECUTION, count=STREAM_DEPTH)
         streamed = next((fields for _, fields in newest if fields.get("symbol") == symbol), {})
     return Inputs(symbol, market, risk, state, tracked, streamed)

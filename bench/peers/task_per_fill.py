@@ -26,9 +26,9 @@ from harvest_tasks.messaging.configuration import configuration
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, connect, exchange
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.wire.execution_result import Routed, admit
-from harvest_tasks.wire.intent import payload
-from harvest_tasks.wire.position import from_fields, to_fields
+from harvest_tasks.wire.execution_result import Routed, parse
+from harvest_tasks.wire.intent import intent_payload
+from harvest_tasks.wire.position import position_fields, read_position
 from kernel.positions.decision import decide
 from kernel.positions.holding import RiskTerms
 from kernel.positions.position import Position, applied
@@ -91,7 +91,7 @@ def _here() -> tuple[Client, Settings]:
 def take(entry_id: str, fields: Mapping[str, str]) -> None:
     """Apply one entry of the stream."""
     client, settings = _here()
-    admission = admit(entry_id, fields)
+    admission = parse(entry_id, fields)
     # The traffic nets: a symbol has one book.
     book = admission.book or admission.symbol if isinstance(admission, Routed) else ""
     while not _applied(client, settings, book, entry_id, admission):
@@ -111,18 +111,18 @@ def _applied(client: Client, settings: Settings, book: str, entry_id: str, admis
         held = guards(time, switch, settings.harvest_max_actions_per_min, settings)
         with localcontext(EXACT):
             position, decisions = _fold(book, found, admission, held, settings)
-        fields = [text for pair in to_fields(position).items() for text in pair]
+        fields = [text for pair in position_fields(position).items() for text in pair]
         delivery = delivery_of(settings)
         for intent in (i for d in decisions if d.refusal is None for i in d.intents):
             dedup, kind = keys.dedup(intent.position_id, intent.action), delivery.intent_type(intent)
-            intents += (dedup, intent.intent_id, intent.symbol, kind, payload(intent, delivery, entry_id))
+            intents += (dedup, intent.intent_id, intent.symbol, kind, intent_payload(intent, delivery, entry_id))
     names = keys.position(book), settings.stream_harvest_suggestions, DONE
     head = found.get("version", "0"), settings.harvest_dedup_ttl_sec, len(fields) // 2
     return bool(client.evalsha(SHA, len(names), *names, *head, *fields, len(intents) // 5, *intents))
 
 
 def _fold(book: str, found: Mapping[str, str], admission: Routed, held: Any, settings: Settings) -> Any:
-    before = from_fields(book, found) if found else Position(book)
+    before = read_position(book, found) if found else Position(book)
     after = applied(before, admission.entry, RiskTerms(None, settings.fallback_stop_pct))
     position, _, decisions = decide(after, base_rules(settings), held)
     return position, decisions

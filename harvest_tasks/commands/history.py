@@ -11,8 +11,8 @@ from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_
 from harvest_tasks.fills.inbox import known_books
 from harvest_tasks.operations.history import History, read_history
 from harvest_tasks.wire import symbols
-from harvest_tasks.wire.history import Harvest, HarvestKind, Lifecycle
-from harvest_tasks.wire.symbols import of_book
+from harvest_tasks.wire.history import HarvestKind, HarvestRow, LifecycleRow
+from harvest_tasks.wire.symbols import symbol_of
 from kernel.positions.holding import Origin
 
 HARVESTS = (
@@ -44,7 +44,7 @@ LIFECYCLES = (
 
 def _symbol(_ctx: click.Context, _param: click.Parameter, text: str | None) -> str | None:
     try:
-        return None if text is None else symbols.valid(of_book(text.upper()))
+        return None if text is None else symbols.valid_symbol(symbol_of(text.upper()))
     except symbols.InvalidSymbol as error:
         raise click.BadParameter(str(error)) from error
 
@@ -61,7 +61,7 @@ def history(symbol: str | None, limit: int, as_json: bool) -> None:
     of the risk of all that was entered. The last 100 of each kind are kept per symbol.
     """
     with reached() as (_, client):
-        names = [symbol] if symbol else sorted({of_book(book) for book in known_books(client)})
+        names = [symbol] if symbol else sorted({symbol_of(book) for book in known_books(client)})
         found = read_history(client, names)
     shown = History(found.harvests[:limit], found.lifecycles[:limit], found.unreadable)
     if as_json:
@@ -84,7 +84,7 @@ def _print(shown: History, symbol: str | None) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _harvest_cells(row: Harvest) -> Sequence[Cell]:
+def _harvest_cells(row: HarvestRow) -> Sequence[Cell]:
     return [
         recent(row.time_ms),
         row.position_id,
@@ -97,7 +97,7 @@ def _harvest_cells(row: Harvest) -> Sequence[Cell]:
     ]
 
 
-def _lifecycle_cells(row: Lifecycle) -> Sequence[Cell]:
+def _lifecycle_cells(row: LifecycleRow) -> Sequence[Cell]:
     return [
         recent(row.closed_ms),
         row.position_id,

@@ -43,7 +43,7 @@ class InstrumentRow:
 
 def _symbols(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]) -> tuple[str, ...]:
     try:
-        return tuple(dict.fromkeys(symbols.valid(symbols.of_book(text.upper())) for text in texts))
+        return tuple(dict.fromkeys(symbols.valid_symbol(symbols.symbol_of(text.upper())) for text in texts))
     except symbols.InvalidSymbol as error:
         raise click.BadParameter(str(error)) from error
 

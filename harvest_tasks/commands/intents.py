@@ -27,7 +27,7 @@ COLUMNS = (
 
 def _symbol(_ctx: click.Context, _param: click.Parameter, text: str | None) -> str | None:
     try:
-        return None if text is None else symbols.valid(text.upper())
+        return None if text is None else symbols.valid_symbol(text.upper())
     except symbols.InvalidSymbol as error:
         raise click.BadParameter(str(error)) from error
 

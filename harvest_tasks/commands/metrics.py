@@ -48,7 +48,7 @@ def metrics(address: str, port: int, once: bool) -> None:
 @contextmanager
 def exporting(settings: Settings) -> Iterator[Exporter]:
     """Of the deployment that `settings` name; its connections are closed in the end."""
-    broker = redis_url.parse(settings.broker_url, redis_url.CELERY_FORMS).for_redis()
+    broker = redis_url.parse_address(settings.broker_url, redis_url.CELERY_FORMS).for_redis()
     state, queues = (connect(url, PATIENCE_SEC) for url in (settings.redis_url, broker))
     try:
         yield Exporter(state, queues, settings)

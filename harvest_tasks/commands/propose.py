@@ -16,8 +16,8 @@ from redis.exceptions import TimeoutError as Unanswered
 from harvest_tasks.commands.formatting import figure, r_text, score
 from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json
 from harvest_tasks.logs import log_to_stderr
-from harvest_tasks.proposing.cycle import ALL, run_cycle
-from harvest_tasks.proposing.summary import CycleSummary, Outcome
+from harvest_tasks.proposing.cycle import ALL_SYMBOLS, run_cycle
+from harvest_tasks.proposing.summary import CycleSummary, ProposalOutcome
 from harvest_tasks.server.client import Client, connect
 from harvest_tasks.server.clock import server_now
 from harvest_tasks.settings.model import PositionSource, Settings
@@ -69,7 +69,7 @@ def _settings(**given: str | None) -> Settings:
 
 
 def _cycle(client: Client, settings: Settings) -> CycleSummary:
-    return run_cycle(client, settings, settings.symbols or (ALL,), server_now(client))
+    return run_cycle(client, settings, settings.symbols or (ALL_SYMBOLS,), server_now(client))
 
 
 def _run(client: Client, settings: Settings, as_json: bool) -> None:
@@ -115,7 +115,7 @@ def _show(summary: CycleSummary, as_json: bool) -> None:
         click.echo("No fill ever reached a symbol: nothing to propose.")
 
 
-def _cells(outcome: Outcome) -> Sequence[Cell]:
+def _cells(outcome: ProposalOutcome) -> Sequence[Cell]:
     fields = outcome.fields
     reason = f"{outcome.reason}: {outcome.detail}" if outcome.reason and outcome.detail else outcome.reason or ""
     return [

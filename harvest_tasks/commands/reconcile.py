@@ -9,8 +9,8 @@ from harvest_tasks.commands.formatting import figure, printable
 from harvest_tasks.commands.session import Failure, reached, wake
 from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json
 from harvest_tasks.reconciling import audit as audits
-from harvest_tasks.reconciling.settlement import ComparedRow, Settled, Settlement, Unread, is_named, settle
-from harvest_tasks.reconciling.settlement import rows as compared_rows
+from harvest_tasks.reconciling.settlement import ComparedRow, Settled, Settlement, UnreadInput, is_named, settle
+from harvest_tasks.reconciling.settlement import comparison_rows as compared_rows
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
@@ -46,12 +46,12 @@ def reconcile(books: Sequence[str], adopt: bool, as_json: bool) -> None:
     """
     names = {book.upper() for book in books}
     with reached() as (settings, client):
-        audit = audits.of_all(client, settings)
+        audit = audits.audit_all(client, settings)
         rows = [row for row in compared_rows(audit) if is_named(row.book, names)]
-        if not audit.has_records:
+        if not audit.has_snapshots:
             raise Failure(NO_RECORD)
         _refuse_strangers(names, rows)
-        is_behind = not audit.intake.has_taken(audit.intake.newest_id)
+        is_behind = not audit.input.has_taken(audit.input.newest_id)
         is_fine = _settle(client, settings, names, as_json) if adopt else _show(rows, is_behind, as_json)
     raise click.exceptions.Exit(int(not is_fine))
 
@@ -106,7 +106,7 @@ def _settle(client: Client, settings: Settings, names: Collection[str], as_json:
     """Adopt and release; whether nothing had to be refused."""
     try:
         settlement = settle(client, settings, names)
-    except Unread as error:
+    except UnreadInput as error:
         raise Failure(f"{error}, so positions are out of date: run workers (`harvest up`), then try again") from error
     if as_json:
         show_json(settlement)

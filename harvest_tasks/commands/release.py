@@ -12,7 +12,7 @@ from harvest_tasks.operations.positions import Book, UnreadableBook
 from harvest_tasks.server.client import Client
 from harvest_tasks.server.clock import server_ms
 from harvest_tasks.wire import symbols
-from harvest_tasks.wire.symbols import of_book
+from harvest_tasks.wire.symbols import symbol_of
 
 
 @click.command()
@@ -36,13 +36,13 @@ def release(book: str | None, everything: bool, switch_mode: bool) -> None:
         if book is None:
             wake(_release_all(client))
         elif switch_mode:
-            _switch_mode(client, of_book(book.upper()))
+            _switch_mode(client, symbol_of(book.upper()))
         else:
             wake([_release(client, book.upper())])
 
 
 def _switch_mode(client: Client, symbol: str) -> None:
-    known = [name for name in symbols.books(symbol) if name in inbox.known_books(client)]
+    known = [name for name in symbols.possible_books(symbol) if name in inbox.known_books(client)]
     if not known:
         raise Failure(f"{symbol} is not tracked: its next fill decides its mode anyway")
     busy = inbox.forget_books(client, known)

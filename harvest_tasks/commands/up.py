@@ -18,7 +18,7 @@ from harvest_tasks.processes.readiness import Readiness
 from harvest_tasks.processes.supervisor import Supervisor
 from harvest_tasks.server.client import connect
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.settings.redis_url import redacted
+from harvest_tasks.settings.redis_url import redacted_url
 
 FLOWER_PORT: Final = 5555
 _READY_WITHIN_SEC: Final = 30.0
@@ -89,7 +89,7 @@ def _children(server: EmbeddedServer | None, settings: Settings, fill_slots: int
 
 def _announcement(settings: Settings, port: int | None) -> str:
     flower = "" if port is None else f" flower=http://{LOOPBACK}:{port}"
-    return f"ready redis={redacted(settings.redis_url)}{flower}"
+    return f"ready redis={redacted_url(settings.redis_url)}{flower}"
 
 
 def _run(children: Sequence[Child], missing: Probe, announcement: str) -> bool:

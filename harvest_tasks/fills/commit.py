@@ -10,9 +10,9 @@ from harvest_tasks.fills.loading import FailedBook, LoadedBook
 from harvest_tasks.fills.plan import Plan
 from harvest_tasks.server import keys, script
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.wire.history import KEPT, Harvest, written
-from harvest_tasks.wire.intent import Delivery, payload
-from harvest_tasks.wire.position import changed_fields, to_fields
+from harvest_tasks.wire.history import ROWS_KEPT, HarvestRow, row_json
+from harvest_tasks.wire.intent import Delivery, intent_payload
+from harvest_tasks.wire.position import changed_fields, position_fields
 from kernel.positions.guards import Guards, Refusal
 from kernel.positions.mark import FUTURE_TOLERANCE_MS
 
@@ -70,7 +70,7 @@ def commit_call(loaded: LoadedBook, plan: Plan, settings: Settings, token: str, 
         OUT_MAXLEN,
         DECISIONS_MAXLEN,
         DEADLETTER_MAXLEN,
-        KEPT,
+        ROWS_KEPT,
     ]
     return script.Call(script.load("commit"), _keys(loaded, plan, settings), head + _lists(loaded, plan, settings))
 
@@ -122,14 +122,14 @@ def _keys(loaded: LoadedBook, plan: Plan, settings: Settings) -> list[str]:
 
 def _lists(loaded: LoadedBook, plan: Plan, settings: Settings) -> list[script.Value]:
     """The six counted lists that end the arguments."""
-    fields = changed_fields(loaded.position, plan.position) if loaded.version else to_fields(plan.position)
+    fields = changed_fields(loaded.position, plan.position) if loaded.version else position_fields(plan.position)
     args = _pairs(fields) + _pairs(plan.trades) + _intents(plan, settings) + [len(plan.journal)]
     for record in plan.journal:
         _, *pairs = _pairs(record)
         args += [len(pairs), *pairs]
     args.append(len(plan.past))
     for row in plan.past:
-        args += ["harvest" if isinstance(row, Harvest) else "lifecycle", written(row)]
+        args += ["harvest" if isinstance(row, HarvestRow) else "lifecycle", row_json(row)]
     args.append(len(plan.deadletters))
     for letter in plan.deadletters:
         args += [letter.reason, letter.source_id, letter.sha256, letter.size, letter.head]
@@ -149,7 +149,7 @@ def _intents(plan: Plan, settings: Settings) -> list[script.Value]:
             intent.intent_id,
             intent.symbol,
             delivery.intent_type(intent),
-            payload(intent, delivery, cause),
+            intent_payload(intent, delivery, cause),
         )
     return args
 

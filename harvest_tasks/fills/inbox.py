@@ -13,7 +13,7 @@ from harvest_tasks.fills.router import LOST_INPUT
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.wire import inbox_entry, symbols
-from harvest_tasks.wire.position import from_fields
+from harvest_tasks.wire.position import read_position
 from kernel.positions.entry import Entry, Freeze, Release
 from kernel.positions.position import Position
 
@@ -158,8 +158,8 @@ def deliver_if_unchanged(client: Client, tracked: TrackedBook, entries: Sequence
 
 def in_other_mode(book: str) -> tuple[str, ...]:
     """The books that cannot be tracked beside `book`."""
-    symbol = symbols.of_book(book)
-    return tuple(other for other in symbols.books(symbol) if (other == symbol) != (book == symbol))
+    symbol = symbols.symbol_of(book)
+    return tuple(other for other in symbols.possible_books(symbol) if (other == symbol) != (book == symbol))
 
 
 def _is_unchanged(pipe: Any, tracked: TrackedBook) -> bool:
@@ -176,6 +176,6 @@ def _tracked(name: str, fields: Any, waiting: Any) -> TrackedBook | UnreadableBo
         if isinstance(reply, Exception):
             raise reply
     try:
-        return TrackedBook(from_fields(name, fields), int(fields.get("version", "0")), waiting)
+        return TrackedBook(read_position(name, fields), int(fields.get("version", "0")), waiting)
     except ValueError as error:
         return UnreadableBook(name, str(error))

@@ -15,7 +15,7 @@ from harvest_tasks.fills.symbol_rules import SymbolRules
 from harvest_tasks.server import keys, script
 from harvest_tasks.server.client import Client, Command, PipelinedRead, exchange
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.wire.symbols import of_book
+from harvest_tasks.wire.symbols import symbol_of
 from kernel.positions.guards import Guards
 from kernel.positions.rules import Rules
 
@@ -52,7 +52,7 @@ class Ledger:
     def load(self, books: Sequence[str]) -> LoadedBatch:
         """`books`, in order, in one round trip. Those that are not busy or failed are locked."""
         commands = [command for book in books for command in self._loading(book)]
-        moment = self.guard_state(map(of_book, books))
+        moment = self.guard_state(map(symbol_of, books))
         replies = exchange(self._client, [*commands, *moment.commands])
         rows = [replies[i : i + _COMMANDS_PER_BOOK] for i in range(0, len(commands), _COMMANDS_PER_BOOK)]
         return self.batch(zip(books, rows, strict=True), moment.parse(replies[len(commands) :]))
@@ -93,7 +93,7 @@ class Ledger:
             ("SET", keys.lock(book), self._token, "NX", "PX", self._lock_ms),
             ("HGETALL", keys.position(book)),
             ("XRANGE", keys.inbox(book), "-", "+", "COUNT", BATCH),
-            ("HGET", settings.riskproposal_prefix + of_book(book), "stop_dist_pct"),
+            ("HGET", settings.riskproposal_prefix + symbol_of(book), "stop_dist_pct"),
         )
 
     def commit(self, planned: Iterable[tuple[LoadedBook, Plan]]) -> list[tuple[LoadedBook, Plan, CommitOutcome]]:

@@ -10,8 +10,8 @@ from harvest_tasks.server.client import mapping
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire import inbox_entry
 from harvest_tasks.wire.numbers import positive
-from harvest_tasks.wire.position import BadRecord, from_fields
-from harvest_tasks.wire.refusal import Unusable
+from harvest_tasks.wire.position import UnreadablePosition, read_position
+from harvest_tasks.wire.refusal import InvalidInput
 from kernel.positions.entry import Entry
 from kernel.positions.guards import Guards
 from kernel.positions.holding import RiskTerms
@@ -80,8 +80,8 @@ def loaded_book(name: str, replies: Sequence[Any], fallback_stop_pct: Decimal) -
         return BusyBook(name)
     fields = mapping(flat)
     try:
-        position = from_fields(name, fields)
-    except BadRecord as error:
+        position = read_position(name, fields)
+    except UnreadablePosition as error:
         return FailedBook(name, error)
     return LoadedBook(
         book=name,
@@ -99,7 +99,7 @@ def stop_distance(published: Any) -> Decimal | None:
         return None
     try:
         return positive("stop_dist_pct", published)
-    except Unusable:
+    except InvalidInput:
         return None
 
 
@@ -108,5 +108,5 @@ def _entry(flat: Sequence[str]) -> Entry | UnreadableEntry:
     raw = values.get("e", "")
     try:
         return inbox_entry.unpack(raw)
-    except inbox_entry.BadWire:
+    except inbox_entry.BadInboxEntry:
         return UnreadableEntry(raw or repr(values))

@@ -6,7 +6,7 @@ from typing import Any, Final
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, Command, exchange_gently
 from harvest_tasks.wire.numbers import positive
-from harvest_tasks.wire.refusal import Unusable
+from harvest_tasks.wire.refusal import InvalidInput
 from harvest_tasks.wire.timestamps import unix_ms
 from kernel.positions.entry import Mark
 from kernel.positions.mark import FUTURE_TOLERANCE_MS
@@ -51,5 +51,5 @@ def _mark(reply: Any, now_ms: int) -> Mark | str:
         return "no_time"
     try:
         return Mark("", unix_ms("ts", stated), positive("price", price), now_ms)
-    except Unusable as flaw:
+    except InvalidInput as flaw:
         return flaw.reason.value

@@ -32,7 +32,7 @@ _LONGEST_VALUE: Final = 160
 _MOST_STRANGERS: Final = 3
 """Unknown fields that are named; the others are counted."""
 
-_READERS: Final = {name: readers.of(Settings.model_fields[setting]) for name, setting in SETTING_OF.items()}
+_READERS: Final = {name: readers.reader_of(Settings.model_fields[setting]) for name, setting in SETTING_OF.items()}
 
 
 @dataclass(slots=True)
@@ -45,7 +45,7 @@ class _Sorted:
 
     def refuse(self, name: str, why: str) -> None:
         self.used.pop(name, None)
-        self.refused[name] = variables.line(name, self.texts[name], why)
+        self.refused[name] = variables.error_line(name, self.texts[name], why)
 
 
 def overridden(rules: Rules, default_min_r: Decimal, full_ladder: Ladder, fields: Mapping[str, str]) -> Rules:
@@ -72,7 +72,7 @@ def not_a_hash(rules: Rules, key: str) -> Rules:
 
 def _read(texts: Mapping[str, str]) -> _Sorted:
     """Each field by itself."""
-    found = _Sorted(texts, refused=variables.damaged(texts))
+    found = _Sorted(texts, refused=variables.damaged_lines(texts))
     for name in texts:
         if name not in found.refused:
             _read_one(found, name)
@@ -105,7 +105,7 @@ def _cut(found: _Sorted, default_min_r: Decimal, full_ladder: Ladder) -> Ladder:
 def _line(found: _Sorted, strangers: list[str]) -> str:
     """The same for the same hash, whatever the order of its fields."""
     used = " ".join(
-        f"{name}={_shortened(variables.written(found.used[name]), _LONGEST_VALUE)}"
+        f"{name}={_shortened(variables.setting_text(found.used[name]), _LONGEST_VALUE)}"
         for name in SETTING_OF
         if name in found.used
     )
@@ -115,7 +115,7 @@ def _line(found: _Sorted, strangers: list[str]) -> str:
 
 
 def _unknown(strangers: list[str]) -> str:
-    named = ", ".join(variables.shown("", name) for name in strangers[:_MOST_STRANGERS])
+    named = ", ".join(variables.shown_value("", name) for name in strangers[:_MOST_STRANGERS])
     more = len(strangers) - _MOST_STRANGERS
     counted = f" and {more} more" if more > 0 else ""
     return f"refused {named}{counted}: not one of {', '.join(SETTING_OF)}"

@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from harvest_tasks.wire.dead_letter import DeadLetter
-from harvest_tasks.wire.history import Row, rows, suggested
+from harvest_tasks.wire.history import HistoryRow, ended_rows, suggested_row
 from kernel.positions.decision import Decision, decide
 from kernel.positions.entry import Adopt, Entry, Fill, Freeze, OrderEnded, Overdue, Release
 from kernel.positions.guards import Guards, Refusal
@@ -49,7 +49,7 @@ class Plan:
     journal: list[JournalRecord] = field(default_factory=list)
     trades: dict[str, str] = field(default_factory=dict)
     """Trade ids first seen in this batch, with the digest of their content."""
-    past: list[Row] = field(default_factory=list)
+    past: list[HistoryRow] = field(default_factory=list)
     """Rows of the history: what came to an end, and what was suggested."""
     deadletters: list[DeadLetter] = field(default_factory=list)
     held: Mapping[str, Refusal] = field(default_factory=dict)
@@ -115,7 +115,7 @@ def _apply_entry(made: Plan, entry: Entry | UnreadableEntry, terms: RiskTerms, e
             _refuse(made, "trade_id_reused", entry.source_id, repr(entry), entry.time_ms)
             return True
     _journal_entry(made, entry)
-    made.past += rows(made.position, after, entry)
+    made.past += ended_rows(made.position, after, entry)
     made.position = after
     made.applied += 1
     return True
@@ -177,7 +177,7 @@ def _decide(made: Plan, rules: Rules) -> None:
             made.journal.append(_published_record(made.position, intent))
             made.intents.append((intent, _cause(made.position)))
             if intent.kind is IntentKind.HARVEST and not rules.live:
-                made.past.append(suggested(made.position, intent))
+                made.past.append(suggested_row(made.position, intent))
 
 
 def _held_record(position: Position, decision: Decision, refusal: Refusal) -> JournalRecord:

@@ -12,9 +12,9 @@ from harvest_tasks.server import keys, script
 from harvest_tasks.server.client import Client, Command, PipelinedRead
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire import execution_result, inbox_entry
-from harvest_tasks.wire.dead_letter import DeadLetter, raw
+from harvest_tasks.wire.dead_letter import DeadLetter, raw_text
 from harvest_tasks.wire.refusal import RefusalReason
-from harvest_tasks.wire.symbols import of_book
+from harvest_tasks.wire.symbols import symbol_of
 from kernel.positions.entry import Fill, Freeze, Funding, OrderEnded
 
 log = logging.getLogger(__name__)
@@ -144,7 +144,7 @@ def instruction(entry: RawEntry) -> RouteInstruction:
 def instruction_in_other_mode(entry: RawEntry, first: RouteInstruction) -> RouteInstruction:
     """What replaces the `first` instruction when the symbol of `entry` is tracked in the other position mode."""
     kind, book, *_ = first
-    symbol = of_book(book)
+    symbol = symbol_of(book)
     if kind == "R":
         return "M", symbol, *first[2:]
     tracked = "one-way" if book != symbol else "hedge"
@@ -160,10 +160,10 @@ def instruction_for_broken_inbox(entry: RawEntry, first: RouteInstruction) -> Ro
     return "W", book, freeze, *_dead_letter(entry, WRONG_TYPE, f"the inbox of {book} is another type of key: delete it")
 
 
-def _parsed(entry: RawEntry) -> execution_result.Admission:
+def _parsed(entry: RawEntry) -> execution_result.Parsed:
     entry_id, flat = entry
     fields = dict(_pairs(flat))
-    parsed = execution_result.admit(entry_id, fields)
+    parsed = execution_result.parse(entry_id, fields)
     if len(fields) * 2 == len(flat):
         return parsed
     book = parsed.book if isinstance(parsed, execution_result.Routed | execution_result.Refused) else None
@@ -178,7 +178,7 @@ def _freeze(entry: RawEntry, reason: str) -> str:
 
 def _dead_letter(entry: RawEntry, reason: str, detail: str) -> DeadLetterFields:
     entry_id, flat = entry
-    message = DeadLetter.of(f"{reason}: {detail}", entry_id, raw(_pairs(flat)))
+    message = DeadLetter.of(f"{reason}: {detail}", entry_id, raw_text(_pairs(flat)))
     return message.reason, message.sha256, message.size, message.head
 
 
@@ -189,7 +189,7 @@ def _log_refused(instructions: Mapping[str, RouteInstruction]) -> None:
 
 
 def _symbols(instructions: Mapping[str, RouteInstruction]) -> set[str]:
-    return {of_book(target) for _, target, *_ in instructions.values() if target}
+    return {symbol_of(target) for _, target, *_ in instructions.values() if target}
 
 
 def _pairs(flat: Sequence[str]) -> "zip[tuple[str, str]]":

@@ -20,7 +20,7 @@ from harvest_tasks.server import keys, liveness
 from harvest_tasks.server.client import Client, exchange_gently
 from harvest_tasks.server.clock import server_ms
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.wire.symbols import of_book
+from harvest_tasks.wire.symbols import symbol_of
 from kernel.positions.entry import Freeze, Mark, Overdue
 from kernel.positions.mark import FUTURE_TOLERANCE_MS
 
@@ -70,7 +70,7 @@ def sweep(client: Client, settings: Settings) -> Counter[str]:
     call_overdue(
         client, [b for b in books if b.book not in waiting], now_ms, settings.harvest_intent_timeout_sec * 1000
     )
-    marks = read_marks(client, sorted({of_book(book.book) for book in books}), now_ms)
+    marks = read_marks(client, sorted({symbol_of(book.book) for book in books}), now_ms)
     newer, summary = sorted_out(books, marks, now_ms, settings.harvest_require_fresh_snapshot_sec * 1000)
     deliver(client, {book: mark for book, mark in newer.items() if book not in waiting})
     return summary
@@ -83,7 +83,7 @@ def sorted_out(
     newer: dict[str, Mark] = {}
     summary = Counter(scanned=len(books))
     for book in books:
-        mark = marks[of_book(book.book)]
+        mark = marks[symbol_of(book.book)]
         # What claims to come from the future loses to whatever arrives before then.
         known_ms = book.mark_ms if book.mark_ms <= now_ms + FUTURE_TOLERANCE_MS else 0
         if isinstance(mark, Mark) and mark.time_ms > known_ms and _is_fresh(mark.time_ms, now_ms, fresh_ms):

@@ -12,7 +12,7 @@ from harvest_tasks.server.client import Client, Command, PipelinedRead, exchange
 from harvest_tasks.settings.exchange_info import instrument_of
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire.numbers import positive
-from harvest_tasks.wire.refusal import Unusable
+from harvest_tasks.wire.refusal import InvalidInput
 from kernel.positions.instrument import Instrument
 from kernel.positions.ladder import Ladder
 from kernel.positions.rules import Rules
@@ -117,5 +117,5 @@ def _atr(stated: str | None) -> Decimal | None:
     """A price difference; what cannot be one is as good as none."""
     try:
         return positive("atr", stated)
-    except Unusable:
+    except InvalidInput:
         return None

@@ -18,7 +18,7 @@ from harvest_tasks.metrics.replies import Command, Replies
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.wire.intent import SOURCE
+from harvest_tasks.wire.intent import _SOURCE
 from harvest_tasks.wire.refusal import RefusalReason
 from kernel.positions.guards import Refusal
 from kernel.positions.intent import IntentKind
@@ -140,7 +140,7 @@ class Events:
         entry_id, fields = entry
         try:
             payload = json.loads(fields.get("payload", ""))
-            if payload["source"] != SOURCE:
+            if payload["source"] != _SOURCE:
                 return
             kind, level, due_ms = payload["intent_type"], payload["r_level"], _due_ms(payload)
         except (ValueError, KeyError, TypeError):

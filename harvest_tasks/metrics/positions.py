@@ -11,7 +11,7 @@ from harvest_tasks.metrics.families import gauge, gauges, leading_word
 from harvest_tasks.metrics.replies import Command, Replies
 from harvest_tasks.server import keys
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.wire.position import reservations
+from harvest_tasks.wire.position import read_reservations
 from kernel.positions.guards import Refusal
 from kernel.positions.ladder_state import Reservation
 
@@ -84,7 +84,7 @@ def _figures(book: str, fields: Sequence[str | None] | None, settings: Settings)
             int(mark_ms) if mark_ms else None,
             tuple(pair.rpartition("=")[2] for pair in held.split(",") if pair),
             frozen,
-            reservations(reserved),
+            read_reservations(reserved),
         )
     except (ValueError, TypeError, ArithmeticError):
         return None

@@ -9,11 +9,11 @@ from prometheus_client.core import Metric
 
 from harvest_tasks.metrics.families import gauge, gauges
 from harvest_tasks.metrics.replies import Command, Replies
-from harvest_tasks.proposing.markets import age_sec
+from harvest_tasks.proposing.markets import market_age_sec
 from harvest_tasks.proposing.publish import LIFETIMES
 from harvest_tasks.proposing.sources import Source
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.wire.symbols import books, of_book
+from harvest_tasks.wire.symbols import possible_books, symbol_of
 from kernel.proposals.partial_exit import HarvestAction
 
 MAX_SERIES: Final = 500
@@ -40,7 +40,7 @@ class ProposalFigures:
 def more_commands(settings: Settings, replies: Replies) -> dict[str, Command]:
     known: set[str] = replies.get("known", set())
     symbols = _symbols(settings, replies)
-    wanted = known.union(*(books(symbol) for symbol in settings.symbols or ()))
+    wanted = known.union(*(possible_books(symbol) for symbol in settings.symbols or ()))
     return {
         **{_proposal_name(book): ("HMGET", settings.harvest_prefix + book, *FIELDS) for book in sorted(wanted)},
         **{_market_name(symbol): ("HMGET", settings.marketstate_prefix + symbol, TIME, "sigma") for symbol in symbols},
@@ -57,7 +57,7 @@ def families(replies: Replies, more: Replies, settings: Settings, now: float) ->
 
 def _symbols(settings: Settings, replies: Replies) -> list[str]:
     """Symbols whose market state is read: the configured ones and those with an open position."""
-    return sorted({*(settings.symbols or ()), *map(of_book, replies.get("open", ()))})
+    return sorted({*(settings.symbols or ()), *map(symbol_of, replies.get("open", ()))})
 
 
 def _score(book: str, fields: Sequence[str | None] | None) -> ProposalFigures | None:
@@ -118,7 +118,7 @@ def _sums(found: Sequence[ProposalFigures]) -> Iterator[Metric]:
 
 def _markets(symbols: Sequence[str], more: Replies, settings: Settings, now: float) -> Iterator[Metric]:
     replies = {symbol: more.get(_market_name(symbol)) or (None, None) for symbol in symbols}
-    ages = {symbol: age_sec({TIME: time or ""}, now) for symbol, (time, _) in replies.items()}
+    ages = {symbol: market_age_sec({TIME: time or ""}, now) for symbol, (time, _) in replies.items()}
     timed = sorted(((age, symbol) for symbol, age in ages.items() if age is not None), reverse=True)
     yield gauges(
         "market_state_age_seconds",

@@ -15,7 +15,7 @@ from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.server.streams import newest_first, time_ms
 from harvest_tasks.wire import execution_result
-from harvest_tasks.wire.dead_letter import DeadLetter, raw
+from harvest_tasks.wire.dead_letter import DeadLetter, raw_text
 from harvest_tasks.wire.payload import is_absent
 from kernel.positions.position import EntryId, parse_id
 
@@ -170,13 +170,13 @@ def _verdict(message: DeadLetterMessage, original: _Fields | None) -> _Retry | s
         return _NEVER[message.reason]
     if original is None:
         return f"its entry {message.source_id} is no longer in the input stream"
-    if DeadLetter.of("", "", raw(original.items())).sha256 != message.sha256:
+    if DeadLetter.of("", "", raw_text(original.items())).sha256 != message.sha256:
         return f"entry {message.source_id} of the input stream has changed"
-    verdict = execution_result.admit(message.source_id, original)
+    verdict = execution_result.parse(message.source_id, original)
     if not isinstance(verdict, execution_result.Routed):
         return _refusal(verdict)
     again = _again(message.source_id, original, verdict.entry.time_ms)
-    same = execution_result.admit(message.source_id, again) == verdict
+    same = execution_result.parse(message.source_id, again) == verdict
     return _Retry(again, verdict.book) if same else f"with the field {RETRY_OF} it would exceed the limits of an entry"
 
 

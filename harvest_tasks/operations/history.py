@@ -9,21 +9,21 @@ from pydantic import TypeAdapter, ValidationError
 
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
-from harvest_tasks.wire.history import Harvest, Lifecycle
+from harvest_tasks.wire.history import HarvestRow, LifecycleRow
 
-_RowT = TypeVar("_RowT", Harvest, Lifecycle)
+_RowT = TypeVar("_RowT", HarvestRow, LifecycleRow)
 _MOST: Final = Decimal("1e60")
 _LATEST_MS: Final = 10**14
-_HARVESTS: Final = TypeAdapter(Harvest)
-_LIFECYCLES: Final = TypeAdapter(Lifecycle)
+_HARVESTS: Final = TypeAdapter(HarvestRow)
+_LIFECYCLES: Final = TypeAdapter(LifecycleRow)
 
 
 @dataclass(frozen=True, slots=True)
 class History:
     """Both newest first. `unreadable` counts rows that Harvest did not write."""
 
-    harvests: Sequence[Harvest]
-    lifecycles: Sequence[Lifecycle]
+    harvests: Sequence[HarvestRow]
+    lifecycles: Sequence[LifecycleRow]
     unreadable: int = 0
 
 

@@ -9,7 +9,7 @@ from harvest_tasks.fills.loading import stop_distance
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.wire.position import BadRecord, from_fields
+from harvest_tasks.wire.position import UnreadablePosition, read_position
 from kernel.positions.holding import RiskTerms
 from kernel.positions.intent import Intent
 from kernel.positions.position import Position
@@ -92,8 +92,8 @@ def _book(name: str, fields: Any, waiting: Any) -> Book | UnreadableBook:
         if isinstance(reply, Exception):
             return UnreadableBook(name, str(reply))
     try:
-        return Book(from_fields(name, fields), waiting)
-    except BadRecord as error:
+        return Book(read_position(name, fields), waiting)
+    except UnreadablePosition as error:
         return UnreadableBook(name, str(error))
 
 

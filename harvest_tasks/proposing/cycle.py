@@ -12,19 +12,19 @@ from typing import Final, cast
 
 from harvest_tasks.proposing import inputs, markets, publish
 from harvest_tasks.proposing.inputs import Inputs
-from harvest_tasks.proposing.numbers import SkipReason, Unusable
-from harvest_tasks.proposing.publish import LIFETIMES, Publication, Reply, removal
-from harvest_tasks.proposing.record import to_fields
-from harvest_tasks.proposing.sources import Held, Sighting, Source, sightings
-from harvest_tasks.proposing.summary import CycleSummary, Outcome, Result
+from harvest_tasks.proposing.numbers import NoProposal, SkipReason
+from harvest_tasks.proposing.publish import LIFETIMES, Publication, PublishReply, removal
+from harvest_tasks.proposing.record import proposal_fields
+from harvest_tasks.proposing.sources import OpenPosition, Source, SourcedPosition, sourced_positions
+from harvest_tasks.proposing.summary import CycleSummary, ProposalOutcome, ProposalResult
 from harvest_tasks.server import keys, liveness
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.wire.symbols import of_book, valid
+from harvest_tasks.wire.symbols import symbol_of, valid_symbol
 from kernel.proposals.proposal import compute_harvest_proposal
 from kernel.proposals.theta import HarvestTheta
 
-ALL: Final = "*"
+ALL_SYMBOLS: Final = "*"
 
 
 def run_cycle(client: Client, settings: Settings, names: Sequence[str], now: float) -> CycleSummary:
@@ -33,26 +33,26 @@ def run_cycle(client: Client, settings: Settings, names: Sequence[str], now: flo
     `*` takes closed positions in, so that their proposals go; positions that only another program knows have to be
     named. `now` is in unix seconds by the server's clock. Raises `InvalidSymbol` before anything is read.
     """
-    gathered = inputs.read(client, settings, chosen(client, names))
+    gathered = inputs.read_inputs(client, settings, chosen_symbols(client, names))
 
-    decided = (decision for found in gathered for decision in decide(found, settings, now))
+    decided = (decision for found in gathered for decision in decide_proposals(found, settings, now))
 
-    outcomes = apply(client, settings, decided, now)
+    outcomes = apply_decisions(client, settings, decided, now)
     summary = CycleSummary(int(now * 1000), outcomes, _stale(gathered, settings, now))
     _record_cycle(client, summary)
     summary.report()
     return summary
 
 
-def chosen(client: Client, names: Sequence[str]) -> list[str]:
-    if ALL in names:
-        return sorted({of_book(book) for book in cast("set[str]", client.smembers(keys.BOOKS))})
-    return [valid(name) for name in dict.fromkeys(names)]
+def chosen_symbols(client: Client, names: Sequence[str]) -> list[str]:
+    if ALL_SYMBOLS in names:
+        return sorted({symbol_of(book) for book in cast("set[str]", client.smembers(keys.BOOKS))})
+    return [valid_symbol(name) for name in dict.fromkeys(names)]
 
 
-def decide(found: Inputs, settings: Settings, now: float) -> Iterator[Publication | Outcome]:
+def decide_proposals(found: Inputs, settings: Settings, now: float) -> Iterator[Publication | ProposalOutcome]:
     """What is to be published for the symbol, or why nothing can be; at least one decision."""
-    seen = sightings(found, settings, now)
+    seen = sourced_positions(found, settings, now)
     for sighting in seen:
         yield _decision(sighting, found, settings, now)
     sighted = [sighting.book for sighting in seen]
@@ -61,16 +61,18 @@ def decide(found: Inputs, settings: Settings, now: float) -> Iterator[Publicatio
             yield removal(book)
 
 
-def _decision(sighting: Sighting, found: Inputs, settings: Settings, now: float) -> Publication | Outcome:
-    if not isinstance(sighting, Held):
+def _decision(
+    sighting: SourcedPosition, found: Inputs, settings: Settings, now: float
+) -> Publication | ProposalOutcome:
+    if not isinstance(sighting, OpenPosition):
         return _skipped(sighting.book, sighting.reason, f"{sighting.source}: {sighting.detail}")
     try:
-        market = markets.market(found.market, invented=sighting.source is Source.SYNTHETIC)
-        risk = markets.risk_proposal(found.risk)
-    except Unusable as wrong:
+        market = markets.read_market(found.market, is_synthetic=sighting.source is Source.SYNTHETIC)
+        risk = markets.read_risk_proposal(found.risk)
+    except NoProposal as wrong:
         return _skipped(sighting.book, wrong.reason, wrong.detail)
     proposal = compute_harvest_proposal(sighting.position, market.state, risk, _theta(settings.fallback_stop_pct))
-    return Publication(sighting.book, to_fields(sighting, market, proposal, now))
+    return Publication(sighting.book, proposal_fields(sighting, market, proposal, now))
 
 
 def _record_cycle(client: Client, summary: CycleSummary) -> None:
@@ -80,7 +82,7 @@ def _record_cycle(client: Client, summary: CycleSummary) -> None:
 
 
 def _counts(summary: CycleSummary) -> dict[str, int]:
-    results = {result.value: summary.count(result) for result in Result if result is not Result.SKIPPED}
+    results = {result.value: summary.count(result) for result in ProposalResult if result is not ProposalResult.SKIPPED}
     skipped = {f"skipped:{reason}": count for reason, count in summary.skipped.items()}
     counts = {**results, **skipped, "synthetic": len(summary.synthetic)}
     return {name: count for name, count in counts.items() if count}
@@ -91,15 +93,19 @@ def _theta(fallback_stop_pct: Decimal) -> HarvestTheta:
     return HarvestTheta(fallback_stop_pct=float(fallback_stop_pct))
 
 
-def apply(client: Client, settings: Settings, decided: Iterable[Publication | Outcome], now: float) -> list[Outcome]:
+def apply_decisions(
+    client: Client, settings: Settings, decided: Iterable[Publication | ProposalOutcome], now: float
+) -> list[ProposalOutcome]:
     """Publish what is decided, as it is decided; outcomes in the order of the decisions."""
-    noted: list[Publication | Outcome] = []
+    noted: list[Publication | ProposalOutcome] = []
     replies = iter(publish.publish(client, settings, _wanted(decided, noted), now))
-    outcomes = (d if isinstance(d, Outcome) else _outcome(d, next(replies)) for d in noted)
+    outcomes = (d if isinstance(d, ProposalOutcome) else _outcome(d, next(replies)) for d in noted)
     return [kept for _, group in groupby(outcomes, lambda o: o.symbol) for kept in _telling(list(group))]
 
 
-def _wanted(decided: Iterable[Publication | Outcome], noted: list[Publication | Outcome]) -> Iterator[Publication]:
+def _wanted(
+    decided: Iterable[Publication | ProposalOutcome], noted: list[Publication | ProposalOutcome]
+) -> Iterator[Publication]:
     """What of it is to be published; everything is `noted`."""
     for decision in decided:
         noted.append(decision)
@@ -107,32 +113,32 @@ def _wanted(decided: Iterable[Publication | Outcome], noted: list[Publication | 
             yield decision
 
 
-def _telling(outcomes: list[Outcome]) -> list[Outcome]:
+def _telling(outcomes: list[ProposalOutcome]) -> list[ProposalOutcome]:
     """A symbol's outcomes without the books that had nothing to remove, unless there is nothing else to tell."""
     return [o for o in outcomes if o.reason is not SkipReason.NO_POSITION] or outcomes[-1:]
 
 
-def _outcome(published: Publication, reply: Reply) -> Outcome:
+def _outcome(published: Publication, reply: PublishReply) -> ProposalOutcome:
     book, fields = published.book, published.fields
     match reply:
-        case Reply.PUBLISHED:
-            return Outcome(of_book(book), book, Result.PUBLISHED, fields=fields)
-        case Reply.UNCHANGED:
-            return Outcome(of_book(book), book, Result.UNCHANGED, fields=fields)
-        case Reply.REMOVED:
-            return Outcome(of_book(book), book, Result.REMOVED)
-        case Reply.ABSENT:
+        case PublishReply.PUBLISHED:
+            return ProposalOutcome(symbol_of(book), book, ProposalResult.PUBLISHED, fields=fields)
+        case PublishReply.UNCHANGED:
+            return ProposalOutcome(symbol_of(book), book, ProposalResult.UNCHANGED, fields=fields)
+        case PublishReply.REMOVED:
+            return ProposalOutcome(symbol_of(book), book, ProposalResult.REMOVED)
+        case PublishReply.ABSENT:
             return _skipped(book, SkipReason.NO_POSITION)
-        case Reply.WRONG_TYPE:
+        case PublishReply.WRONG_TYPE:
             return _skipped(book, SkipReason.WRONG_KEY_TYPE, "its proposal key or the proposal stream")
 
 
-def _skipped(book: str, reason: SkipReason, detail: str = "") -> Outcome:
-    return Outcome(of_book(book), book, Result.SKIPPED, reason, detail)
+def _skipped(book: str, reason: SkipReason, detail: str = "") -> ProposalOutcome:
+    return ProposalOutcome(symbol_of(book), book, ProposalResult.SKIPPED, reason, detail)
 
 
 def _stale(gathered: Sequence[Inputs], settings: Settings, now: float) -> list[str]:
     """The symbols whose market state is older than a proposal may become."""
     oldest = LIFETIMES * settings.max_publish_age_sec
-    ages = ((found.symbol, markets.age_sec(found.market, now)) for found in gathered)
+    ages = ((found.symbol, markets.market_age_sec(found.market, now)) for found in gathered)
     return [name for name, age in ages if age is not None and age > oldest]

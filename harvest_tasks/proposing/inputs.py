@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from redis.exceptions import ResponseError
 
-from harvest_tasks.proposing.numbers import Fields, Reply
+from harvest_tasks.proposing.numbers import Fields, HashReply
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, Command, exchange, mapping
 from harvest_tasks.settings.model import Settings
@@ -24,18 +24,18 @@ class Inputs(NamedTuple):
     """
 
     symbol: str
-    market: Reply
-    risk: Reply
-    state: Reply
-    tracked: Mapping[str, Reply]
-    streamed: Reply
+    market: HashReply
+    risk: HashReply
+    state: HashReply
+    tracked: Mapping[str, HashReply]
+    streamed: HashReply
 
 
-def read(client: Client, settings: Settings, names: Sequence[str]) -> list[Inputs]:
+def read_inputs(client: Client, settings: Settings, names: Sequence[str]) -> list[Inputs]:
     """The inputs of all symbols, in order. Raises redis-py's errors, except those of keys of a wrong type."""
     if not names:
         return []
-    books = [book for name in names for book in symbols.books(name)]
+    books = [book for name in names for book in symbols.possible_books(name)]
     prefixes = settings.marketstate_prefix, settings.riskproposal_prefix, keys.POSITION_STATE_PREFIX
     commands: list[Command] = [
         ("XREVRANGE", keys.STREAM_EXECUTION, "+", "-", "COUNT", STREAM_DEPTH),
@@ -52,11 +52,11 @@ def read(client: Client, settings: Settings, names: Sequence[str]) -> list[Input
     ]
 
 
-def _tracked(client: Client, books: Sequence[str]) -> dict[str, dict[str, Reply]]:
+def _tracked(client: Client, books: Sequence[str]) -> dict[str, dict[str, HashReply]]:
     """The hash of each of `books`, by symbol."""
-    tracked: dict[str, dict[str, Reply]] = {}
+    tracked: dict[str, dict[str, HashReply]] = {}
     for book, reply in zip(books, _replies(client, [("HGETALL", keys.position(book)) for book in books]), strict=True):
-        tracked.setdefault(symbols.of_book(book), {})[book] = _hash(reply)
+        tracked.setdefault(symbols.symbol_of(book), {})[book] = _hash(reply)
     return tracked
 
 
@@ -69,7 +69,7 @@ def _replies(client: Client, commands: Sequence[Command]) -> list[Any]:
     return replies
 
 
-def _hash(reply: Any) -> Reply:
+def _hash(reply: Any) -> HashReply:
     return reply if isinstance(reply, ResponseError) else mapping(reply)
 
 
@@ -89,5 +89,5 @@ class _Newest:
             entries.setdefault(found.get("symbol", ""), found)
         return cls(entries)
 
-    def entry(self, name: str) -> Reply:
+    def entry(self, name: str) -> HashReply:
         return self.error or self.entries.get(name, {})

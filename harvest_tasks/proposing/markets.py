@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 from harvest_tasks.proposing.numbers import (
     Fields,
-    Reply,
+    HashReply,
+    NoProposal,
     SkipReason,
-    Unusable,
-    fields,
+    hash_fields,
     in_range,
-    number,
     optional_number,
+    required_number,
 )
 from kernel.proposals.market import MarketState, P1Proposal
 
@@ -32,29 +32,29 @@ class Market(NamedTuple):
 
 
 @in_range
-def market(reply: Reply, *, invented: bool) -> Market:
-    """The market state; for an `invented` position, neutral values when there is none."""
-    found = fields(reply)
+def read_market(reply: HashReply, *, is_synthetic: bool) -> Market:
+    """The market state; for a synthetic position, neutral values when there is none."""
+    found = hash_fields(reply)
     if found:
         return Market(_state(found), MarketSource.REDIS_HASH)
-    if invented:
+    if is_synthetic:
         return Market(NEUTRAL, MarketSource.NEUTRAL)
-    raise Unusable(SkipReason.NO_MARKET_STATE)
+    raise NoProposal(SkipReason.NO_MARKET_STATE)
 
 
 def _state(found: Fields) -> MarketState:
     return MarketState(
-        sigma=number(found, "sigma"),
-        ts=number(found, "ts"),
-        p_trend=number(found, "p_trend"),
-        p_mr=number(found, "p_mr"),
-        p_chop=number(found, "p_chop"),
+        sigma=required_number(found, "sigma"),
+        ts=required_number(found, "ts"),
+        p_trend=required_number(found, "p_trend"),
+        p_mr=required_number(found, "p_mr"),
+        p_chop=required_number(found, "p_chop"),
     )
 
 
 @in_range
-def risk_proposal(reply: Reply) -> P1Proposal | None:
-    found = fields(reply)
+def read_risk_proposal(reply: HashReply) -> P1Proposal | None:
+    found = hash_fields(reply)
     if not found:
         return None
     return P1Proposal(
@@ -64,12 +64,12 @@ def risk_proposal(reply: Reply) -> P1Proposal | None:
     )
 
 
-def age_sec(reply: Reply, now: float) -> float | None:
+def market_age_sec(reply: HashReply, now: float) -> float | None:
     """Seconds since the market state was made; None when it does not say. A time of 0 is no time: infinite."""
     if not isinstance(reply, dict) or not reply.get("ts_timestamp"):
         return None
     try:
-        made = number(reply, "ts_timestamp")
-    except Unusable:
+        made = required_number(reply, "ts_timestamp")
+    except NoProposal:
         return inf
     return max(now - made, 0.0) if 0 < made <= now + 60 else inf

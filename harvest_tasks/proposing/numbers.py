@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 from kernel.errors import KernelError
 
 Fields: TypeAlias = Mapping[str, str]
-Reply: TypeAlias = Fields | ResponseError
+HashReply: TypeAlias = Fields | ResponseError
 """A hash as it was read, or the error of reading a key of another type."""
 
 P = ParamSpec("P")
@@ -34,7 +34,7 @@ class SkipReason(StrEnum):
     WRONG_KEY_TYPE = "wrong_key_type"
 
 
-class Unusable(Exception):
+class NoProposal(Exception):
     """An input that no proposal can rest on. `detail` says in one line what a reason leaves open."""
 
     def __init__(self, reason: SkipReason, detail: str = "") -> None:
@@ -43,26 +43,26 @@ class Unusable(Exception):
         self.detail = detail
 
 
-def fields(reply: Reply) -> Fields:
+def hash_fields(reply: HashReply) -> Fields:
     """The hash itself; empty when there is none."""
     if isinstance(reply, ResponseError):
-        raise Unusable(SkipReason.WRONG_KEY_TYPE, str(reply))
+        raise NoProposal(SkipReason.WRONG_KEY_TYPE, str(reply))
     return reply
 
 
-def number(found: Fields, name: str, *others: str) -> float:
+def required_number(found: Fields, name: str, *others: str) -> float:
     """The number under `name`, or else under the first of `others` that is present."""
     text = found.get(name) or next(filter(None, map(found.get, others)), None)
     if not text:
-        raise Unusable(SkipReason.MISSING_NUMBER, f"{'|'.join((name, *others))} is missing")
+        raise NoProposal(SkipReason.MISSING_NUMBER, f"{'|'.join((name, *others))} is missing")
     if len(text) > _LONGEST or not _is_number(text):
-        raise Unusable(SkipReason.BAD_NUMBER, f"{name} is {text!a:.60}, not a number")
+        raise NoProposal(SkipReason.BAD_NUMBER, f"{name} is {text!a:.60}, not a number")
     return float(text)
 
 
 def optional_number(found: Fields, name: str) -> float | None:
     """`number`, or None when the field is absent or empty."""
-    return number(found, name) if found.get(name) else None
+    return required_number(found, name) if found.get(name) else None
 
 
 def in_range(read: Callable[P, T]) -> Callable[P, T]:
@@ -73,6 +73,6 @@ def in_range(read: Callable[P, T]) -> Callable[P, T]:
         try:
             return read(*args, **kwargs)
         except KernelError as refusal:
-            raise Unusable(SkipReason.OUT_OF_RANGE, str(refusal)) from None
+            raise NoProposal(SkipReason.OUT_OF_RANGE, str(refusal)) from None
 
     return checked

@@ -1,6 +1,6 @@
 """Position snapshots from the hashes that describe positions. None is a position that is closed."""
 
-from harvest_tasks.proposing.numbers import Fields, SkipReason, Unusable, in_range, number, optional_number
+from harvest_tasks.proposing.numbers import Fields, NoProposal, SkipReason, in_range, optional_number, required_number
 from kernel.proposals.snapshot import PositionSide, PositionSnapshot
 
 LONGEST_AGE_SEC = 10 * 365 * 86400.0
@@ -16,25 +16,25 @@ _SIDES = {
 
 
 @in_range
-def described(symbol: str, found: Fields) -> PositionSnapshot | None:
+def external_position(symbol: str, found: Fields) -> PositionSnapshot | None:
     """From another program's hash or stream entry.
 
     Its `unrealized_pnl` is that of the whole position, so its size is needed for R, and to tell an open position
     from a closed one: an entry without `qty` or `quantity` is unusable. A short's size may be negative.
     """
-    qty = number(found, "qty", "quantity")
+    qty = required_number(found, "qty", "quantity")
     if qty == 0:
         return None
     side = _side(found, qty)
     return PositionSnapshot(
         symbol=symbol,
         side=side,
-        entry_price=number(found, "entry_price"),
-        current_price=number(found, "current_price"),
-        peak_price=number(found, "peak_price"),
-        trough_price=number(found, "trough_price"),
-        age_sec=_age(number(found, "age_sec")),
-        unrealized_pnl=number(found, "unrealized_pnl"),
+        entry_price=required_number(found, "entry_price"),
+        current_price=required_number(found, "current_price"),
+        peak_price=required_number(found, "peak_price"),
+        trough_price=required_number(found, "trough_price"),
+        age_sec=_age(required_number(found, "age_sec")),
+        unrealized_pnl=required_number(found, "unrealized_pnl"),
         current_sl=optional_number(found, "current_sl"),
         current_tp=optional_number(found, "current_tp"),
         qty=abs(qty),
@@ -42,28 +42,28 @@ def described(symbol: str, found: Fields) -> PositionSnapshot | None:
 
 
 @in_range
-def tracked(symbol: str, found: Fields, now: float) -> PositionSnapshot | None:
+def tracked_position(symbol: str, found: Fields, now: float) -> PositionSnapshot | None:
     """From the hash of a book that fills are folded into; `now` in unix seconds."""
-    qty = number(found, "qty")
+    qty = required_number(found, "qty")
     if qty == 0:
         return None
-    entry, mark = number(found, "avg_entry"), number(found, "mark")
+    entry, mark = required_number(found, "avg_entry"), required_number(found, "mark")
     return PositionSnapshot(
         symbol=symbol,
         side=PositionSide.LONG if qty > 0 else PositionSide.SHORT,
         entry_price=entry,
         current_price=mark,
-        peak_price=number(found, "peak"),
-        trough_price=number(found, "trough"),
-        age_sec=_age(now - number(found, "opened_ms") / 1000),
+        peak_price=required_number(found, "peak"),
+        trough_price=required_number(found, "trough"),
+        age_sec=_age(now - required_number(found, "opened_ms") / 1000),
         unrealized_pnl=qty * (mark - entry),
         current_sl=optional_number(found, "stop"),
         qty=abs(qty),
     )
 
 
-def synthetic(symbol: str) -> PositionSnapshot:
-    """An invented long in profit, for trying the publisher out."""
+def synthetic_position(symbol: str) -> PositionSnapshot:
+    """A made-up long in profit, for trying the publisher out."""
     entry = 100.0 if "BTC" in symbol else 50.0
     current = entry * 1.05
     return PositionSnapshot(
@@ -84,13 +84,13 @@ def _side(found: Fields, qty: float) -> PositionSide:
     text = found.get("side", "")
     side = _SIDES.get(text.upper())
     if side is None:
-        raise Unusable(SkipReason.BAD_SIDE, f"side is {text!a:.60}, not LONG or SHORT")
+        raise NoProposal(SkipReason.BAD_SIDE, f"side is {text!a:.60}, not LONG or SHORT")
     if qty < 0 and side is PositionSide.LONG:
-        raise Unusable(SkipReason.BAD_SIDE, "a long has a negative quantity")
+        raise NoProposal(SkipReason.BAD_SIDE, "a long has a negative quantity")
     return side
 
 
 def _age(seconds: float) -> float:
     if not -CLOCK_SKEW_SEC <= seconds <= LONGEST_AGE_SEC:
-        raise Unusable(SkipReason.BAD_TIME, f"an age of {seconds:.0f} s is none a position can have")
+        raise NoProposal(SkipReason.BAD_TIME, f"an age of {seconds:.0f} s is none a position can have")
     return max(seconds, 0.0)

@@ -24,7 +24,7 @@ CALLS_AT_ONCE: Final = 6
 T = TypeVar("T")
 
 
-class Reply(StrEnum):
+class PublishReply(StrEnum):
     """What `publish.lua` did."""
 
     PUBLISHED = "published"
@@ -34,7 +34,7 @@ class Reply(StrEnum):
     WRONG_TYPE = "wrong_type"
 
 
-_REPLIES: Final = {reply.value: reply for reply in Reply}
+_PUBLISH_REPLIES: Final = {reply.value: reply for reply in PublishReply}
 
 
 class Publication(NamedTuple):
@@ -48,14 +48,14 @@ def removal(book: str) -> Publication:
     return Publication(book, {})
 
 
-def publish(client: Client, settings: Settings, publications: Iterable[Publication], now: float) -> list[Reply]:
+def publish(client: Client, settings: Settings, publications: Iterable[Publication], now: float) -> list[PublishReply]:
     """What became of each, in order; `now` in unix seconds. They are sent as they are made, and waited for once.
 
     Raises the first of redis-py's errors, when everything else is published.
     """
     calls = (_call(settings, books, now) for books in _portions(publications, BOOKS_PER_CALL))
     replies = script.run_as_made(client, _portions(calls, CALLS_AT_ONCE))
-    return [_REPLIES[_sound(reply)] for done in replies for reply in _sound(done)]
+    return [_PUBLISH_REPLIES[_sound(reply)] for done in replies for reply in _sound(done)]
 
 
 def _portions(whole: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -88,4 +88,4 @@ def _call(settings: Settings, publications: Sequence[Publication], now: float) -
 
 
 def _row(publication: Publication) -> list[str]:
-    return [symbols.of_book(publication.book), *chain.from_iterable(publication.fields.items())]
+    return [symbols.symbol_of(publication.book), *chain.from_iterable(publication.fields.items())]

@@ -6,16 +6,16 @@ from functools import lru_cache
 from typing import Final
 
 from harvest_tasks.proposing.markets import Market
-from harvest_tasks.proposing.sources import Held, Source
+from harvest_tasks.proposing.sources import OpenPosition, Source
 from kernel.positions.quantities import plain
 from kernel.proposals.proposal import HarvestProposal
 
 SCHEMA: Final = "1"
 SYNTHETIC_POSITION: Final = "synthetic_position"
-"""The reason code of every proposal for an invented position."""
+"""The reason code of every proposal for a synthetic position."""
 
 
-def to_fields(held: Held, market: Market, proposal: HarvestProposal, now: float) -> dict[str, str]:
+def proposal_fields(held: OpenPosition, market: Market, proposal: HarvestProposal, now: float) -> dict[str, str]:
     """The hash of a proposal computed at `now` (unix seconds)."""
     position, state, killers = held.position, market.state, proposal.k_components
     codes = [*proposal.reason_codes, *([SYNTHETIC_POSITION] if held.source is Source.SYNTHETIC else [])]

@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias
 
 from harvest_tasks.proposing import positions
 from harvest_tasks.proposing.inputs import Inputs
-from harvest_tasks.proposing.numbers import Reply, SkipReason, Unusable, fields
+from harvest_tasks.proposing.numbers import HashReply, NoProposal, SkipReason, hash_fields
 from harvest_tasks.settings.model import PositionSource, Settings
 from kernel.proposals.snapshot import PositionSnapshot
 
@@ -23,7 +23,7 @@ class Source(StrEnum):
     SYNTHETIC = "synthetic"
 
 
-class Held(NamedTuple):
+class OpenPosition(NamedTuple):
     """An open position of `book`, as `source` describes it."""
 
     book: str
@@ -32,7 +32,7 @@ class Held(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
+class UnusablePosition:
     """`source` knows `book`, but what it says cannot be used."""
 
     book: str
@@ -41,11 +41,11 @@ class Unreadable:
     detail: str
 
 
-Sighting: TypeAlias = Held | Unreadable
-_Sightings: TypeAlias = list[Sighting]
+SourcedPosition: TypeAlias = OpenPosition | UnusablePosition
+_SourcedPositions: TypeAlias = list[SourcedPosition]
 
 
-def sightings(inputs: Inputs, settings: Settings, now: float) -> _Sightings:
+def sourced_positions(inputs: Inputs, settings: Settings, now: float) -> _SourcedPositions:
     """What is open on the symbol, at most once per book; empty when nothing is. `now` is in unix seconds."""
     for source in _asked(inputs, settings):
         found = _ask(source, inputs, now)
@@ -74,7 +74,7 @@ def _in_hedge_mode(inputs: Inputs) -> bool:
     return any(isinstance(leg, dict) and leg.get("qty", "0") != "0" for leg in legs)
 
 
-def _ask(source: Source, inputs: Inputs, now: float) -> _Sightings | None:
+def _ask(source: Source, inputs: Inputs, now: float) -> _SourcedPositions | None:
     """What `source` says about the symbol; None when it does not know it."""
     name = inputs.symbol
     match source:
@@ -85,33 +85,33 @@ def _ask(source: Source, inputs: Inputs, now: float) -> _Sightings | None:
         case Source.REDIS_STREAM:
             return _described(name, source, inputs.streamed)
         case Source.SYNTHETIC:
-            return [Held(name, source, positions.synthetic(name))]
+            return [OpenPosition(name, source, positions.synthetic_position(name))]
 
 
-def _described(name: str, source: Source, reply: Reply) -> _Sightings | None:
+def _described(name: str, source: Source, reply: HashReply) -> _SourcedPositions | None:
     if not reply:
         return None
-    return _sighted(name, source, lambda: positions.described(name, fields(reply)))
+    return _sourced(name, source, lambda: positions.external_position(name, hash_fields(reply)))
 
 
-def _tracked(inputs: Inputs, now: float) -> _Sightings | None:
+def _tracked(inputs: Inputs, now: float) -> _SourcedPositions | None:
     known = {book: reply for book, reply in inputs.tracked.items() if reply}
     if not known:
         return None
     return [
         sighting
         for book, reply in known.items()
-        for sighting in _sighted(book, Source.TRACKER, _reader(inputs.symbol, reply, now))
+        for sighting in _sourced(book, Source.TRACKER, _reader(inputs.symbol, reply, now))
     ]
 
 
-def _reader(name: str, reply: Reply, now: float) -> Callable[[], PositionSnapshot | None]:
-    return lambda: positions.tracked(name, fields(reply), now)
+def _reader(name: str, reply: HashReply, now: float) -> Callable[[], PositionSnapshot | None]:
+    return lambda: positions.tracked_position(name, hash_fields(reply), now)
 
 
-def _sighted(book: str, source: Source, read: Callable[[], PositionSnapshot | None]) -> _Sightings:
+def _sourced(book: str, source: Source, read: Callable[[], PositionSnapshot | None]) -> _SourcedPositions:
     try:
         position = read()
-    except Unusable as wrong:
-        return [Unreadable(book, source, wrong.reason, wrong.detail)]
-    return [Held(book, source, position)] if position else []
+    except NoProposal as wrong:
+        return [UnusablePosition(book, source, wrong.reason, wrong.detail)]
+    return [OpenPosition(book, source, position)] if position else []

@@ -18,7 +18,7 @@ _NAMED = 5
 """A line names at most this many books."""
 
 
-class Result(StrEnum):
+class ProposalResult(StrEnum):
     PUBLISHED = "published"
     UNCHANGED = "unchanged"
     REMOVED = "removed"
@@ -28,13 +28,13 @@ class Result(StrEnum):
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
-class Told:
+class Reported:
     """What this process has warned of, so that it warns of it again only when it changed or was gone for a while."""
 
     def __init__(self) -> None:
         self._last: defaultdict[str, dict[str, str]] = defaultdict(dict)
 
-    def news(self, kind: str, flaws: Mapping[str, str]) -> list[str]:
+    def changed(self, kind: str, flaws: Mapping[str, str]) -> list[str]:
         """Those of `flaws`, by book, that are others than last time; an empty one is none."""
         last = self._last[kind]
         fresh = [flaw for book, flaw in flaws.items() if flaw and last.get(book) != flaw]
@@ -45,15 +45,15 @@ class Told:
         self._last.clear()
 
 
-told = Told()
+reported = Reported()
 
 
-class Outcome(NamedTuple):
+class ProposalOutcome(NamedTuple):
     """What became of one book. `fields` is the proposal as computed now, empty unless one was computed."""
 
     symbol: str
     book: str
-    result: Result
+    result: ProposalResult
     reason: SkipReason | None = None
     detail: str = ""
     fields: Mapping[str, str] = _NOTHING
@@ -69,10 +69,10 @@ class CycleSummary:
     """Outcomes of one cycle at `now_ms` (unix ms). `stale` names the symbols whose market state is too old."""
 
     now_ms: int
-    outcomes: Sequence[Outcome]
+    outcomes: Sequence[ProposalOutcome]
     stale: Sequence[str] = ()
 
-    def count(self, result: Result) -> int:
+    def count(self, result: ProposalResult) -> int:
         return sum(outcome.result is result for outcome in self.outcomes)
 
     @property
@@ -86,14 +86,14 @@ class CycleSummary:
 
     @property
     def synthetic(self) -> list[str]:
-        """The books whose proposal rests on an invented position."""
+        """The books whose proposal rests on a synthetic position."""
         return [o.book for o in self.outcomes if o.fields.get("position_source") == Source.SYNTHETIC]
 
     def as_dict(self) -> dict[str, Any]:
         """The sums, for JSON."""
         return {
             "computed": self.computed,
-            **{result.value: self.count(result) for result in Result},
+            **{result.value: self.count(result) for result in ProposalResult},
             "skipped_by_reason": self.skipped,
             "synthetic": len(self.synthetic),
             "stale_market_states": len(self.stale),
@@ -107,25 +107,25 @@ class CycleSummary:
         if log.isEnabledFor(logging.INFO):
             self._report_changes()
         known = set(self.synthetic)
-        invented = told.news("invented", {o.book: o.book if o.book in known else "" for o in self.outcomes})
-        if invented:
-            log.warning("proposals for invented positions: %s", _listed(invented))
+        synthetic = reported.changed("synthetic", {o.book: o.book if o.book in known else "" for o in self.outcomes})
+        if synthetic:
+            log.warning("proposals for synthetic positions: %s", _listed(synthetic))
         known = set(self.stale)
-        stale = told.news("stale", {o.symbol: o.symbol if o.symbol in known else "" for o in self.outcomes})
+        stale = reported.changed("stale", {o.symbol: o.symbol if o.symbol in known else "" for o in self.outcomes})
         if stale:
             log.warning("market states too old or without a true time: %s", _listed(stale))
-        unusable = told.news("unusable", {o.book: _flaw(o) for o in self.outcomes})
+        unusable = reported.changed("unusable", {o.book: _flaw(o) for o in self.outcomes})
         if unusable:
             log.warning("inputs that no proposal can rest on: %s", _listed(unusable))
 
     def _report_changes(self) -> None:
         for outcome in self.outcomes:
-            if outcome.result in (Result.PUBLISHED, Result.REMOVED):
+            if outcome.result in (ProposalResult.PUBLISHED, ProposalResult.REMOVED):
                 log.info(Line(f"proposal {outcome.result}", book=outcome.book, **_gist(outcome.fields)))
 
     def __str__(self) -> str:
         """The sums in one line."""
-        sums = [f"computed={self.computed}", *(f"{result}={self.count(result)}" for result in Result)]
+        sums = [f"computed={self.computed}", *(f"{result}={self.count(result)}" for result in ProposalResult)]
         return " ".join([*sums, *(f"skipped:{reason}={n}" for reason, n in self.skipped.items())])
 
 
@@ -135,7 +135,7 @@ def _gist(fields: Mapping[str, str]) -> dict[str, str]:
     return {name: fields[name] for name in names if name in fields}
 
 
-def _flaw(outcome: Outcome) -> str:
+def _flaw(outcome: ProposalOutcome) -> str:
     return f"{outcome.book} {outcome.reason} ({outcome.detail})" if outcome.detail else ""
 
 

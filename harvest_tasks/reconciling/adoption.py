@@ -19,20 +19,20 @@ from harvest_tasks.fills.router import ADOPTING
 from harvest_tasks.fills.stream import InputStream
 from harvest_tasks.reconciling import audit as audits
 from harvest_tasks.reconciling import exchange
-from harvest_tasks.reconciling.audit import Audit, Seen
-from harvest_tasks.reconciling.comparison import Agreement, Difference, Unknown
-from harvest_tasks.reconciling.sighting import sighted
+from harvest_tasks.reconciling.audit import Audit, AuditedBook
+from harvest_tasks.reconciling.comparison import Agreement, Difference, NotReported
+from harvest_tasks.reconciling.sighting import observed
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.server.clock import server_ms
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.wire.exchange_position import Reading, Record, Unreadable
+from harvest_tasks.wire.exchange_position import ExchangePosition, ExchangeSnapshot, UnreadableSnapshot
 from kernel.positions.entry import Adopt, Freeze, Release
 from kernel.positions.quantities import ZERO, plain
 
 log = logging.getLogger(__name__)
 
-PATIENCE_MS: Final = 60_000
+UNREADABLE_PATIENCE_MS: Final = 60_000
 """How long adoption waits for a record that cannot be read."""
 
 _SINCE, _UNTIL, _INTRODUCED = "since_ms", "until", "introduced"
@@ -63,13 +63,13 @@ class _Stuck:
 _Verdict = _Acts | _Waits | _Stuck
 
 
-def begin(client: Client, settings: Settings) -> None:
+def begin_adoption(client: Client, settings: Settings) -> None:
     """Call before the group of the input is created for the first time. Does nothing unless a position is on record.
 
     From here on every book that becomes known is frozen, as route.lua has it.
     """
-    readings = exchange.read_all(client, settings, audits.known_books(client))
-    found = sum(isinstance(reading, Record) for reading in readings.values())
+    readings = exchange.read_all_exchange_positions(client, settings, audits.known_books(client))
+    found = sum(isinstance(reading, ExchangeSnapshot) for reading in readings.values())
     if not found:
         return
     until = InputStream(client, settings).progress().newest_id
@@ -80,7 +80,7 @@ def begin(client: Client, settings: Settings) -> None:
     log.info("adopting open positions on record=%d input until=%s", found, until)
 
 
-def advance(client: Client, settings: Settings) -> Sequence[str]:
+def advance_adoption(client: Client, settings: Settings) -> Sequence[str]:
     """One step of an adoption that has begun: call it each second. Returns the books to ring."""
     if not client.exists(keys.ADOPTION):
         return ()
@@ -95,10 +95,10 @@ def advance(client: Client, settings: Settings) -> Sequence[str]:
         return _settle(pipe, client, settings, state)
 
 
-def adopted(seen: Seen, now_ms: int) -> Adopt:
+def adopt_entry(seen: AuditedBook, now_ms: int) -> Adopt:
     """The entry that makes the position of `seen` what is on record, unless it has moved since."""
-    held, found = seen.tracked.position.holding.qty, seen.reading
-    if isinstance(found, Record):
+    held, found = seen.tracked.position.holding.qty, seen.exchange
+    if isinstance(found, ExchangeSnapshot):
         return Adopt("", now_ms - (found.age_ms or 0), held, found.qty, found.entry, found.stop)
     return Adopt("", now_ms, held, ZERO, ZERO)
 
@@ -108,7 +108,7 @@ def _introduce(pipe: Any, client: Client, settings: Settings) -> Sequence[str]:
     legs, so this comes after it.
     """
     known = audits.known_books(client)
-    readings = exchange.read_all(client, settings, known)
+    readings = exchange.read_all_exchange_positions(client, settings, known)
     new = [book for book, found in readings.items() if _is_missing(book, found, known)]
     now_ms = server_ms(client)
     pipe.multi()
@@ -119,17 +119,17 @@ def _introduce(pipe: Any, client: Client, settings: Settings) -> Sequence[str]:
     return new if _is_executed(pipe) else ()
 
 
-def _is_missing(book: str, found: Reading, known: frozenset[str]) -> bool:
-    return isinstance(found, Record) and book not in known and known.isdisjoint(in_other_mode(book))
+def _is_missing(book: str, found: ExchangePosition, known: frozenset[str]) -> bool:
+    return isinstance(found, ExchangeSnapshot) and book not in known and known.isdisjoint(in_other_mode(book))
 
 
 def _settle(pipe: Any, client: Client, settings: Settings, state: Mapping[str, str]) -> Sequence[str]:
     """Bring each book that waits one step further, and end the adoption when none can be."""
-    audit = audits.of(client, settings, audits.known_books(client), vanished_is_flat=True)
-    verdicts = {seen.book: verdict for seen in audit.seen if (verdict := _verdict(seen, audit, state))}
+    audit = audits.audit_books(client, settings, audits.known_books(client), vanished_is_flat=True)
+    verdicts = {seen.book: verdict for seen in audit.books if (verdict := _verdict(seen, audit, state))}
     told = [
         seen.book
-        for seen in audit.seen
+        for seen in audit.books
         if isinstance(verdict := verdicts.get(seen.book), _Acts) and _deliver(client, seen, verdict.entry)
     ]
     pipe.multi()
@@ -144,9 +144,9 @@ def _settle(pipe: Any, client: Client, settings: Settings, state: Mapping[str, s
     return told
 
 
-def _verdict(seen: Seen, audit: Audit, notes: Mapping[str, str]) -> _Verdict | None:
+def _verdict(seen: AuditedBook, audit: Audit, notes: Mapping[str, str]) -> _Verdict | None:
     """None for a book that does not wait for adoption (any more)."""
-    tracked, finding = seen.tracked, seen.finding
+    tracked, finding = seen.tracked, seen.comparison
     if tracked.waiting:
         # The first entry of a new book freezes it.
         is_concerned = tracked.position.frozen == ADOPTING or not tracked.version
@@ -157,22 +157,22 @@ def _verdict(seen: Seen, audit: Audit, notes: Mapping[str, str]) -> _Verdict | N
         case Agreement():
             return _Acts(Release("", audit.now_ms))
         case Difference():
-            sighting = sighted(notes, seen.book, plain(finding.missed), audit)
-            return _Acts(adopted(seen, audit.now_ms)) if sighting.has_lasted(audit) else _Waits(sighting.written())
-        case Unreadable(why=why):
+            sighting = observed(notes, seen.book, plain(finding.missed), audit)
+            return _Acts(adopt_entry(seen, audit.now_ms)) if sighting.has_lasted(audit) else _Waits(sighting.to_text())
+        case UnreadableSnapshot(why=why):
             return _hesitant(seen, audit, notes, why)
-        case Unknown():
+        case NotReported():
             return _hesitant(seen, audit, notes, "its symbol's record is of the other leg")
 
 
-def _hesitant(seen: Seen, audit: Audit, notes: Mapping[str, str], why: str) -> _Waits | _Stuck:
+def _hesitant(seen: AuditedBook, audit: Audit, notes: Mapping[str, str], why: str) -> _Waits | _Stuck:
     """Records are written by a service that may be starting, too, so one that cannot be read gets some time."""
-    sighting = sighted(notes, seen.book, "unreadable", audit)
-    note = sighting.written()
-    return _Stuck(note, why) if sighting.has_lasted(audit, PATIENCE_MS) else _Waits(note)
+    sighting = observed(notes, seen.book, "unreadable", audit)
+    note = sighting.to_text()
+    return _Stuck(note, why) if sighting.has_lasted(audit, UNREADABLE_PATIENCE_MS) else _Waits(note)
 
 
-def _deliver(client: Client, seen: Seen, entry: Adopt | Release) -> bool:
+def _deliver(client: Client, seen: AuditedBook, entry: Adopt | Release) -> bool:
     if not inbox.deliver_if_unchanged(client, seen.tracked, [entry]):
         return False
     if isinstance(entry, Adopt):

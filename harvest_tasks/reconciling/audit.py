@@ -10,23 +10,23 @@ from harvest_tasks.fills.group_position import InputProgress
 from harvest_tasks.fills.inbox import TrackedBook, UnreadableBook, in_other_mode
 from harvest_tasks.fills.stream import InputStream
 from harvest_tasks.reconciling import exchange
-from harvest_tasks.reconciling.comparison import Difference, Finding, Kind, compare
+from harvest_tasks.reconciling.comparison import Comparison, Difference, Kind, compare
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.server.clock import server_ms
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.wire.exchange_position import Flat, Reading, Record, Unreadable
-from harvest_tasks.wire.symbols import of_book
+from harvest_tasks.wire.exchange_position import ExchangeFlat, ExchangePosition, ExchangeSnapshot, UnreadableSnapshot
+from harvest_tasks.wire.symbols import symbol_of
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class AuditedBook:
     """A book: how it is tracked, what is on record (None: nothing), and what follows."""
 
     tracked: TrackedBook
-    reading: Reading | None
-    finding: Finding
-    was_on_record: bool
+    exchange: ExchangePosition | None
+    comparison: Comparison
+    was_reported: bool
 
     @property
     def book(self) -> str:
@@ -40,28 +40,28 @@ class Audit:
     """
 
     now_ms: int
-    intake: InputProgress
+    input: InputProgress
     known: frozenset[str]
-    seen: tuple[Seen, ...]
+    books: tuple[AuditedBook, ...]
     failed: tuple[UnreadableBook, ...]
-    has_records: bool
+    has_snapshots: bool
 
 
-def of_all(client: Client, settings: Settings, *, vanished_is_flat: bool = False) -> Audit:
+def audit_all(client: Client, settings: Settings, *, vanished_is_flat: bool = False) -> Audit:
     """Every tracked book, and every book of which something open or unreadable is on record.
 
     A tracked book whose record is gone is flat if it was seen before, or in any case if `vanished_is_flat`.
     """
     known = known_books(client)
-    readings = exchange.read_all(client, settings, known)
-    telling = {book for book, found in readings.items() if isinstance(found, Record | Unreadable)}
+    readings = exchange.read_all_exchange_positions(client, settings, known)
+    telling = {book for book, found in readings.items() if isinstance(found, ExchangeSnapshot | UnreadableSnapshot)}
     return _audit(client, settings, known, known | telling, readings, vanished_is_flat)
 
 
-def of(client: Client, settings: Settings, books: Collection[str], *, vanished_is_flat: bool = False) -> Audit:
+def audit_books(client: Client, settings: Settings, books: Collection[str], *, vanished_is_flat: bool = False) -> Audit:
     """The same of `books` alone, tracked or not, without a search for others."""
     known = known_books(client)
-    readings = exchange.read(client, settings, map(of_book, books), known)
+    readings = exchange.read_exchange_positions(client, settings, map(symbol_of, books), known)
     return _audit(client, settings, known, books, readings, vanished_is_flat)
 
 
@@ -74,7 +74,7 @@ def _audit(
     settings: Settings,
     known: frozenset[str],
     books: Iterable[str],
-    readings: dict[str, Reading],
+    readings: dict[str, ExchangePosition],
     vanished_is_flat: bool,
 ) -> Audit:
     remembered = cast("dict[str, str]", client.hgetall(keys.COMPARED))
@@ -90,17 +90,21 @@ def _audit(
     return Audit(now_ms, taken_in, known, tuple(found), failed, bool(readings))
 
 
-def _read(readings: Mapping[str, Reading], book: str, vanished_is_flat: bool) -> Reading | None:
+def _read(readings: Mapping[str, ExchangePosition], book: str, vanished_is_flat: bool) -> ExchangePosition | None:
     found = readings.get(book)
-    return Flat(book) if vanished_is_flat and (found is None or isinstance(found, Flat)) else found
+    return ExchangeFlat(book) if vanished_is_flat and (found is None or isinstance(found, ExchangeFlat)) else found
 
 
 def _seen(
-    tracked: TrackedBook, read: Reading | None, remembered: Collection[str], known: Collection[str], tolerance: Decimal
-) -> Seen:
+    tracked: TrackedBook,
+    read: ExchangePosition | None,
+    remembered: Collection[str],
+    known: Collection[str],
+    tolerance: Decimal,
+) -> AuditedBook:
     book, position = tracked.book, tracked.position
     was_on_record = book in remembered
-    finding = compare(position, read, tolerance, was_seen=was_on_record)
+    finding = compare(position, read, tolerance, was_reported=was_on_record)
     if isinstance(finding, Difference) and book not in known and any(other in known for other in in_other_mode(book)):
         finding = replace(finding, kind=Kind.OTHER_MODE)
-    return Seen(tracked, read, finding, was_on_record)
+    return AuditedBook(tracked, read, finding, was_on_record)

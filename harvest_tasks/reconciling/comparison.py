@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
-from harvest_tasks.wire.exchange_position import Flat, Reading, Record, Unreadable
+from harvest_tasks.wire.exchange_position import ExchangeFlat, ExchangePosition, ExchangeSnapshot, UnreadableSnapshot
 from kernel.positions.position import Position
 from kernel.positions.quantities import ZERO, exact
 
@@ -53,34 +53,36 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Unknown:
+class NotReported:
     """The book is open, and nobody says what the exchange holds."""
 
     book: str
     tracked: Decimal
 
 
-Finding = Agreement | Difference | Unknown | Unreadable
+Comparison = Agreement | Difference | NotReported | UnreadableSnapshot
 
 
-def compare(position: Position, read: Reading | None, tolerance: Decimal, *, was_seen: bool) -> Finding:
+def compare(
+    position: Position, exchange: ExchangePosition | None, tolerance: Decimal, *, was_reported: bool
+) -> Comparison:
     """`position` against what was `read` of its book. `tolerance` is a ratio; a record that `was_seen` before and is
     gone says that the position is closed.
     """
     book, held = position.book, position.holding.qty
-    match read:
-        case Unreadable():
-            return read
-        case Record():
-            return _compared(book, held, read.qty, tolerance)
-        case Flat(stale=why) if why:
-            return Unreadable(book, why) if held else Agreement(book, held, ZERO)
-        case Flat():
+    match exchange:
+        case UnreadableSnapshot():
+            return exchange
+        case ExchangeSnapshot():
+            return _compared(book, held, exchange.qty, tolerance)
+        case ExchangeFlat(stale=why) if why:
+            return UnreadableSnapshot(book, why) if held else Agreement(book, held, ZERO)
+        case ExchangeFlat():
             return _compared(book, held, ZERO, tolerance)
-        case None if was_seen:
+        case None if was_reported:
             return _compared(book, held, ZERO, tolerance)
         case _:
-            return Unknown(book, held) if held else Agreement(book, held, ZERO)
+            return NotReported(book, held) if held else Agreement(book, held, ZERO)
 
 
 @exact

@@ -11,27 +11,40 @@ from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.server.clock import server_ms
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.wire.exchange_position import Fields, Flat, Reading, Record, Unreadable, Untold, books_of, reading
-from harvest_tasks.wire.symbols import books, is_symbol, legs, of_book
+from harvest_tasks.wire.exchange_position import (
+    ExchangeFlat,
+    ExchangePosition,
+    ExchangeSnapshot,
+    Fields,
+    OtherLegOnly,
+    UnreadableSnapshot,
+    books_of,
+    read_exchange_position,
+)
+from harvest_tasks.wire.symbols import hedge_legs, is_symbol, possible_books, symbol_of
 
 INTERVALS_UNTIL_STALE: Final = 10
 _SCANNED: Final = 1000
 
 
-def read_all(client: Client, settings: Settings, known: Collection[str]) -> dict[str, Reading]:
+def read_all_exchange_positions(
+    client: Client, settings: Settings, known: Collection[str]
+) -> dict[str, ExchangePosition]:
     """Everything on record, by book; `known` are the tracked books, which say what symbols have legs."""
     prefix = keys.POSITION_STATE_PREFIX
     names: Iterable[str] = client.scan_iter(match=f"{prefix}*", count=_SCANNED)
-    found = {of_book(name) for key in names if _is_book(name := key.removeprefix(prefix))}
-    return read(client, settings, found, known)
+    found = {symbol_of(name) for key in names if _is_book(name := key.removeprefix(prefix))}
+    return read_exchange_positions(client, settings, found, known)
 
 
-def read(client: Client, settings: Settings, symbols: Iterable[str], known: Collection[str]) -> dict[str, Reading]:
+def read_exchange_positions(
+    client: Client, settings: Settings, symbols: Iterable[str], known: Collection[str]
+) -> dict[str, ExchangePosition]:
     """What is on record of `symbols`, by book. A book without a record is not in it."""
     wanted = sorted(set(symbols))
     now_ms = server_ms(client)
     longest_ms = int(settings.reconcile_interval_sec * 1000) * INTERVALS_UNTIL_STALE
-    names = [book for symbol in wanted for book in books(symbol)]
+    names = [book for symbol in wanted for book in possible_books(symbol)]
     with client.pipeline(transaction=False) as pipe:
         for name in names:
             pipe.hgetall(keys.position_state(name))
@@ -39,16 +52,16 @@ def read(client: Client, settings: Settings, symbols: Iterable[str], known: Coll
     return {
         found.book: found
         for symbol in wanted
-        for found in _of_symbol(symbol, [replies[book] for book in books(symbol)], known, now_ms, longest_ms)
+        for found in _of_symbol(symbol, [replies[book] for book in possible_books(symbol)], known, now_ms, longest_ms)
     }
 
 
 def _of_symbol(
     symbol: str, replies: Sequence[Fields | None], known: Collection[str], now_ms: int, longest_ms: int
-) -> Iterator[Reading]:
+) -> Iterator[ExchangePosition]:
     """From the hashes under the symbol's key and its legs' (None: not a hash); a leg's own key goes first."""
     shared, *own = replies
-    own_keys = {leg: fields for leg, fields in zip(legs(symbol), own, strict=True) if fields != {}}
+    own_keys = {leg: fields for leg, fields in zip(hedge_legs(symbol), own, strict=True) if fields != {}}
     for leg, fields in own_keys.items():
         yield _reading(leg, fields, now_ms, longest_ms)
     if shared == {}:
@@ -57,20 +70,22 @@ def _of_symbol(
     for book in meant:
         if book not in own_keys:
             yield _reading(book, shared, now_ms, longest_ms)
-    for leg in legs(symbol):
+    for leg in hedge_legs(symbol):
         if meant != (symbol,) and leg not in own_keys and leg not in meant:
-            yield Untold(leg)
+            yield OtherLegOnly(leg)
 
 
-def _reading(book: str, fields: Fields | None, now_ms: int, longest_ms: int) -> Record | Flat | Unreadable:
+def _reading(
+    book: str, fields: Fields | None, now_ms: int, longest_ms: int
+) -> ExchangeSnapshot | ExchangeFlat | UnreadableSnapshot:
     if fields is None:
-        return Unreadable(book, "its key is not a hash")
-    return reading(book, fields, now_ms, longest_ms)
+        return UnreadableSnapshot(book, "its key is not a hash")
+    return read_exchange_position(book, fields, now_ms, longest_ms)
 
 
 def _has_legs(symbol: str, own_keys: Mapping[str, Any], known: Collection[str]) -> bool:
     """What is tracked decides; else what is on record."""
-    return any(leg in known for leg in legs(symbol)) or (bool(own_keys) and symbol not in known)
+    return any(leg in known for leg in hedge_legs(symbol)) or (bool(own_keys) and symbol not in known)
 
 
 def _is_book(name: str) -> bool:

@@ -10,13 +10,13 @@ from typing import Any, Final, cast
 from harvest_tasks.fills import inbox
 from harvest_tasks.fills.inbox import TrackedBook, UnreadableBook, in_other_mode
 from harvest_tasks.reconciling import audit as audits
-from harvest_tasks.reconciling.audit import Audit, Seen
-from harvest_tasks.reconciling.comparison import Agreement, Difference, Kind, Unknown
-from harvest_tasks.reconciling.sighting import sighted
+from harvest_tasks.reconciling.audit import Audit, AuditedBook
+from harvest_tasks.reconciling.comparison import Agreement, Difference, Kind, NotReported
+from harvest_tasks.reconciling.sighting import observed
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.wire.exchange_position import Flat, Record, Unreadable, Untold
+from harvest_tasks.wire.exchange_position import ExchangeFlat, ExchangeSnapshot, OtherLegOnly, UnreadableSnapshot
 from kernel.positions.entry import Freeze
 from kernel.positions.quantities import plain
 
@@ -27,8 +27,8 @@ _Fields = dict[Any, Any]  # redis-py's type for a hash is invariant
 _COUNTED: Final[Mapping[type, str]] = {
     Agreement: "agreed",
     Difference: "differ",
-    Unknown: "unknown",
-    Unreadable: "unreadable",
+    NotReported: "unknown",
+    UnreadableSnapshot: "unreadable",
 }
 
 
@@ -40,19 +40,19 @@ class Reconciled:
     frozen: Sequence[str]
 
 
-def reconcile(client: Client, settings: Settings) -> Reconciled:
+def reconcile_books(client: Client, settings: Settings) -> Reconciled:
     """Compare every book that has nothing waiting in its inbox; note what differs, and freeze what differed before."""
-    audit = audits.of_all(client, settings)
+    audit = audits.audit_all(client, settings)
     notes = cast("dict[str, str]", client.hgetall(keys.MISMATCHES))
     frozen = _pursue(client, audit, notes)
     _remember(client, audit)
     return Reconciled(_counts(audit, frozen), frozen)
 
 
-def confirm(client: Client, settings: Settings) -> list[str]:
+def confirm_mismatches(client: Client, settings: Settings) -> list[str]:
     """Look again at the books whose positions differed at the last look; those that are frozen now."""
     notes = cast("dict[str, str]", client.hgetall(keys.MISMATCHES))
-    return _pursue(client, audits.of(client, settings, notes), notes) if notes else []
+    return _pursue(client, audits.audit_books(client, settings, notes), notes) if notes else []
 
 
 def _pursue(client: Client, audit: Audit, notes: Mapping[str, str]) -> list[str]:
@@ -62,23 +62,23 @@ def _pursue(client: Client, audit: Audit, notes: Mapping[str, str]) -> list[str]
     for seen in _conclusive(client, audit):
         if seen.tracked.waiting:
             kept |= {book: text for book, text in notes.items() if book == seen.book}
-        elif isinstance(seen.finding, Difference):
-            sighting = sighted(notes, seen.book, plain(seen.finding.missed), audit)
-            targets = _unfrozen(client, seen, seen.finding, audit)
-            now_frozen = _freeze(client, targets, seen.finding, audit.now_ms) if sighting.has_lasted(audit) else []
+        elif isinstance(seen.comparison, Difference):
+            sighting = observed(notes, seen.book, plain(seen.comparison.missed), audit)
+            targets = _unfrozen(client, seen, seen.comparison, audit)
+            now_frozen = _freeze(client, targets, seen.comparison, audit.now_ms) if sighting.has_lasted(audit) else []
             frozen += now_frozen
             if targets and not now_frozen:
-                kept[seen.book] = sighting.written()
+                kept[seen.book] = sighting.to_text()
     _note(client, notes, kept)
     return frozen
 
 
-def _conclusive(client: Client, audit: Audit) -> Sequence[Seen]:
+def _conclusive(client: Client, audit: Audit) -> Sequence[AuditedBook]:
     """What may lead to a freeze: nothing while open positions are adopted, for what differs is being put right."""
-    return () if client.exists(keys.ADOPTION) else audit.seen
+    return () if client.exists(keys.ADOPTION) else audit.books
 
 
-def _unfrozen(client: Client, seen: Seen, finding: Difference, audit: Audit) -> list[TrackedBook]:
+def _unfrozen(client: Client, seen: AuditedBook, finding: Difference, audit: Audit) -> list[TrackedBook]:
     """The books to freeze: that of the difference, or those that are tracked in its place."""
     if finding.kind is not Kind.OTHER_MODE:
         found: Sequence[TrackedBook | UnreadableBook] = [seen.tracked]
@@ -109,7 +109,7 @@ def _note(client: Client, before: Mapping[str, str], after: Mapping[str, str]) -
 
 def _remember(client: Client, audit: Audit) -> None:
     """Keep what was found where a position is open, so that a record that vanishes is known to have been there."""
-    found = {seen.book: _told(seen, audit.now_ms) for seen in audit.seen if _is_on_record(seen)}
+    found = {seen.book: _told(seen, audit.now_ms) for seen in audit.books if _is_on_record(seen)}
     with client.pipeline(transaction=True) as pipe:
         pipe.delete(keys.COMPARED)
         if found:
@@ -117,29 +117,29 @@ def _remember(client: Client, audit: Audit) -> None:
         pipe.execute()
 
 
-def _is_on_record(seen: Seen) -> bool:
-    match seen.reading:
-        case Record():
+def _is_on_record(seen: AuditedBook) -> bool:
+    match seen.exchange:
+        case ExchangeSnapshot():
             return True
-        case Flat():
+        case ExchangeFlat():
             return seen.tracked.position.is_open
-        case Untold():
+        case OtherLegOnly():
             return False
         case _:
-            return seen.was_on_record and seen.tracked.position.is_open
+            return seen.was_reported and seen.tracked.position.is_open
 
 
-def _told(seen: Seen, now_ms: int) -> str:
-    match seen.finding:
+def _told(seen: AuditedBook, now_ms: int) -> str:
+    match seen.comparison:
         case Agreement(_, held, exchange) | Difference(_, held, exchange):
             quantities = f" tracked={plain(held)} exchange={plain(exchange)}"
         case _:
             quantities = ""
-    return f"{now_ms} {_COUNTED[type(seen.finding)]}{quantities}"
+    return f"{now_ms} {_COUNTED[type(seen.comparison)]}{quantities}"
 
 
 def _counts(audit: Audit, frozen: Sequence[str]) -> dict[str, int]:
-    kinds = [_COUNTED[type(seen.finding)] for seen in audit.seen if not seen.tracked.waiting]
+    kinds = [_COUNTED[type(seen.comparison)] for seen in audit.books if not seen.tracked.waiting]
     kinds += ["unreadable"] * len(audit.failed)
     return {
         "compared": len(kinds),

@@ -10,22 +10,22 @@ from redis.exceptions import WatchError
 
 from harvest_tasks.fills import inbox
 from harvest_tasks.reconciling import audit as audits
-from harvest_tasks.reconciling.adoption import adopted
-from harvest_tasks.reconciling.audit import Audit, Seen
-from harvest_tasks.reconciling.comparison import Agreement, Difference, Kind, Unknown
+from harvest_tasks.reconciling.adoption import adopt_entry
+from harvest_tasks.reconciling.audit import Audit, AuditedBook
+from harvest_tasks.reconciling.comparison import Agreement, Difference, Kind, NotReported
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.wire.exchange_position import Record, Unreadable, Untold
-from harvest_tasks.wire.symbols import of_book
+from harvest_tasks.wire.exchange_position import ExchangeSnapshot, OtherLegOnly, UnreadableSnapshot
+from harvest_tasks.wire.symbols import symbol_of
 from kernel.positions.entry import Entry, Release
 
-PATIENCE_SEC: Final = 3.0
+INPUT_PATIENCE_SEC: Final = 3.0
 """How long to wait for workers that are just taking in what was written last."""
 _PAUSE_SEC: Final = 0.1
 
 
-class Unread(Exception):
+class UnreadInput(Exception):
     """The input stream has entries that no worker has taken in: they may explain every difference."""
 
 
@@ -66,31 +66,31 @@ class Settlement:
     forgot_loss: bool
 
 
-def rows(audit: Audit) -> list[ComparedRow]:
+def comparison_rows(audit: Audit) -> list[ComparedRow]:
     """All books of `audit`, in order."""
     failed = [
         ComparedRow(book.book, "unreadable", None, None, None, None, None, book.why, "", 0) for book in audit.failed
     ]
-    return sorted([*map(_row, audit.seen), *failed], key=lambda row: row.book)
+    return sorted([*map(_row, audit.books), *failed], key=lambda row: row.book)
 
 
 def is_named(book: str, names: Collection[str]) -> bool:
     """Whether `names` name `book`, by itself or by its symbol; no names name all."""
-    return not names or book in names or of_book(book) in names
+    return not names or book in names or symbol_of(book) in names
 
 
 def settle(client: Client, settings: Settings, names: Collection[str]) -> Settlement:
     """Adopt what is on record for the books `names` (none: all), and release those that are right. Raises `Unread`."""
     lost = client.hgetall(keys.LOST)
     audit = _taken_in(client, settings)
-    settled = [_settled(client, seen, audit.now_ms) for seen in audit.seen if is_named(seen.book, names)]
+    settled = [_settled(client, seen, audit.now_ms) for seen in audit.books if is_named(seen.book, names)]
     settled += [Settled(book.book, "refused", None, None, book.why) for book in audit.failed]
     results = {result.book: result for result in settled if result is not None and is_named(result.book, names)}
-    is_right = not audit.failed and all(_is_right(seen, results.get(seen.book)) for seen in audit.seen)
+    is_right = not audit.failed and all(_is_right(seen, results.get(seen.book)) for seen in audit.books)
     return Settlement(list(results.values()), is_right and _forget(client, cast("dict[str, str]", lost)))
 
 
-def _row(seen: Seen) -> ComparedRow:
+def _row(seen: AuditedBook) -> ComparedRow:
     position = seen.tracked.position
     result, exchange, difference, why = _told(seen)
     return ComparedRow(
@@ -100,42 +100,46 @@ def _row(seen: Seen) -> ComparedRow:
         exchange=exchange,
         difference=difference,
         entry=position.holding.avg_entry if position.is_open else None,
-        exchange_entry=seen.reading.entry if isinstance(seen.reading, Record) else None,
+        exchange_entry=seen.exchange.entry if isinstance(seen.exchange, ExchangeSnapshot) else None,
         why=why,
         frozen=position.frozen,
         waiting=seen.tracked.waiting,
     )
 
 
-def _told(seen: Seen) -> tuple[str, Decimal | None, Decimal | None, str]:
+def _told(seen: AuditedBook) -> tuple[str, Decimal | None, Decimal | None, str]:
     """The result, what the exchange holds, the difference, and why."""
-    match seen.finding:
+    match seen.comparison:
         case Agreement(_, _, exchange):
             return "agrees", exchange, None, ""
         case Difference(kind=Kind.OTHER_MODE, exchange=exchange) as found:
             return "differs", exchange, found.missed, "its symbol is tracked in the other position mode"
         case Difference(exchange=exchange) as found:
             return "differs", exchange, found.missed, ""
-        case Unknown():
-            why = "its symbol's record is of the other leg" if isinstance(seen.reading, Untold) else "it has no record"
+        case NotReported():
+            why = (
+                "its symbol's record is of the other leg"
+                if isinstance(seen.exchange, OtherLegOnly)
+                else "it has no record"
+            )
             return "unknown", None, None, why
-        case Unreadable(why=why):
+        case UnreadableSnapshot(why=why):
             return "unreadable", None, None, f"its record: {why}"
 
 
 def _taken_in(client: Client, settings: Settings) -> Audit:
     """An audit of positions that know all of the input."""
-    deadline = monotonic() + PATIENCE_SEC
+    deadline = monotonic() + INPUT_PATIENCE_SEC
     while True:
-        audit = audits.of_all(client, settings)
-        if audit.intake.has_taken(audit.intake.newest_id):
+        audit = audits.audit_all(client, settings)
+        if audit.input.has_taken(audit.input.newest_id):
             return audit
         if monotonic() > deadline:
-            raise Unread(f"entries of {settings.stream_execution_result} are unread")
+            raise UnreadInput(f"entries of {settings.stream_execution_result} are unread")
         sleep(_PAUSE_SEC)
 
 
-def _settled(client: Client, seen: Seen, now_ms: int) -> Settled | None:
+def _settled(client: Client, seen: AuditedBook, now_ms: int) -> Settled | None:
     """What was done about `seen`; None if there is nothing to do."""
     held, frozen = seen.tracked.position.holding.qty, seen.tracked.position.frozen
     result, exchange, _, why = _told(seen)
@@ -146,7 +150,7 @@ def _settled(client: Client, seen: Seen, now_ms: int) -> Settled | None:
     if seen.tracked.waiting:
         return Settled(seen.book, "refused", held, exchange, f"entries wait in its inbox: {seen.tracked.waiting}")
     release = Release("", now_ms)
-    entries: list[Entry] = [release] if result == "agrees" else [adopted(seen, now_ms), release]
+    entries: list[Entry] = [release] if result == "agrees" else [adopt_entry(seen, now_ms), release]
     if not inbox.deliver_if_unchanged(client, seen.tracked, entries):
         return Settled(seen.book, "refused", held, exchange, "it has just moved")
     if result == "agrees":
@@ -154,10 +158,10 @@ def _settled(client: Client, seen: Seen, now_ms: int) -> Settled | None:
     return Settled(seen.book, "adopted", held, exchange)
 
 
-def _is_right(seen: Seen, settled: Settled | None) -> bool:
+def _is_right(seen: AuditedBook, settled: Settled | None) -> bool:
     if settled is not None:
         return settled.done != "refused"
-    return isinstance(seen.finding, Agreement) and not seen.tracked.waiting
+    return isinstance(seen.comparison, Agreement) and not seen.tracked.waiting
 
 
 def _forget(client: Client, lost: Mapping[str, str]) -> bool:

@@ -10,18 +10,20 @@ if TYPE_CHECKING:
     from harvest_tasks.settings.model import Settings
 
 
-def lines(settings: "Settings") -> Iterator[str]:
+def contradiction_lines(settings: "Settings") -> Iterator[str]:
     """One for each setting that another one rules out."""
     found = chain(_two_servers(settings), _live(settings), _without_effect(settings), _shared_keys(settings))
-    return (variables.line(name.upper(), variables.written(getattr(settings, name)), why) for name, why in found)
+    return (
+        variables.error_line(name.upper(), variables.setting_text(getattr(settings, name)), why) for name, why in found
+    )
 
 
 def _two_servers(settings: "Settings") -> Iterator[tuple[str, str]]:
-    address = redis_url.parse(settings.redis_url)
+    address = redis_url.parse_address(settings.redis_url)
     parts = {"redis_host": address.host, "redis_port": address.port, "redis_db": address.db}
     for name, part in parts.items():
         if getattr(settings, name) not in (None, part):
-            yield name, f"contradicts REDIS_URL={variables.written(settings.redis_url)!r}; set one of them"
+            yield name, f"contradicts REDIS_URL={variables.setting_text(settings.redis_url)!r}; set one of them"
 
 
 def _live(settings: "Settings") -> Iterator[tuple[str, str]]:

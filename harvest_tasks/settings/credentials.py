@@ -14,21 +14,24 @@ FILES: Final = {"REDIS_URL": "redis-password", "BROKER_URL": "broker-password", 
 
 def completed(given: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
     """`given` with these passwords in its URLs. Raises nothing: see `unusable`."""
-    return {**given, **{name: redis_url.with_password(given[name], read(path)) for name, path in _used(given, environ)}}
+    return {
+        **given,
+        **{name: redis_url.with_password(given[name], read_secret(path)) for name, path in _used(given, environ)},
+    }
 
 
 def unusable(given: Mapping[str, str], environ: Mapping[str, str]) -> Iterator[str]:
     """A line for each URL whose password cannot be read."""
     for name, path in _files(given, environ):
         try:
-            problem = "" if read(path) else "is empty"
+            problem = "" if read_secret(path) else "is empty"
         except OSError as error:
             problem = f"cannot be read: {error.strerror}"
         if problem:
-            yield variables.line(name, given[name], f"its password, the credential {path.name}, {problem}")
+            yield variables.error_line(name, given[name], f"its password, the credential {path.name}, {problem}")
 
 
-def read(path: Path) -> bytes:
+def read_secret(path: Path) -> bytes:
     """The secret in a file, without the end of its line. Raises OSError."""
     return path.read_bytes().rstrip(b"\r\n")
 

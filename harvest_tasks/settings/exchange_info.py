@@ -17,7 +17,7 @@ from harvest_tasks.wire.symbols import is_symbol
 from kernel.positions.instrument import Instrument
 from kernel.positions.quantities import exact, floor_to_step, on_grid, plain
 
-MAX_BYTES: Final = 64 * 1024 * 1024
+MAX_FILE_BYTES: Final = 64 * 1024 * 1024
 """The exchange serves about one megabyte."""
 
 LOTS: Final = ("LOT_SIZE", "MARKET_LOT_SIZE")
@@ -30,7 +30,7 @@ _is_word: Final = re.compile(r"[A-Za-z0-9_]{1,32}").fullmatch
 Filter: TypeAlias = Mapping[str, object]
 
 
-class InstrumentsError(Exception):
+class ExchangeInfoError(Exception):
     """The file cannot be used. The message is one line; `problem` is that line without the file's name."""
 
     def __init__(self, path: str, problem: str) -> None:
@@ -58,12 +58,12 @@ class _Wrong(Exception):
     """What is wrong with the file, without its name."""
 
 
-def read(path: str) -> Listings:
+def read_exchange_info(path: str) -> Listings:
     """Every symbol that the file lists under a name of ours. Raises `InstrumentsError`."""
     try:
         return _listings(_symbols(_decoded(_content(path))))
     except _Wrong as wrong:
-        raise InstrumentsError(path, str(wrong)) from None
+        raise ExchangeInfoError(path, str(wrong)) from None
 
 
 def instrument_of(listings: Mapping[str, Listing], symbol: str, least_notional: Decimal) -> Instrument:
@@ -81,11 +81,11 @@ def instrument_of(listings: Mapping[str, Listing], symbol: str, least_notional: 
 def _content(path: str) -> bytes:
     try:
         with Path(path).open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+            content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise _Wrong(f"cannot be read: {error.strerror}") from None
-    if len(content) > MAX_BYTES:
-        raise _Wrong(f"is over {MAX_BYTES // 1024 // 1024} MiB, far more than an exchangeInfo")
+    if len(content) > MAX_FILE_BYTES:
+        raise _Wrong(f"is over {MAX_FILE_BYTES // 1024 // 1024} MiB, far more than an exchangeInfo")
     return content
 
 

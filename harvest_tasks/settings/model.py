@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 
 from harvest_tasks.logs import LogFormat
 from harvest_tasks.settings import contradictions, credentials, readers, redis_url, variables
-from harvest_tasks.settings.exchange_info import InstrumentsError, Listings, read
+from harvest_tasks.settings.exchange_info import ExchangeInfoError, Listings, read_exchange_info
 from kernel.positions.ladder import Basis, Ladder, Rung
 
 SERVER_PARTS: Final = ("redis_host", "redis_port", "redis_db")
@@ -54,15 +54,15 @@ class PositionSource(StrEnum):
 
 LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
-Key = Annotated[str, BeforeValidator(readers.key)]
-Prefix = Annotated[str, BeforeValidator(readers.prefix)]
+Key = Annotated[str, BeforeValidator(readers.key_name)]
+Prefix = Annotated[str, BeforeValidator(readers.key_prefix)]
 Flag = Annotated[bool, BeforeValidator(readers.flag)]
 DataUrl = Annotated[str, AfterValidator(redis_url.data_url)]
 CeleryUrl = Annotated[str, AfterValidator(redis_url.celery_url)]
 
 
 def _standard_ladder() -> tuple[Rung, ...]:
-    return readers.rungs("0.5:0.25,1.0:0.25,1.5:0.25")
+    return readers.ladder_rungs("0.5:0.25,1.0:0.25,1.5:0.25")
 
 
 class Settings(BaseModel):
@@ -71,18 +71,18 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     redis_host: Annotated[str | None, BeforeValidator(readers.host)] = None
-    redis_port: Annotated[int | None, readers.whole(1, 65_535)] = None
-    redis_db: Annotated[int | None, readers.whole(0, 9_999)] = None
+    redis_port: Annotated[int | None, readers.whole_number(1, 65_535)] = None
+    redis_db: Annotated[int | None, readers.whole_number(0, 9_999)] = None
     redis_url: DataUrl = Field(default_factory=lambda data: _spelled_out(data))
     broker_url: CeleryUrl = Field(default_factory=lambda data: redis_url.next_database(data["redis_url"]))
     result_backend: CeleryUrl = Field(default_factory=lambda data: data["broker_url"])
 
-    symbols: Annotated[tuple[str, ...] | None, BeforeValidator(readers.symbols)] = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+    symbols: Annotated[tuple[str, ...] | None, BeforeValidator(readers.symbol_list)] = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
     """None stands for `*`: the symbols with an open position."""
-    publish_interval_sec: Annotated[float, readers.number("0.1", "3600")] = 10.0
-    max_publish_age_sec: Annotated[int, readers.whole(1, 86_400)] = 60
-    change_eps_pct: Annotated[Decimal, readers.number("0", "1")] = Decimal("0.001")
-    fallback_stop_pct: Annotated[Decimal, readers.number("0.0001", "0.9")] = Decimal("0.02")
+    publish_interval_sec: Annotated[float, readers.decimal_number("0.1", "3600")] = 10.0
+    max_publish_age_sec: Annotated[int, readers.whole_number(1, 86_400)] = 60
+    change_eps_pct: Annotated[Decimal, readers.decimal_number("0", "1")] = Decimal("0.001")
+    fallback_stop_pct: Annotated[Decimal, readers.decimal_number("0.0001", "0.9")] = Decimal("0.02")
     marketstate_prefix: Prefix = "quantum:marketstate:"
     riskproposal_prefix: Prefix = "quantum:risk:proposal:"
     harvest_prefix: Prefix = "quantum:harvest:proposal:"
@@ -90,7 +90,7 @@ class Settings(BaseModel):
     stream_name: Key = "quantum:stream:harvest.proposal"
     log_level: Annotated[str, readers.choice(LOG_LEVELS)] = "INFO"
     log_format: Annotated[LogFormat, readers.choice(LogFormat)] = LogFormat.TEXT
-    adhoc_rate_limit: Annotated[str, readers.rate(slowest_per_minute=6)] = "120/m"
+    adhoc_rate_limit: Annotated[str, readers.rate_limit(slowest_per_minute=6)] = "120/m"
     """Of the calls one worker starts. A call that waited longer than Celery's visibility timeout would run twice."""
 
     harvest_mode: Annotated[Mode, readers.choice(Mode)] = Mode.SHADOW
@@ -103,31 +103,31 @@ class Settings(BaseModel):
     stream_execution_result: Key = "quantum:stream:execution.result"
     stream_trade_intent: Key = "quantum:stream:trade.intent"
     stream_harvest_suggestions: Key = "quantum:stream:harvest.suggestions"
-    watch_slice_sec: Annotated[float, readers.number("0.5", "30")] = 5.0
-    watch_answers_up_to: Annotated[int, readers.whole(0, 500)] = 128
+    watch_slice_sec: Annotated[float, readers.decimal_number("0.5", "30")] = 5.0
+    watch_answers_up_to: Annotated[int, readers.whole_number(0, 500)] = 128
     """Entries of one read that the watcher processes itself, at once; for more it rings the workers. 0: never."""
     harvest_kill_switch_key: Key = "quantum:kill"
-    harvest_ladder: Annotated[tuple[Rung, ...], BeforeValidator(readers.rungs)] = Field(
+    harvest_ladder: Annotated[tuple[Rung, ...], BeforeValidator(readers.ladder_rungs)] = Field(
         default_factory=_standard_ladder
     )
     harvest_ladder_basis: Annotated[Basis, readers.choice(Basis)] = Basis.ORIGINAL
-    harvest_min_r: Annotated[Decimal, readers.number("0", "100")] = Decimal("0.5")
-    harvest_set_be_at_r: Annotated[Decimal, readers.number("0.01", "100")] = Decimal("0.5")
-    harvest_trail_atr_mult: Annotated[Decimal, readers.number("0.01", "100")] = Decimal("2.0")
-    harvest_min_notional: Annotated[Decimal, readers.number("0", "1000000000")] = Decimal(0)
-    harvest_cost_bps: Annotated[Decimal, readers.number("0", "10000")] = Decimal(0)
+    harvest_min_r: Annotated[Decimal, readers.decimal_number("0", "100")] = Decimal("0.5")
+    harvest_set_be_at_r: Annotated[Decimal, readers.decimal_number("0.01", "100")] = Decimal("0.5")
+    harvest_trail_atr_mult: Annotated[Decimal, readers.decimal_number("0.01", "100")] = Decimal("2.0")
+    harvest_min_notional: Annotated[Decimal, readers.decimal_number("0", "1000000000")] = Decimal(0)
+    harvest_cost_bps: Annotated[Decimal, readers.decimal_number("0", "10000")] = Decimal(0)
     """What a way in and out costs, in 1/10000 of the entry: it is taken off R."""
     instruments_file: Annotated[str | None, BeforeValidator(readers.readable_file)] = None
     """A saved exchangeInfo. None: quantities and prices are exact, and `harvest_min_notional` alone bounds an order."""
     harvest_reduce_only: Annotated[bool, BeforeValidator(readers.always_true)] = True
-    harvest_require_fresh_snapshot_sec: Annotated[int, readers.whole(1, 3_600)] = 30
-    harvest_max_actions_per_min: Annotated[int, readers.whole(1, 10_000)] = 30
-    harvest_dedup_ttl_sec: Annotated[int, readers.whole(1, 604_800)] = 900
-    harvest_intent_timeout_sec: Annotated[int, readers.whole(1, 86_400)] = 900
-    harvest_lock_ttl_sec: Annotated[int, readers.whole(1, 300)] = 1
+    harvest_require_fresh_snapshot_sec: Annotated[int, readers.whole_number(1, 3_600)] = 30
+    harvest_max_actions_per_min: Annotated[int, readers.whole_number(1, 10_000)] = 30
+    harvest_dedup_ttl_sec: Annotated[int, readers.whole_number(1, 604_800)] = 900
+    harvest_intent_timeout_sec: Annotated[int, readers.whole_number(1, 86_400)] = 900
+    harvest_lock_ttl_sec: Annotated[int, readers.whole_number(1, 300)] = 1
     """How long a book waits for a worker that was killed at it. A pass takes milliseconds."""
-    reconcile_interval_sec: Annotated[float, readers.number("1", "86400")] = 60.0
-    reconcile_tolerance: Annotated[Decimal, readers.number("0", "1")] = Decimal("0.001")
+    reconcile_interval_sec: Annotated[float, readers.decimal_number("1", "86400")] = 60.0
+    reconcile_tolerance: Annotated[Decimal, readers.decimal_number("0", "1")] = Decimal("0.001")
     """How far tracked and reported quantity may be apart, as a ratio of the larger one."""
 
     @classmethod
@@ -135,8 +135,8 @@ class Settings(BaseModel):
         """Raises SettingsError."""
         known = {field.upper() for field in cls.model_fields}
         given = {name: environ[name] for name in sorted(known & set(environ))}
-        damaged = variables.damaged(given)
-        lines = [*variables.unknown(environ, known), *damaged.values(), *credentials.unusable(given, environ)]
+        damaged = variables.damaged_lines(given)
+        lines = [*variables.unknown_lines(environ, known), *damaged.values(), *credentials.unusable(given, environ)]
         whole = credentials.completed(given, environ)
         try:
             settings = cls.model_validate({n.lower(): text for n, text in whole.items() if n not in damaged})
@@ -160,7 +160,7 @@ class Settings(BaseModel):
     @cached_property
     def instruments(self) -> Listings:
         """What `instruments_file` lists, read once; nothing without a file. Raises InstrumentsError."""
-        return Listings() if self.instruments_file is None else read(self.instruments_file)
+        return Listings() if self.instruments_file is None else read_exchange_info(self.instruments_file)
 
     def describe(self) -> list[tuple[str, str, str]]:
         """(variable, value as text without passwords, `environment` or `default`) for each setting."""
@@ -171,7 +171,7 @@ class Settings(BaseModel):
 
     def _text(self, name: str) -> str:
         value = getattr(self, name)
-        return NONE_TEXTS[name] if value is None else variables.written(value)
+        return NONE_TEXTS[name] if value is None else variables.setting_text(value)
 
     def _origin(self, name: str) -> str:
         sources = {name, *SERVER_PARTS} if name == "redis_url" else {name}
@@ -179,7 +179,7 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
-        lines = list(contradictions.lines(self))
+        lines = list(contradictions.contradiction_lines(self))
         if lines:
             raise ValueError("\n".join(lines))
         return self
@@ -208,18 +208,20 @@ def _field_lines(detail: ErrorDetails, given: Mapping[str, str]) -> Iterator[str
     name = str(detail["loc"][0]).upper()
     # A default that could not be derived from a wrong value is not a second mistake.
     if name in given:
-        yield variables.line(name, given[name], str(detail["ctx"]["error"]))
+        yield variables.error_line(name, given[name], str(detail["ctx"]["error"]))
 
 
 def _overridden(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
     for name, field in OVERRIDES.items():
         # Also equal is what a credential completed: Celery's command copies BROKER_URL there.
         if name in environ and environ[name] not in (getattr(settings, field), environ.get(field.upper())):
-            yield variables.line(name, environ[name], f"Celery would obey it instead of {field.upper()}; unset it")
+            yield variables.error_line(
+                name, environ[name], f"Celery would obey it instead of {field.upper()}; unset it"
+            )
 
 
 def _unusable_file(settings: Settings) -> Iterator[str]:
     try:
         _ = settings.instruments
-    except InstrumentsError as error:
-        yield variables.line("INSTRUMENTS_FILE", settings.instruments_file or "", error.problem)
+    except ExchangeInfoError as error:
+        yield variables.error_line("INSTRUMENTS_FILE", settings.instruments_file or "", error.problem)

@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 
-from harvest_tasks.wire.symbols import InvalidSymbol, valid
+from harvest_tasks.wire.symbols import InvalidSymbol, valid_symbol
 from kernel.positions.ladder import Ladder, Rung
 
 OPEN_POSITIONS: Final = "*"
@@ -25,13 +25,13 @@ _RATE: Final = re.compile(r"\A([1-9][0-9]{0,5})/([smh])\Z")
 _PER_MINUTE: Final = {"s": Decimal(60), "m": Decimal(1), "h": Decimal(1) / 60}
 
 
-def of(setting: FieldInfo) -> Callable[[str], Any]:
+def reader_of(setting: FieldInfo) -> Callable[[str], Any]:
     """The plain function that reads this setting; it raises ValueError with the sentence."""
     (validator,) = (part for part in setting.metadata if isinstance(part, BeforeValidator))
     return cast("Callable[[str], Any]", validator.func)
 
 
-def whole(low: int, high: int) -> BeforeValidator:
+def whole_number(low: int, high: int) -> BeforeValidator:
     """A whole number, both bounds included."""
 
     def read(text: str) -> int:
@@ -42,7 +42,7 @@ def whole(low: int, high: int) -> BeforeValidator:
     return BeforeValidator(read)
 
 
-def number(low: str, high: str) -> BeforeValidator:
+def decimal_number(low: str, high: str) -> BeforeValidator:
     """A decimal number, both bounds included; floats such as `1e-3`, signs and underscores are refused."""
 
     def read(text: str) -> Decimal:
@@ -64,7 +64,7 @@ def choice(options: Iterable[str]) -> BeforeValidator:
     return BeforeValidator(read)
 
 
-def rate(slowest_per_minute: int) -> BeforeValidator:
+def rate_limit(slowest_per_minute: int) -> BeforeValidator:
     """Celery's form of a rate: `120/m`."""
 
     def read(text: str) -> str:
@@ -88,24 +88,24 @@ def host(text: str) -> str:
     return text
 
 
-def key(text: str) -> str:
+def key_name(text: str) -> str:
     if not _KEY.match(text):
         raise ValueError("must be a key name such as quantum:kill, without blanks, wildcards or a colon at either end")
     return text
 
 
-def prefix(text: str) -> str:
+def key_prefix(text: str) -> str:
     if not text.endswith(":") or not _KEY.match(text[:-1]):
         raise ValueError("must be the start of a key name, ending in one colon, such as quantum:marketstate:")
     return text
 
 
-def symbols(text: str) -> tuple[str, ...] | None:
+def symbol_list(text: str) -> tuple[str, ...] | None:
     """None for `*`: whatever has an open position."""
     if text == OPEN_POSITIONS:
         return None
     try:
-        listed = tuple(valid(part.strip(" ")) for part in text.split(","))
+        listed = tuple(valid_symbol(part.strip(" ")) for part in text.split(","))
     except InvalidSymbol:
         raise ValueError("must list symbols such as BTCUSDT,ETHUSDT or be *, for the open positions") from None
     if len(set(listed)) < len(listed):
@@ -128,7 +128,7 @@ def readable_file(text: str) -> str | None:
     return text
 
 
-def rungs(text: str) -> tuple[Rung, ...]:
+def ladder_rungs(text: str) -> tuple[Rung, ...]:
     """`0.5:0.25,1.0:0.25` as rungs. Raises ValueError, which the kernel's InvalidLadder is too."""
     pairs = [part.strip(" ").split(":") for part in text.split(",")]
     if not all(len(pair) == 2 and all(map(_NUMBER.match, pair)) for pair in pairs):

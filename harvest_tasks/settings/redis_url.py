@@ -26,7 +26,7 @@ class RedisUrl(str):
     __slots__ = ()
 
     def __repr__(self) -> str:
-        return repr(redacted(self))
+        return repr(redacted_url(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +68,13 @@ class Address:
 
 def data_url(text: str) -> RedisUrl:
     """`text`, if redis-py would understand all of it. Raises ValueError."""
-    parse(text, DATA_FORMS)
+    parse_address(text, DATA_FORMS)
     return RedisUrl(text)
 
 
 def celery_url(text: str) -> RedisUrl:
     """`text`, if Celery would understand all of it. Raises ValueError."""
-    address = parse(text, CELERY_FORMS)
+    address = parse_address(text, CELERY_FORMS)
     if ";" in text:
         raise ValueError("must name one server; write a semicolon as %3B")
     if address.scheme == "rediss" and "ssl_cert_reqs" not in dict(address.tls):
@@ -84,7 +84,7 @@ def celery_url(text: str) -> RedisUrl:
 
 def next_database(url: str) -> RedisUrl:
     """For Celery: the server of redis-py's `url`, one database further."""
-    address = parse(url, DATA_FORMS)
+    address = parse_address(url, DATA_FORMS)
     return replace(address, db=address.db + 1).for_celery()
 
 
@@ -100,7 +100,7 @@ def with_password(text: str, password: bytes) -> str:
     return text.replace(f"//{login}@", f"//{login}:{quote(password, safe='')}@", 1)
 
 
-def parse(text: str, forms: dict[str, tuple[str, ...]] = DATA_FORMS) -> Address:
+def parse_address(text: str, forms: dict[str, tuple[str, ...]] = DATA_FORMS) -> Address:
     """Raises ValueError, whose message never holds a part of `text`."""
     scheme, found, _ = text.partition("://")
     if not found or scheme not in forms:
@@ -112,11 +112,11 @@ def parse(text: str, forms: dict[str, tuple[str, ...]] = DATA_FORMS) -> Address:
     return _network(scheme, parts, query)
 
 
-def redacted(text: str) -> str:
+def redacted_url(text: str) -> str:
     """`text` without its user and password; of what cannot be understood, at most the scheme."""
     for forms, spell in ((DATA_FORMS, Address.for_redis), (CELERY_FORMS, Address.for_celery)):
         try:
-            return str(spell(parse(text, forms).masked()))
+            return str(spell(parse_address(text, forms).masked()))
         except ValueError:
             continue
     scheme, found, _ = text.partition("://")

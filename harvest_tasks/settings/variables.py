@@ -5,57 +5,57 @@ from decimal import Decimal
 from difflib import get_close_matches
 from typing import Final
 
-from harvest_tasks.settings.redis_url import RedisUrl, redacted
+from harvest_tasks.settings.redis_url import RedisUrl, redacted_url
 from kernel.positions.ladder import Rung
 from kernel.positions.quantities import plain
 
-PREFIX: Final = "HARVEST_"
+OWN_PREFIX: Final = "HARVEST_"
 """Every name with this prefix is ours, so an unknown one is a mistake."""
 
 _LONGEST_SHOWN: Final = 60
 
 
-def unknown(names: Iterable[str], known: Iterable[str]) -> list[str]:
+def unknown_lines(names: Iterable[str], known: Iterable[str]) -> list[str]:
     """A line for each name that looks like ours and is not."""
     known = set(known)
-    strangers = (name for name in names if name.upper().startswith(PREFIX) and name not in known)
+    strangers = (name for name in names if name.upper().startswith(OWN_PREFIX) and name not in known)
     return [_unknown_line(name, known) for name in sorted(strangers)]
 
 
-def damaged(given: Mapping[str, str]) -> dict[str, str]:
+def damaged_lines(given: Mapping[str, str]) -> dict[str, str]:
     """A line for each value that is blank or broken as text, by name."""
     problems = {name: _damage(text) for name, text in given.items()}
-    return {name: line(name, given[name], problem) for name, problem in problems.items() if problem}
+    return {name: error_line(name, given[name], problem) for name, problem in problems.items() if problem}
 
 
-def line(name: str, text: str, problem: str) -> str:
+def error_line(name: str, text: str, problem: str) -> str:
     """One error line: the name, the value without its secrets, and what is wrong or allowed."""
-    return f"{name}={shown(name, text)}: {problem}"
+    return f"{name}={shown_value(name, text)}: {problem}"
 
 
-def shown(name: str, text: str) -> str:
+def shown_value(name: str, text: str) -> str:
     """`text` quoted, on one line, cut to length and without a password."""
     if name.endswith(("_URL", "RESULT_BACKEND")):
-        return repr(redacted(text.strip()) + ("\r" if text.endswith("\r") else ""))
+        return repr(redacted_url(text.strip()) + ("\r" if text.endswith("\r") else ""))
     # A URL in the wrong place: whatever carries a password has an @.
     if "@" in text:
         return "'***'"
     return repr(text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "...")
 
 
-def written(value: object) -> str:
+def setting_text(value: object) -> str:
     """The text that would give a setting this value, but for passwords."""
     match value:
         case bool():
             return str(value).lower()
         case RedisUrl():
-            return redacted(value)
+            return redacted_url(value)
         case Decimal():
             return plain(value)
         case float():
             return plain(Decimal(str(value)))
         case tuple():
-            return ",".join(written(part) for part in value)
+            return ",".join(setting_text(part) for part in value)
         case Rung():
             return f"{plain(value.r)}:{plain(value.fraction)}"
         case _:
@@ -65,8 +65,8 @@ def written(value: object) -> str:
 def _unknown_line(name: str, known: set[str]) -> str:
     visible = name.encode("unicode_escape").decode("ascii")
     # The prefix alone would make any two of our names look alike.
-    stems = {setting.removeprefix(PREFIX): setting for setting in known}
-    near = get_close_matches(name.upper().strip().removeprefix(PREFIX), stems, n=1)
+    stems = {setting.removeprefix(OWN_PREFIX): setting for setting in known}
+    near = get_close_matches(name.upper().strip().removeprefix(OWN_PREFIX), stems, n=1)
     return f"{visible}: is not a setting; " + (f"did you mean {stems[near[0]]}?" if near else "unset it")
 
 

@@ -25,6 +25,6 @@ class DeadLetter:
         return cls(reason, source_id, sha256(content).hexdigest(), len(content), head)
 
 
-def raw(fields: Iterable[tuple[str, str]]) -> str:
+def raw_text(fields: Iterable[tuple[str, str]]) -> str:
     """An entry's fields as one text, a line each: what the letter about it is made of."""
     return "\n".join(f"{name}={value}" for name, value in fields)

@@ -10,15 +10,15 @@ from typing import Final
 
 from harvest_tasks.wire.fields import upper
 from harvest_tasks.wire.numbers import positive, signed
-from harvest_tasks.wire.refusal import RefusalReason, Unusable, shown
-from harvest_tasks.wire.symbols import legs
+from harvest_tasks.wire.refusal import InvalidInput, RefusalReason, shown
+from harvest_tasks.wire.symbols import hedge_legs
 from harvest_tasks.wire.timestamps import unix_ms
 
 Fields = Mapping[str, str]
 
 QTY_NAMES: Final = ("qty", "quantity")
 TIME_NAMES: Final = ("ts", "timestamp", "time", "updated_at")
-LONGEST_AGE_MS: Final = 10 * 365 * 86_400_000
+MAX_AGE_MS: Final = 10 * 365 * 86_400_000
 """An older position has no true opening time: 1.7 billion seconds is the age since a time of 0."""
 
 _SIDES: Final = {"LONG": 1, "BUY": 1, "SHORT": -1, "SELL": -1}
@@ -26,7 +26,7 @@ _LEGS: Final = {"LONG": 1, "SHORT": -1}
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class ExchangeSnapshot:
     """An open position: `qty` is signed (long > 0, base currency) and never 0, `entry` and `stop` are prices, `age_ms`
     counts from its opening.
     """
@@ -39,7 +39,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Flat:
+class ExchangeFlat:
     """No position. `stale` says why the record may not know of one that opened since, or is empty."""
 
     book: str
@@ -47,7 +47,7 @@ class Flat:
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
+class UnreadableSnapshot:
     """There is a record, and nothing can be concluded from it."""
 
     book: str
@@ -55,13 +55,13 @@ class Unreadable:
 
 
 @dataclass(frozen=True, slots=True)
-class Untold:
+class OtherLegOnly:
     """The only record of the symbol is of the other leg, which says nothing of this one."""
 
     book: str
 
 
-Reading = Record | Flat | Unreadable | Untold
+ExchangePosition = ExchangeSnapshot | ExchangeFlat | UnreadableSnapshot | OtherLegOnly
 
 
 def books_of(symbol: str, fields: Fields, is_hedge: bool) -> tuple[str, ...]:
@@ -74,25 +74,27 @@ def books_of(symbol: str, fields: Fields, is_hedge: bool) -> tuple[str, ...]:
     if not is_hedge:
         return (symbol,)
     sign = _SIDES.get(upper(fields.get("side")))
-    return tuple(leg for leg in legs(symbol) if sign in (None, _leg(leg)))
+    return tuple(leg for leg in hedge_legs(symbol) if sign in (None, _leg(leg)))
 
 
-def reading(book: str, fields: Fields, now_ms: int, longest_ms: int) -> Record | Flat | Unreadable:
+def read_exchange_position(
+    book: str, fields: Fields, now_ms: int, max_age_ms: int
+) -> ExchangeSnapshot | ExchangeFlat | UnreadableSnapshot:
     """What `fields` say of `book` at `now_ms`. A record that states a time over `longest_ms` ago is stale."""
     try:
-        stale = _staleness(fields, now_ms, longest_ms)
+        stale = _staleness(fields, now_ms, max_age_ms)
         qty = _qty(fields)
         if not qty:
-            return Flat(book, stale)
+            return ExchangeFlat(book, stale)
         if stale:
-            return Unreadable(book, stale)
-        return _record(book, qty, fields)
-    except Unusable as flaw:
-        return Unreadable(book, flaw.detail)
+            return UnreadableSnapshot(book, stale)
+        return _snapshot(book, qty, fields)
+    except InvalidInput as flaw:
+        return UnreadableSnapshot(book, flaw.detail)
 
 
-def _record(book: str, qty: Decimal, fields: Fields) -> Record:
-    return Record(
+def _snapshot(book: str, qty: Decimal, fields: Fields) -> ExchangeSnapshot:
+    return ExchangeSnapshot(
         book,
         abs(qty) * _sign(book, qty, fields),
         positive("entry_price", _stated("entry_price", fields)),
@@ -120,13 +122,15 @@ def _sign(book: str, qty: Decimal, fields: Fields) -> int:
     side, stated = fields.get("side", ""), fields.get("position_side", "")
     sign, leg = _SIDES.get(upper(side)), _leg(book)
     if sign is None:
-        raise Unusable(RefusalReason.BAD_SIDE, f"side is {shown(side)}, not LONG or SHORT")
+        raise InvalidInput(RefusalReason.BAD_SIDE, f"side is {shown(side)}, not LONG or SHORT")
     if sign > 0 > qty:
-        raise Unusable(RefusalReason.CONFLICTING, "a long has a negative quantity")
+        raise InvalidInput(RefusalReason.CONFLICTING, "a long has a negative quantity")
     if stated and upper(stated) not in (*_LEGS, "BOTH"):
-        raise Unusable(RefusalReason.BAD_POSITION_SIDE, f"position_side is {shown(stated)}, not LONG, SHORT or BOTH")
+        raise InvalidInput(
+            RefusalReason.BAD_POSITION_SIDE, f"position_side is {shown(stated)}, not LONG, SHORT or BOTH"
+        )
     if leg not in (0, sign) or _LEGS.get(upper(stated), leg) != leg:
-        raise Unusable(RefusalReason.CONFLICTING, f"it is of the other side than {book}")
+        raise InvalidInput(RefusalReason.CONFLICTING, f"it is of the other side than {book}")
     return sign
 
 
@@ -140,9 +144,9 @@ def _age_ms(fields: Fields) -> int | None:
     """An age that cannot be one is as good as none."""
     try:
         age_ms = int(positive("age_sec", fields.get("age_sec")) * 1000)
-    except Unusable:
+    except InvalidInput:
         return None
-    return age_ms if age_ms <= LONGEST_AGE_MS else None
+    return age_ms if age_ms <= MAX_AGE_MS else None
 
 
 def _leg(book: str) -> int:
@@ -152,5 +156,5 @@ def _leg(book: str) -> int:
 def _stated(name: str, fields: Fields) -> str:
     text = fields.get(name)
     if not text:
-        raise Unusable(RefusalReason.MISSING, f"{name} is missing")
+        raise InvalidInput(RefusalReason.MISSING, f"{name} is missing")
     return text

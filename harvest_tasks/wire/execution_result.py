@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, NoReturn, TypeAlias
 from harvest_tasks.wire import fields as wire_fields
 from harvest_tasks.wire.numbers import quotient
 from harvest_tasks.wire.payload import Layers, glimpse, is_absent, open_layers
-from harvest_tasks.wire.refusal import RefusalReason, Unusable
+from harvest_tasks.wire.refusal import InvalidInput, RefusalReason
 from harvest_tasks.wire.timestamps import event_time
 from kernel.positions.entry import Fill, Funding, Mark, OrderEnded, OrderEndStatus
 
@@ -52,24 +52,24 @@ class Ignored:
 
 LEGS: Final = ("LONG", "SHORT")
 
-Admission: TypeAlias = Routed | Refused | Ignored
+Parsed: TypeAlias = Routed | Refused | Ignored
 _Kind: TypeAlias = Callable[[str, Layers], Routed | Ignored]
 
 
-def admit(entry_id: str, fields: Mapping[str, str]) -> Admission:
+def parse(entry_id: str, fields: Mapping[str, str]) -> Parsed:
     """What the entry `entry_id` (`<unix ms>-<seq>`) means. Never raises on any text in `fields`."""
     try:
         layers = open_layers(fields)
-    except Unusable as flaw:
+    except InvalidInput as flaw:
         return Refused(flaw.reason, flaw.detail, _book_of_fill(glimpse(fields)))
     try:
         return _kind(layers)(entry_id, layers)
-    except Unusable as flaw:
+    except InvalidInput as flaw:
         return Refused(flaw.reason, flaw.detail, _book_of_fill(layers))
 
 
 def _fill(entry_id: str, layers: Layers) -> Routed:
-    said = wire_fields.read(layers, wire_fields.FILL)
+    said = wire_fields.read_fields(layers, wire_fields.FILL)
     symbol = said.get("symbol") or _missing("symbol")
     side = said.get("side") or _missing("side")
     price = said.get("price") or _planned_price(layers)
@@ -91,14 +91,14 @@ def _fill(entry_id: str, layers: Layers) -> Routed:
 
 
 def _mark(entry_id: str, layers: Layers) -> Routed:
-    said = wire_fields.read(layers, wire_fields.MARK)
+    said = wire_fields.read_fields(layers, wire_fields.MARK)
     symbol = said.get("symbol") or _missing("symbol")
     price = said.get("price") or _missing("price")
     return Routed(symbol, None, Mark(entry_id, event_time(entry_id, layers), price))
 
 
 def _funding(entry_id: str, layers: Layers) -> Routed:
-    said = wire_fields.read(layers, wire_fields.FUNDING)
+    said = wire_fields.read_fields(layers, wire_fields.FUNDING)
     symbol = said.get("symbol") or _missing("symbol")
     amount = said["amount"] if "amount" in said else _missing("amount")
     funding = Funding(entry_id, event_time(entry_id, layers), amount, _other_asset(symbol, said.get("asset")))
@@ -106,7 +106,7 @@ def _funding(entry_id: str, layers: Layers) -> Routed:
 
 
 def _outcome(status: OrderEndStatus, entry_id: str, layers: Layers) -> Routed | Ignored:
-    said = wire_fields.read(layers, wire_fields.OUTCOME)
+    said = wire_fields.read_fields(layers, wire_fields.OUTCOME)
     intent_id = _intent_id(said)
     if intent_id is None:
         return Ignored(IgnoredReason.NO_INTENT_ID)
@@ -136,7 +136,7 @@ _KINDS: Mapping[str, _Kind] = {
 def _kind(layers: Layers) -> _Kind:
     kinds = _kinds(layers)
     if len(kinds) > 1:
-        raise Unusable(RefusalReason.CONFLICTING, "status is stated twice and differs")
+        raise InvalidInput(RefusalReason.CONFLICTING, "status is stated twice and differs")
     return kinds.pop() if kinds else _missing("status")
 
 
@@ -154,8 +154,8 @@ def _book_of_fill(layers: Layers) -> str | None:
     if _fill not in _kinds(layers):
         return None
     try:
-        said = wire_fields.read(layers, wire_fields.PLACE)
-    except Unusable:
+        said = wire_fields.read_fields(layers, wire_fields.PLACE)
+    except InvalidInput:
         return None
     return _book(said["symbol"], said.get("position_side")) if "symbol" in said else None
 
@@ -166,17 +166,17 @@ def _intent_id(said: Mapping[str, Any]) -> str | None:
 
 
 def _missing(meaning: str) -> NoReturn:
-    raise Unusable(RefusalReason.MISSING, f"{meaning} is missing")
+    raise InvalidInput(RefusalReason.MISSING, f"{meaning} is missing")
 
 
 def _planned_price(layers: Layers) -> Decimal:
-    price: Decimal | None = wire_fields.read(layers, wire_fields.PLANNED_PRICE).get("price")
+    price: Decimal | None = wire_fields.read_fields(layers, wire_fields.PLANNED_PRICE).get("price")
     return price or _missing("price")
 
 
 def _bought(layers: Layers, price: Decimal) -> Decimal:
     """The quantity that `position_size_usd` buys at `price`."""
-    notional: Decimal | None = wire_fields.read(layers, wire_fields.NOTIONAL).get("notional")
+    notional: Decimal | None = wire_fields.read_fields(layers, wire_fields.NOTIONAL).get("notional")
     return quotient("qty", notional or _missing("qty"), price)
 
 

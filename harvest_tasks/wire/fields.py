@@ -10,11 +10,11 @@ from typing import Any, Final, TypeAlias
 from harvest_tasks.wire import symbols
 from harvest_tasks.wire.numbers import positive, signed
 from harvest_tasks.wire.payload import Layers, Numeral, is_absent
-from harvest_tasks.wire.refusal import RefusalReason, Unusable, shown
+from harvest_tasks.wire.refusal import InvalidInput, RefusalReason, shown
 from kernel.positions.entry import Side
 
-Reader: TypeAlias = Callable[[str, object], Any]
-Grammar: TypeAlias = Mapping[str, tuple[str, Reader]]
+FieldReader: TypeAlias = Callable[[str, object], Any]
+FieldRules: TypeAlias = Mapping[str, tuple[str, FieldReader]]
 """Field name -> what it means, and how its value is read. Names with one meaning are aliases."""
 
 _is_identifier = re.compile(r"[!-~]{1,64}").fullmatch
@@ -24,19 +24,19 @@ _SIDES = {side.value: side for side in Side}
 _POSITION_SIDES = frozenset(("LONG", "SHORT", "BOTH"))
 
 
-def read(layers: Layers, grammar: Grammar) -> dict[str, Any]:
+def read_fields(layers: Layers, rules: FieldRules) -> dict[str, Any]:
     """What `layers` say in the words of `grammar`; whatever is said twice must agree."""
     said: dict[str, Any] = {}
     for layer in layers:
         for name, value in layer.items():
-            rule = grammar.get(name)
+            rule = rules.get(name)
             if rule is None or (not value and is_absent(value)):
                 continue
             meaning, reader = rule
             understood = reader(name, value)
             if meaning in said and said[meaning] != understood:
                 detail = f"{name} {shown(value)} contradicts another {meaning}"
-                raise Unusable(RefusalReason.CONFLICTING, detail)
+                raise InvalidInput(RefusalReason.CONFLICTING, detail)
             said[meaning] = understood
     return said
 
@@ -44,13 +44,13 @@ def read(layers: Layers, grammar: Grammar) -> dict[str, Any]:
 def _symbol(name: str, value: object) -> str:
     if isinstance(value, str) and type(value) is not Numeral and symbols.is_symbol(value):
         return value
-    raise Unusable(RefusalReason.BAD_SYMBOL, f"{name} {shown(value)} is not a symbol such as BTCUSDT")
+    raise InvalidInput(RefusalReason.BAD_SYMBOL, f"{name} {shown(value)} is not a symbol such as BTCUSDT")
 
 
 def _side(name: str, value: object) -> Side:
     side = _SIDES.get(upper(value))
     if side is None:
-        raise Unusable(RefusalReason.BAD_SIDE, f"{name} {shown(value)} is neither BUY nor SELL")
+        raise InvalidInput(RefusalReason.BAD_SIDE, f"{name} {shown(value)} is neither BUY nor SELL")
     return side
 
 
@@ -58,7 +58,7 @@ def _position_side(name: str, value: object) -> str:
     position_side = upper(value)
     if position_side not in _POSITION_SIDES:
         detail = f"{name} {shown(value)} is not LONG, SHORT or BOTH"
-        raise Unusable(RefusalReason.BAD_POSITION_SIDE, detail)
+        raise InvalidInput(RefusalReason.BAD_POSITION_SIDE, detail)
     return position_side
 
 
@@ -70,14 +70,14 @@ def _identifier(name: str, value: object) -> str:
         if value.isdigit():
             return str(value)
     detail = f"{name} {shown(value)} is not 1 to 64 printable characters without spaces"
-    raise Unusable(RefusalReason.BAD_ID, detail)
+    raise InvalidInput(RefusalReason.BAD_ID, detail)
 
 
 def _asset(name: str, value: object) -> str:
     asset = upper(value)
     if type(value) is not Numeral and _is_asset(asset):
         return asset
-    raise Unusable(RefusalReason.BAD_ASSET, f"{name} {shown(value)} is not an asset such as USDT")
+    raise InvalidInput(RefusalReason.BAD_ASSET, f"{name} {shown(value)} is not an asset such as USDT")
 
 
 def upper(value: object) -> str:
@@ -87,11 +87,11 @@ def upper(value: object) -> str:
     return ""
 
 
-PLACE: Final[Grammar] = {
+PLACE: Final[FieldRules] = {
     "symbol": ("symbol", _symbol),
     "position_side": ("position_side", _position_side),
 }
-FILL: Final[Grammar] = {
+FILL: Final[FieldRules] = {
     **PLACE,
     "side": ("side", _side),
     "action": ("side", _side),
@@ -110,15 +110,15 @@ FILL: Final[Grammar] = {
     "fee": ("fee", signed),
     "fee_asset": ("fee_asset", _asset),
 }
-PLANNED_PRICE: Final[Grammar] = {"entry_price": ("price", positive)}
-NOTIONAL: Final[Grammar] = {"position_size_usd": ("notional", positive)}
-MARK: Final[Grammar] = {"symbol": ("symbol", _symbol), "price": ("price", positive)}
-FUNDING: Final[Grammar] = {
+PLANNED_PRICE: Final[FieldRules] = {"entry_price": ("price", positive)}
+NOTIONAL: Final[FieldRules] = {"position_size_usd": ("notional", positive)}
+MARK: Final[FieldRules] = {"symbol": ("symbol", _symbol), "price": ("price", positive)}
+FUNDING: Final[FieldRules] = {
     **PLACE,
     "amount": ("amount", signed),
     "asset": ("asset", _asset),
 }
-OUTCOME: Final[Grammar] = {
+OUTCOME: Final[FieldRules] = {
     **PLACE,
     "intent_id": ("intent_id", _identifier),
     "correlation_id": ("correlation_id", _identifier),

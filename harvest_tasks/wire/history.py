@@ -19,9 +19,9 @@ from kernel.positions.ladder_state import Reservation
 from kernel.positions.position import Position
 from kernel.positions.quantities import EXACT, on_grid, plain
 
-KEPT: Final = 100
+ROWS_KEPT: Final = 100
 """Rows of a kind and symbol."""
-SHOWN_R: Final = Decimal("0.000001")
+_SHOWN_R: Final = Decimal("0.000001")
 
 
 class HarvestKind(StrEnum):
@@ -30,7 +30,7 @@ class HarvestKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Harvest:
+class HarvestRow:
     """`qty` (base currency) taken at the mean `price`, with the gross profit `pnl` (quote currency), at `r` multiples
     of the risk, cut to 6 decimals. What was only suggested has the mark as its price.
     """
@@ -48,7 +48,7 @@ class Harvest:
 
 
 @dataclass(frozen=True, slots=True)
-class Lifecycle:
+class LifecycleRow:
     """A position from its open to its close. `net_pnl` is `realized_pnl` - `fees` + `funding` (quote currency), `net_r`
     the same in units of the risk of all that was entered, cut to 6 decimals; other assets are not in it.
     """
@@ -70,16 +70,16 @@ class Lifecycle:
     net_r: Decimal
 
 
-Row = Harvest | Lifecycle
+HistoryRow = HarvestRow | LifecycleRow
 
 
-def written(row: Row) -> str:
+def row_json(row: HistoryRow) -> str:
     """`row` as JSON text; decimals are plain text in it."""
     values = {name: getattr(row, name) for name in row.__slots__}
     return _ENCODE(values)
 
 
-def rows(before: Position, after: Position, entry: Entry) -> Iterator[Row]:
+def ended_rows(before: Position, after: Position, entry: Entry) -> Iterator[HistoryRow]:
     """What `entry` brought to an end, in order: harvests first."""
     if not before.is_open:
         return
@@ -95,10 +95,10 @@ def rows(before: Position, after: Position, entry: Entry) -> Iterator[Row]:
         yield _closed(before, _final(before, after, entry), entry.time_ms)
 
 
-def suggested(position: Position, intent: Intent) -> Harvest:
+def suggested_row(position: Position, intent: Intent) -> HarvestRow:
     """The row of an intent that was published in shadow mode."""
     profit = (intent.mark - intent.entry_price) * position.holding.sign
-    return Harvest(
+    return HarvestRow(
         HarvestKind.SUGGESTED,
         intent.time_ms,
         intent.book,
@@ -112,12 +112,12 @@ def suggested(position: Position, intent: Intent) -> Harvest:
     )
 
 
-def _executed(before: Position, entry: Entry, reservation: Reservation) -> Iterator[Harvest]:
+def _executed(before: Position, entry: Entry, reservation: Reservation) -> Iterator[HarvestRow]:
     """The row of an intent that is done, unless it was never filled."""
     done = _with_last_fill(before.holding, entry, reservation)
     if not done.filled:
         return
-    yield Harvest(
+    yield HarvestRow(
         HarvestKind.EXECUTED,
         entry.time_ms,
         before.book,
@@ -147,8 +147,8 @@ def _final(before: Position, after: Position, entry: Entry) -> Holding:
     return before.holding
 
 
-def _closed(before: Position, final: Holding, time_ms: int) -> Lifecycle:
-    return Lifecycle(
+def _closed(before: Position, final: Holding, time_ms: int) -> LifecycleRow:
+    return LifecycleRow(
         book=before.book,
         position_id=before.position_id,
         side="LONG" if before.holding.sign > 0 else "SHORT",
@@ -172,7 +172,7 @@ def _r(profit_per_unit: Decimal, holding: Holding) -> Decimal:
 
 
 def _cut(r: Decimal) -> Decimal:
-    return r.quantize(SHOWN_R, rounding=ROUND_DOWN, context=EXACT)
+    return r.quantize(_SHOWN_R, rounding=ROUND_DOWN, context=EXACT)
 
 
 def _plain(value: Any) -> str:

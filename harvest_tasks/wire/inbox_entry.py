@@ -26,7 +26,7 @@ from kernel.positions.entry import (
 from kernel.positions.quantities import plain
 
 
-class BadWire(ValueError):
+class BadInboxEntry(ValueError):
     """Text that `pack` did not write. `raw` is the text."""
 
     def __init__(self, raw: str) -> None:
@@ -40,12 +40,12 @@ def pack(entry: Entry) -> str:
 
 
 def unpack(text: str) -> Entry:
-    """The entry that `pack` wrote. Raises `BadWire`."""
+    """The entry that `pack` wrote. Raises `BadInboxEntry`."""
     try:
         kind, *values = _DECODE(text)
         return _ENTRIES[kind](*values)
     except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError):
-        raise BadWire(text) from None
+        raise BadInboxEntry(text) from None
 
 
 _DECODE: Final = json.JSONDecoder().decode

@@ -12,7 +12,7 @@ from json.encoder import encode_basestring_ascii as quoted
 from kernel.positions.intent import Intent, IntentKind
 from kernel.positions.quantities import plain
 
-SOURCE = "harvest_brain"
+_SOURCE = "harvest_brain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Delivery:
         return "REDUCE_ONLY" if self.is_live(intent) else "HARVEST_PARTIAL"
 
 
-def payload(intent: Intent, delivery: Delivery, trace_id: str) -> str:
+def intent_payload(intent: Intent, delivery: Delivery, trace_id: str) -> str:
     """The intent as JSON text. `trace_id` names the input entry that made it due."""
     intent_id, side, qty = quoted(intent.intent_id), quoted(intent.side), plain(intent.qty)
     text = {
@@ -56,7 +56,7 @@ def payload(intent: Intent, delivery: Delivery, trace_id: str) -> str:
         "unrealized_pnl": plain(intent.unrealized_pnl),
         **_stop_price(intent.stop_price),
         "confidence": "1.0",
-        "source": quoted(SOURCE),
+        "source": quoted(_SOURCE),
         "correlation_id": intent_id,
         "trace_id": quoted(trace_id),
         "timestamp": quoted(_iso(intent.time_ms)),

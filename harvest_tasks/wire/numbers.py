@@ -8,7 +8,7 @@ import re
 from decimal import Decimal
 from typing import NoReturn
 
-from harvest_tasks.wire.refusal import RefusalReason, Unusable, shown
+from harvest_tasks.wire.refusal import InvalidInput, RefusalReason, shown
 from kernel.positions.quantities import exact, on_grid
 
 LIMIT = Decimal("1e15")
@@ -47,15 +47,15 @@ def quotient(name: str, dividend: Decimal, divisor: Decimal) -> Decimal:
 def well_formed(name: str, value: object) -> str:
     """`value` as text of an unsigned number that is safe to convert."""
     if not isinstance(value, str):
-        raise Unusable(RefusalReason.NOT_A_NUMBER, f"{name} is {shown(value)}, not a number")
+        raise InvalidInput(RefusalReason.NOT_A_NUMBER, f"{name} is {shown(value)}, not a number")
     if len(value) > _LONGEST:
-        raise Unusable(RefusalReason.NUMBER_TOO_LONG, f"{name} {shown(value)} is over {_LONGEST} characters")
+        raise InvalidInput(RefusalReason.NUMBER_TOO_LONG, f"{name} {shown(value)} is over {_LONGEST} characters")
     match = _NUMBER.fullmatch(value)
     if match is None:
-        raise Unusable(_malformation(value), f"{name} {shown(value)} is not a plain positive number")
+        raise InvalidInput(_malformation(value), f"{name} {shown(value)} is not a plain positive number")
     if match[1] is not None and not _is_small(match[1]):
         detail = f"{name} {shown(value)} has an exponent outside -12..15"
-        raise Unusable(RefusalReason.EXPONENT_OUT_OF_RANGE, detail)
+        raise InvalidInput(RefusalReason.EXPONENT_OUT_OF_RANGE, detail)
     return value
 
 
@@ -68,12 +68,12 @@ def _magnitude(name: str, value: object) -> Decimal:
 def _rounded(name: str, number: Decimal) -> Decimal:
     rounded = on_grid(number)
     if rounded >= LIMIT:
-        raise Unusable(RefusalReason.TOO_LARGE, f"{name} must be below 1e15")
+        raise InvalidInput(RefusalReason.TOO_LARGE, f"{name} must be below 1e15")
     return rounded
 
 
 def _refuse_zero(name: str) -> NoReturn:
-    raise Unusable(RefusalReason.NOT_POSITIVE, f"{name} must be above 0 when rounded to 12 decimals")
+    raise InvalidInput(RefusalReason.NOT_POSITIVE, f"{name} must be above 0 when rounded to 12 decimals")
 
 
 def _is_small(exponent: str) -> bool:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NoReturn, TypeAlias
 
-from harvest_tasks.wire.refusal import RefusalReason, Unusable, shown
+from harvest_tasks.wire.refusal import InvalidInput, RefusalReason, shown
 
 Layers: TypeAlias = tuple[Mapping[str, object], ...]
 """The objects that together make one entry: its flat fields and what is nested in them."""
@@ -21,7 +21,7 @@ MAX_DEPTH = 4
 
 _NESTS = ("payload", "data", "signal")
 _NEST_NAMES = frozenset(_NESTS)
-_TELLING = ("symbol", "status", "position_side")
+_BOOK_FIELDS = ("symbol", "status", "position_side")
 _GLIMPSE_CHARS = 16_384
 """How far an unreadable text is searched for the book it names."""
 _GLIMPSE_WORD = 64
@@ -44,7 +44,7 @@ def is_absent(value: object) -> bool:
 
 
 def open_layers(fields: Mapping[str, str]) -> Layers:
-    """All objects of an entry, the one that states the status first. Raises `Unusable`."""
+    """All objects of an entry, the one that states the status first. Raises `InvalidInput`."""
     _check_size(fields)
     if _NEST_NAMES.isdisjoint(fields):
         return (fields,)
@@ -57,24 +57,24 @@ def open_layers(fields: Mapping[str, str]) -> Layers:
 
 def glimpse(fields: Mapping[str, str]) -> Layers:
     """What an unreadable entry seems to say of its book, each statement a layer of its own."""
-    flat = [{name: fields[name][:_GLIMPSE_WORD]} for name in _TELLING if name in fields]
+    flat = [{name: fields[name][:_GLIMPSE_WORD]} for name in _BOOK_FIELDS if name in fields]
     texts = (fields.get(name, "")[:_GLIMPSE_CHARS] for name in _NESTS)
     return (*flat, *({name: text} for nest in texts for name, text in _MEMBER.findall(nest)))
 
 
 def _check_size(fields: Mapping[str, str]) -> None:
     if len(fields) > MAX_FIELDS:
-        raise Unusable(RefusalReason.TOO_MANY_FIELDS, f"the entry has over {MAX_FIELDS} fields")
+        raise InvalidInput(RefusalReason.TOO_MANY_FIELDS, f"the entry has over {MAX_FIELDS} fields")
     text = "".join((*fields, *fields.values()))
     # A surrogate stands for one byte that was not UTF-8, and "replace" turns it into one.
     if len(text) > MAX_BYTES or (not text.isascii() and len(text.encode("utf-8", "replace")) > MAX_BYTES):
-        raise Unusable(RefusalReason.ENTRY_TOO_BIG, f"the entry is over {MAX_BYTES} bytes")
+        raise InvalidInput(RefusalReason.ENTRY_TOO_BIG, f"the entry is over {MAX_BYTES} bytes")
     _check_text(text)
 
 
 def _check_text(text: str) -> None:
     if not text.isascii() and _SURROGATE.search(text):
-        raise Unusable(RefusalReason.NOT_UTF8, "the entry is not valid UTF-8")
+        raise InvalidInput(RefusalReason.NOT_UTF8, "the entry is not valid UTF-8")
 
 
 def _holds_object(name: str, text: str) -> bool:
@@ -84,13 +84,13 @@ def _holds_object(name: str, text: str) -> bool:
 
 def _read_object(name: str, text: str) -> Mapping[str, object]:
     if _is_too_deep(text):
-        raise Unusable(RefusalReason.TOO_DEEP, f"{name} nests deeper than {MAX_DEPTH}")
+        raise InvalidInput(RefusalReason.TOO_DEEP, f"{name} nests deeper than {MAX_DEPTH}")
     try:
         value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
-        raise Unusable(RefusalReason.NOT_JSON, f"{name} {shown(text)} is not JSON at {error.pos}") from None
+        raise InvalidInput(RefusalReason.NOT_JSON, f"{name} {shown(text)} is not JSON at {error.pos}") from None
     if not isinstance(value, dict):
-        raise Unusable(RefusalReason.NOT_AN_OBJECT, f"{name} {shown(text)} is not a JSON object")
+        raise InvalidInput(RefusalReason.NOT_AN_OBJECT, f"{name} {shown(text)} is not a JSON object")
     if "\\u" in text:
         _check_text("".join(_strings(value)))
     return value
@@ -134,17 +134,17 @@ def _event_first(found: list[Mapping[str, object]]) -> Layers:
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(pairs) > MAX_FIELDS:
-        raise Unusable(RefusalReason.TOO_MANY_FIELDS, f"an object has over {MAX_FIELDS} members")
+        raise InvalidInput(RefusalReason.TOO_MANY_FIELDS, f"an object has over {MAX_FIELDS} members")
     members = dict(pairs)
     if len(members) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in members if names.count(name) > 1)
-        raise Unusable(RefusalReason.DUPLICATE_KEY, f"an object has the key {shown(twice)} twice")
+        raise InvalidInput(RefusalReason.DUPLICATE_KEY, f"an object has the key {shown(twice)} twice")
     return members
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise Unusable(RefusalReason.NOT_FINITE, f"JSON holds {name}")
+    raise InvalidInput(RefusalReason.NOT_FINITE, f"JSON holds {name}")
 
 
 _DECODER = json.JSONDecoder(

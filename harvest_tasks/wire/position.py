@@ -22,11 +22,11 @@ _NOTHING: Final = object()
 _NO_MARK: Final = {"mark": "", "mark_ms": "", "peak": "", "trough": ""}
 
 
-class BadRecord(ValueError):
+class UnreadablePosition(ValueError):
     """A hash under a position key that the ledger did not write."""
 
 
-def to_fields(position: Position) -> dict[str, str]:
+def position_fields(position: Position) -> dict[str, str]:
     """All fields of the hash except the ledger's own."""
     return {
         "book": position.book,
@@ -87,17 +87,17 @@ def _ladder_fields(after: LadderState, before: LadderState | None = None) -> dic
     return fields
 
 
-def from_fields(book: str, fields: Mapping[str, str]) -> Position:
-    """The position that `to_fields` wrote; a book that was never seen when there are no fields.
+def read_position(book: str, fields: Mapping[str, str]) -> Position:
+    """The position that `position_fields` wrote; a book that was never seen when there are no fields.
 
-    Raises `BadRecord` when something else wrote them.
+    Raises `UnreadablePosition` when something else wrote them.
     """
     if not fields:
         return Position(book)
     try:
         return _position(book, fields)
     except (KeyError, ValueError, TypeError, InvalidOperation) as error:
-        raise BadRecord(f"the tracked position of {book} cannot be read: {error!r}") from error
+        raise UnreadablePosition(f"the tracked position of {book} cannot be read: {error!r}") from error
 
 
 def _position(book: str, fields: Mapping[str, str]) -> Position:
@@ -147,7 +147,7 @@ def _ladder_state(fields: Mapping[str, str]) -> LadderState:
         failures=_counts(fields["failures"]),
         owed=_amounts(fields["owed"]),
         carry=Decimal(fields["carry"]),
-        reservations=reservations(fields["reservations"]),
+        reservations=read_reservations(fields["reservations"]),
         stop=_decimal(fields["stop"]),
         stop_qty=_decimal(fields["stop_qty"]),
         break_even=fields["break_even"] == "1",
@@ -165,7 +165,7 @@ def _row(r: Reservation) -> list[object]:
     return [r.intent_id, plain(r.qty), claims, r.placed_ms, plain(r.filled), plain(r.value), plain(r.pnl), r.overdue]
 
 
-def reservations(text: str) -> tuple[Reservation, ...]:
+def read_reservations(text: str) -> tuple[Reservation, ...]:
     return tuple(_reservation(*row) for row in json.loads(text)) if text else ()
 
 

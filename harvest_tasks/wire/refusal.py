@@ -33,7 +33,7 @@ class RefusalReason(StrEnum):
     TIME_OUT_OF_RANGE = "time_out_of_range"
 
 
-class Unusable(ValueError):
+class InvalidInput(ValueError):
     """An entry, or a part of it, that cannot be used. `detail` is one short line of ASCII."""
 
     def __init__(self, reason: RefusalReason, detail: str) -> None:

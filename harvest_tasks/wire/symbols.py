@@ -9,23 +9,23 @@ class InvalidSymbol(ValueError):
     """Text that names no market."""
 
 
-def valid(text: object) -> str:
+def valid_symbol(text: object) -> str:
     """`text` if it is a symbol. Raises `InvalidSymbol`."""
     if not isinstance(text, str) or not is_symbol(text):
         raise InvalidSymbol(f"{text!r:.60} is not a symbol: expected A-Z and 0-9 only, such as BTCUSDT")
     return text
 
 
-def of_book(book: str) -> str:
+def symbol_of(book: str) -> str:
     """The symbol of `<SYMBOL>`, `<SYMBOL>:LONG` or `<SYMBOL>:SHORT`."""
     return book.partition(":")[0]
 
 
-def legs(name: str) -> tuple[str, str]:
+def hedge_legs(name: str) -> tuple[str, str]:
     """The two books of a symbol in hedge mode."""
     return f"{name}:LONG", f"{name}:SHORT"
 
 
-def books(name: str) -> tuple[str, str, str]:
+def possible_books(name: str) -> tuple[str, str, str]:
     """Every book a symbol can have: its own in one-way mode, then its legs in hedge mode."""
-    return name, *legs(name)
+    return name, *hedge_legs(name)

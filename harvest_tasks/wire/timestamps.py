@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from harvest_tasks.wire.numbers import well_formed
 from harvest_tasks.wire.payload import Layers, is_absent
-from harvest_tasks.wire.refusal import RefusalReason, Unusable, shown
+from harvest_tasks.wire.refusal import InvalidInput, RefusalReason, shown
 from kernel.positions.quantities import exact
 
 _is_integer = re.compile(r"[1-9][0-9]{0,14}").fullmatch
@@ -46,20 +46,20 @@ def unix_ms(name: str, value: object) -> int:
     ms = _read_ms(name, value)
     if not _FIRST_MS <= ms < _END_MS:
         detail = f"{name} {shown(value)} is not between 2009 and 2100"
-        raise Unusable(RefusalReason.TIME_OUT_OF_RANGE, detail)
+        raise InvalidInput(RefusalReason.TIME_OUT_OF_RANGE, detail)
     return ms
 
 
 def _arrival_ms(entry_id: str) -> int:
     ms = int(entry_id.partition("-")[0])
     if not ms:
-        raise Unusable(RefusalReason.TIME_OUT_OF_RANGE, "the stream id has no time, and the entry states none")
+        raise InvalidInput(RefusalReason.TIME_OUT_OF_RANGE, "the stream id has no time, and the entry states none")
     return ms
 
 
 def _agreed(ts: int, timestamp: int) -> int:
     if abs(ts - timestamp) >= _SAME_MS:
-        raise Unusable(RefusalReason.CONFLICTING, "ts and timestamp are a second or more apart")
+        raise InvalidInput(RefusalReason.CONFLICTING, "ts and timestamp are a second or more apart")
     return max(ts, timestamp)
 
 
@@ -76,7 +76,7 @@ def _read_iso(name: str, text: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise Unusable(RefusalReason.NOT_A_TIME, f"{name} {shown(text)} is not a date and time") from None
+        raise InvalidInput(RefusalReason.NOT_A_TIME, f"{name} {shown(text)} is not a date and time") from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return (moment - _EPOCH) // _MILLISECOND
@@ -86,7 +86,7 @@ def _read_iso(name: str, text: str) -> int:
 def _read_number(name: str, value: object) -> int:
     try:
         number = Decimal(well_formed(name, value))
-    except Unusable:
+    except InvalidInput:
         detail = f"{name} {shown(value)} is neither unix time nor ISO 8601"
-        raise Unusable(RefusalReason.NOT_A_TIME, detail) from None
+        raise InvalidInput(RefusalReason.NOT_A_TIME, detail) from None
     return int(number if number >= _SMALLEST_MS else number * 1000)

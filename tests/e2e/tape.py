@@ -13,7 +13,7 @@ from waiting import wait_until
 
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import connect
-from harvest_tasks.wire.execution_result import Routed, admit
+from harvest_tasks.wire.execution_result import Routed, parse
 from kernel.positions.holding import RiskTerms
 from kernel.positions.position import Position, fold
 
@@ -143,7 +143,7 @@ def _admitted(desk: Desk) -> Iterator[tuple[str, Any]]:
     """Each fill once, as its book's worker reads it."""
     seen: set[tuple[str, str]] = set()
     for entry_id, fields in desk.client.xrange(desk.source):
-        match admit(entry_id, fields):
+        match parse(entry_id, fields):
             case Routed(_, str(book), entry) if entry.trade_id is None or (book, entry.trade_id) not in seen:
                 seen.add((book, entry.trade_id or entry_id))
                 yield book, entry

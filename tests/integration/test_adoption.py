@@ -10,7 +10,7 @@ from desk import LIVE, Desk, assert_all_accounted_for
 from harvest_tasks.fills import inbox
 from harvest_tasks.fills.router import ADOPTING
 from harvest_tasks.reconciling import adoption
-from harvest_tasks.reconciling.mismatch import confirm, reconcile
+from harvest_tasks.reconciling.mismatch import confirm_mismatches, reconcile_books
 from harvest_tasks.reconciling.sighting import SECOND_LOOK_MS
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
@@ -31,12 +31,12 @@ def on_record(desk: Desk, qty: str, key: str = "BTCUSDT", side: str = "LONG", **
 
 def begin(desk: Desk) -> None:
     """What the watcher does before it creates its group."""
-    adoption.begin(desk.client, desk.settings)
+    adoption.begin_adoption(desk.client, desk.settings)
 
 
 def advance(desk: Desk) -> list[str]:
     """What the sweep does each second."""
-    notified = list(adoption.advance(desk.client, desk.settings))
+    notified = list(adoption.advance_adoption(desk.client, desk.settings))
     desk.process()
     return notified
 
@@ -218,7 +218,7 @@ def test_a_fill_between_comparison_and_adoption_is_not_overwritten(desk: Desk) -
     advance(desk)
     advance(desk)
     let_pass(desk)
-    assert adoption.advance(desk.client, desk.settings) == ["BTCUSDT"]
+    assert adoption.advance_adoption(desk.client, desk.settings) == ["BTCUSDT"]
     # Behind the adoption in the inbox, and not on record yet: it counts on top.
     desk.feed(BUY)
     desk.route()
@@ -289,10 +289,10 @@ def test_a_book_that_is_frozen_for_another_reason_is_left_to_an_operator(desk: D
 def test_reconciliation_freezes_nothing_while_positions_are_adopted(desk: Desk) -> None:
     on_record(desk, "2")
     begin(desk)
-    reconcile(desk.client, desk.settings)
+    reconcile_books(desk.client, desk.settings)
     assert not desk.client.exists(keys.MISMATCHES)
     desk.client.hset(keys.MISMATCHES, "BTCUSDT", "0 0-0 -2")
-    assert confirm(desk.client, desk.settings) == []
+    assert confirm_mismatches(desk.client, desk.settings) == []
     assert desk.client.smembers(keys.BOOKS) == set()
 
 
@@ -304,12 +304,12 @@ def test_adoption_does_not_end_before_a_new_book_knows_that_it_is_frozen(desk: D
     advance(desk)
     desk.feed(BUY)
     desk.route()
-    adoption.advance(desk.client, desk.settings)
+    adoption.advance_adoption(desk.client, desk.settings)
     assert is_adopting(desk)
     desk.process()
     desk.feed(BUY)
     desk.route()
-    adoption.advance(desk.client, desk.settings)
+    adoption.advance_adoption(desk.client, desk.settings)
     assert is_adopting(desk)
 
 
@@ -329,7 +329,7 @@ def test_a_record_that_cannot_be_read_leaves_its_book_frozen_and_is_named_once(
             let_pass(desk)
         assert is_adopting(desk)
         assert caplog.messages == []
-        let_pass(desk, adoption.PATIENCE_MS)
+        let_pass(desk, adoption.UNREADABLE_PATIENCE_MS)
         adopt(desk)
     assert (qty(desk, "ETHUSDT"), frozen(desk, "ETHUSDT")) == (2, "")
     assert (qty(desk), frozen(desk)) == (1, ADOPTING)
@@ -440,7 +440,7 @@ def test_killed_at_any_step_the_next_one_goes_on(
         with monkeypatch.context() as patch:
             Doomed(desk.client, patch, at, is_done=is_done)
             try:
-                adoption.advance(desk.client, desk.settings)
+                adoption.advance_adoption(desk.client, desk.settings)
             except Killed:
                 killed += 1
         desk.process()
@@ -464,11 +464,11 @@ def test_two_sweeps_at_once_adopt_once(desk: Desk, monkeypatch: pytest.MonkeyPat
 
     def after_the_other(client: Client, book, entries):
         monkeypatch.setattr(inbox, "deliver_if_unchanged", deliver)
-        assert adoption.advance(client, desk.settings) == ["BTCUSDT"]
+        assert adoption.advance_adoption(client, desk.settings) == ["BTCUSDT"]
         return deliver(client, book, entries)
 
     monkeypatch.setattr(inbox, "deliver_if_unchanged", after_the_other)
-    assert adoption.advance(desk.client, desk.settings) == []
+    assert adoption.advance_adoption(desk.client, desk.settings) == []
     desk.process()
     assert qty(desk) == 3
     assert len(desk.journal("adopted")) == 1
@@ -504,7 +504,7 @@ def test_adoption_ends_and_costs_one_command_a_second_after_that(desk: Desk) -> 
     start(desk)
     adopt(desk)
     before = desk.client.info("stats")["total_commands_processed"]
-    adoption.advance(desk.client, desk.settings)
+    adoption.advance_adoption(desk.client, desk.settings)
     # One more is the first question itself.
     assert desk.client.info("stats")["total_commands_processed"] - before == 2
 

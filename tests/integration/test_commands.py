@@ -509,7 +509,7 @@ def refuse(desk: Desk, monkeypatch: pytest.MonkeyPatch):
     def by_an_older_door(*entries: dict[str, str]) -> list[str]:
         refusal = execution_result.Refused(RefusalReason.BAD_SYMBOL, "an older door", "BTCUSDT")
         with monkeypatch.context() as patch:
-            patch.setattr(execution_result, "admit", lambda *_: refusal)
+            patch.setattr(execution_result, "parse", lambda *_: refusal)
             desk.run(*entries)
         return [letter_id for letter_id, _ in desk.client.xrange(keys.DEADLETTER)]
 
@@ -597,15 +597,15 @@ def test_an_entry_that_was_refused_twice_is_retried_once(desk: Desk, harvest, re
 def test_two_operators_retry_one_letter_once(desk: Desk, refuse, monkeypatch: pytest.MonkeyPatch) -> None:
     (letter,) = refuse(BUY)
     others: list[Any] = []
-    admit = execution_result.admit
+    original = execution_result.parse
 
-    def while_another_is_at_it(*entry: Any) -> execution_result.Admission:
+    def while_another_is_at_it(*entry: Any) -> execution_result.Parsed:
         if not others:
             others.append("at it")
             others.extend(dead_letters.retry_dead_letters(desk.client, desk.source, [letter]))
-        return admit(*entry)
+        return original(*entry)
 
-    monkeypatch.setattr(execution_result, "admit", while_another_is_at_it)
+    monkeypatch.setattr(execution_result, "parse", while_another_is_at_it)
     assert dead_letters.retry_dead_letters(desk.client, desk.source, [letter]) == [dead_letters.NotFound(letter)]
     assert isinstance(others[1], dead_letters.Retried)
     assert desk.client.xlen(desk.source) == 2
@@ -615,11 +615,11 @@ def test_retry_gives_up_while_letters_keep_coming(desk: Desk, harvest, refuse, m
     refuse(BUY)
     refusal = execution_result.Refused(RefusalReason.BAD_SYMBOL, "busy", None)
 
-    def while_letters_come(*_: Any) -> execution_result.Admission:
+    def while_letters_come(*_: Any) -> execution_result.Parsed:
         desk.client.xadd(keys.DEADLETTER, {"reason": "another"})
         return refusal
 
-    monkeypatch.setattr(execution_result, "admit", while_letters_come)
+    monkeypatch.setattr(execution_result, "parse", while_letters_come)
     result = harvest("deadletter", "retry", "--all")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.endswith("keeps changing, so nothing was retried; try again\n")

@@ -69,7 +69,7 @@ def unanswered(desk: Desk) -> None:
 
 def differing(desk: Desk) -> None:
     feeds.write_hash(desk.client, keys.position_state("BTCUSDT"), {"side": "LONG", "qty": "3", "entry_price": "100"})
-    mismatch.reconcile(desk.client, desk.settings)
+    mismatch.reconcile_books(desk.client, desk.settings)
 
 
 def unread(desk: Desk) -> None:

@@ -50,14 +50,14 @@ def desk(redis: Client) -> Desk:
 def a_day(desk: Desk) -> None:
     """What Harvest does by itself, with one book, and what an operator does most."""
     client, settings = desk.client, desk.settings
-    adoption.begin(client, settings)
-    adoption.advance(client, settings)
+    adoption.begin_adoption(client, settings)
+    adoption.advance_adoption(client, settings)
     desk.run(BUY, MARK, {**BUY, "qty": "0.1", "trade_id": "t1"}, REFUSED)
     deliver(client, {"BTCUSDT": Release("", desk.server_ms())})
     desk.process()
     sweep(client, settings)
     desk.process()
-    mismatch.reconcile(client, settings)
+    mismatch.reconcile_books(client, settings)
     run_cycle(client, settings, ["BTCUSDT"], client.time()[0])
     desk.run({**BUY, "side": "SELL", "qty": "1.1", "price": "109"})
 

@@ -368,7 +368,7 @@ def test_what_the_comparison_with_the_exchange_found_is_told(desk: Desk, watched
     desk.run(BUY, {**BUY, "symbol": "ETHUSDT"})
     for symbol, qty in {"BTCUSDT": "1", "ETHUSDT": "3"}.items():
         feeds.write_hash(desk.client, keys.position_state(symbol), {"side": "LONG", "qty": qty, "entry_price": "100"})
-    mismatch.reconcile(desk.client, desk.settings)
+    mismatch.reconcile_books(desk.client, desk.settings)
     assert scrape().by("result", "reconciled_books") == {"agreed": 1, "differ": 1, "unknown": 0, "unreadable": 0}
 
 

@@ -1,4 +1,4 @@
-"""Cycles of proposals on a real server: what is read, decided, published and told."""
+"""Cycles of proposals on a real server: what is read, decided, published and reported."""
 
 import json
 import logging
@@ -13,7 +13,7 @@ from redis.connection import AbstractConnection
 from harvest_tasks import proposals, tasks
 from harvest_tasks.proposing.cycle import run_cycle
 from harvest_tasks.proposing.numbers import SkipReason
-from harvest_tasks.proposing.summary import CycleSummary, Outcome, Result, told
+from harvest_tasks.proposing.summary import CycleSummary, ProposalOutcome, ProposalResult, reported
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings import model as settings_module
@@ -52,20 +52,20 @@ FIELDS = [
 
 
 @pytest.fixture(autouse=True)
-def nothing_told_yet() -> None:
-    told.forget()
+def nothing_reported_yet() -> None:
+    reported.forget()
 
 
 def cycle(redis: Client, *names: str, now: float = NOW, **environ: str) -> CycleSummary:
     return run_cycle(redis, settings(**{"synthetic_fallback": "false", **environ}), names or ["BTCUSDT"], now)
 
 
-def only(summary: CycleSummary) -> Outcome:
+def only(summary: CycleSummary) -> ProposalOutcome:
     (outcome,) = summary.outcomes
     return outcome
 
 
-def source_of(outcome: Outcome) -> str:
+def source_of(outcome: ProposalOutcome) -> str:
     return outcome.fields["position_source"]
 
 
@@ -76,7 +76,7 @@ def test_the_sample_position_is_published_as_specified(redis: Client) -> None:
     market_state(redis)
     risk_proposal(redis)
     position_hash(redis)
-    assert only(cycle(redis)).result is Result.PUBLISHED
+    assert only(cycle(redis)).result is ProposalResult.PUBLISHED
     held = proposal(redis)
     assert list(held) == FIELDS
     assert held == {
@@ -138,7 +138,7 @@ def test_an_unchanged_proposal_is_computed_and_not_published_again(redis: Client
     position_hash(redis)
     cycle(redis)
     outcome = only(cycle(redis, now=NOW + 10))
-    assert outcome.result is Result.UNCHANGED
+    assert outcome.result is ProposalResult.UNCHANGED
     assert outcome.fields["computed_at_utc"] == "2026-01-23T14:30:10"
     assert proposal(redis)["computed_at_utc"] == "2026-01-23T14:30:00"
     assert proposal(redis)["last_update_epoch"] == "1769178610"
@@ -163,7 +163,7 @@ def test_prefixes_and_stream_are_those_of_the_settings(redis: Client) -> None:
 # Where positions come from
 
 
-def test_auto_asks_the_hash_then_the_tracker_then_the_stream_then_invents(redis: Client) -> None:
+def test_auto_asks_the_hash_then_the_tracker_then_the_stream_then_synthetic(redis: Client) -> None:
     names = ["AAUSDT", "BBUSDT", "CCUSDT", "DDUSDT"]
     for name in names:
         market_state(redis, name)
@@ -243,15 +243,15 @@ def test_each_open_leg_has_a_proposal_under_its_books_name(redis: Client) -> Non
     assert not proposal(redis)
 
 
-def test_open_legs_come_before_a_hash_that_cannot_tell_them_apart(redis: Client) -> None:
+def test_open_legs_come_before_a_hash_that_cannot_distinguish_them(redis: Client) -> None:
     market_state(redis)
     position_hash(redis)
     cycle(redis)
     tracked_position(redis, "BTCUSDT:LONG")
     summary = cycle(redis)
     assert {(o.book, o.result) for o in summary.outcomes} == {
-        ("BTCUSDT:LONG", Result.PUBLISHED),
-        ("BTCUSDT", Result.REMOVED),
+        ("BTCUSDT:LONG", ProposalResult.PUBLISHED),
+        ("BTCUSDT", ProposalResult.REMOVED),
     }
 
 
@@ -263,8 +263,8 @@ def test_a_closed_leg_loses_its_proposal_and_the_other_keeps_its_own(redis: Clie
     tracked_position(redis, "BTCUSDT:SHORT", qty="0")
     summary = cycle(redis)
     assert {(o.book, o.result) for o in summary.outcomes} == {
-        ("BTCUSDT:LONG", Result.UNCHANGED),
-        ("BTCUSDT:SHORT", Result.REMOVED),
+        ("BTCUSDT:LONG", ProposalResult.UNCHANGED),
+        ("BTCUSDT:SHORT", ProposalResult.REMOVED),
     }
     assert only(cycle(redis)).book == "BTCUSDT:LONG"
 
@@ -275,8 +275,8 @@ def test_an_unusable_leg_does_not_hide_the_other(redis: Client) -> None:
     tracked_position(redis, "BTCUSDT:SHORT", qty="-1")
     summary = cycle(redis)
     assert [(o.book, o.result) for o in summary.outcomes] == [
-        ("BTCUSDT:LONG", Result.SKIPPED),
-        ("BTCUSDT:SHORT", Result.PUBLISHED),
+        ("BTCUSDT:LONG", ProposalResult.SKIPPED),
+        ("BTCUSDT:SHORT", ProposalResult.PUBLISHED),
     ]
 
 
@@ -288,7 +288,7 @@ def test_a_closed_position_takes_its_proposal_with_it(redis: Client) -> None:
     tracked_position(redis)
     cycle(redis)
     tracked_position(redis, qty="0")
-    assert only(cycle(redis)).result is Result.REMOVED
+    assert only(cycle(redis)).result is ProposalResult.REMOVED
     assert not proposal(redis)
     assert only(cycle(redis)).reason is SkipReason.NO_POSITION
 
@@ -299,7 +299,7 @@ def test_a_book_that_is_tracked_no_more_takes_its_proposal_with_it(redis: Client
     cycle(redis)
     tracked_position(redis, qty="0")
     redis.srem(keys.BOOKS, "BTCUSDT")
-    assert only(cycle(redis)).result is Result.REMOVED
+    assert only(cycle(redis)).result is ProposalResult.REMOVED
     assert not proposal(redis)
 
 
@@ -308,7 +308,7 @@ def test_a_position_that_no_source_knows_any_more_takes_its_proposal_with_it(red
     position_hash(redis)
     cycle(redis)
     redis.delete(keys.position_state("BTCUSDT"))
-    assert only(cycle(redis)).result is Result.REMOVED
+    assert only(cycle(redis)).result is ProposalResult.REMOVED
 
 
 def test_a_proposal_is_removed_even_without_a_market_state(redis: Client) -> None:
@@ -316,13 +316,13 @@ def test_a_proposal_is_removed_even_without_a_market_state(redis: Client) -> Non
     position_hash(redis)
     cycle(redis)
     redis.delete("quantum:marketstate:BTCUSDT", keys.position_state("BTCUSDT"))
-    assert only(cycle(redis)).result is Result.REMOVED
+    assert only(cycle(redis)).result is ProposalResult.REMOVED
 
 
-# Invented positions
+# Synthetic positions
 
 
-def test_an_invented_position_is_tagged_everywhere(redis: Client, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_synthetic_position_is_tagged_everywhere(redis: Client, caplog: pytest.LogCaptureFixture) -> None:
     summary = cycle(redis, synthetic_fallback="true")
     held = proposal(redis)
     assert held["position_source"] == "synthetic"
@@ -330,33 +330,35 @@ def test_an_invented_position_is_tagged_everywhere(redis: Client, caplog: pytest
     assert held["reason_codes"] == "harvest_partial_25,profit_lock,synthetic_position"
     assert summary.synthetic == ["BTCUSDT"]
     assert redis.hget(keys.COUNTS, "proposals:synthetic") == "1"
-    assert "invented positions: 1: BTCUSDT" in caplog.text
+    assert "synthetic positions: 1: BTCUSDT" in caplog.text
 
 
-def test_an_invented_position_is_told_once_until_it_was_a_real_one(
+def test_a_synthetic_position_is_reported_once_until_it_was_a_real_one(
     redis: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     market_state(redis)
     for _ in range(3):
         cycle(redis, "BTCUSDT", "ETHUSDT", synthetic_fallback="true")
-    assert [m for m in caplog.messages if "invented" in m] == ["proposals for invented positions: 2: BTCUSDT, ETHUSDT"]
+    assert [m for m in caplog.messages if "synthetic" in m] == [
+        "proposals for synthetic positions: 2: BTCUSDT, ETHUSDT"
+    ]
     for write in (position_hash, lambda client: client.delete(keys.position_state("BTCUSDT"))):
         write(redis)
         cycle(redis, "BTCUSDT", "ETHUSDT", synthetic_fallback="true")
-    assert [m for m in caplog.messages if "invented" in m][1:] == ["proposals for invented positions: 1: BTCUSDT"]
+    assert [m for m in caplog.messages if "synthetic" in m][1:] == ["proposals for synthetic positions: 1: BTCUSDT"]
 
 
-def test_a_real_position_replaces_an_invented_one_at_once(redis: Client) -> None:
+def test_a_real_position_replaces_a_synthetic_one_at_once(redis: Client) -> None:
     market_state(redis)
     cycle(redis, synthetic_fallback="true")
     position_hash(redis)
-    assert only(cycle(redis, synthetic_fallback="true")).result is Result.PUBLISHED
+    assert only(cycle(redis, synthetic_fallback="true")).result is ProposalResult.PUBLISHED
     assert proposal(redis)["position_source"] == "redis_hash"
     assert "synthetic" not in proposal(redis)["reason_codes"]
 
 
 @pytest.mark.parametrize("source", ["auto", "synthetic"])
-def test_nothing_is_ever_invented_in_live_mode(redis: Client, source: str) -> None:
+def test_no_position_is_ever_synthetic_in_live_mode(redis: Client, source: str) -> None:
     market_state(redis)
     # Settings refuse this combination at the start; the source must refuse it all the same.
     live = REAL_ONLY.model_copy(
@@ -418,7 +420,7 @@ def test_a_key_of_another_type_is_a_reason_for_its_symbol_alone(redis: Client, k
     redis.set(key, "mine")
     broken, sound = cycle(redis, "BTCUSDT", "ETHUSDT").outcomes
     assert broken.reason is SkipReason.WRONG_KEY_TYPE
-    assert sound.result is Result.PUBLISHED
+    assert sound.result is ProposalResult.PUBLISHED
     assert redis.get(key) == "mine"
 
 
@@ -427,7 +429,7 @@ def test_a_stream_key_of_another_type_concerns_only_who_needs_it(redis: Client) 
     market_state(redis)
     position_hash(redis)
     sound, broken = cycle(redis, "BTCUSDT", "ETHUSDT").outcomes
-    assert sound.result is Result.PUBLISHED
+    assert sound.result is ProposalResult.PUBLISHED
     assert broken.reason is SkipReason.WRONG_KEY_TYPE
 
 
@@ -439,7 +441,7 @@ def test_tracked_books_are_found_though_the_set_of_them_is_lost_to_another_type(
     assert only(cycle(redis)).book == "BTCUSDT:SHORT"
 
 
-def test_a_cycle_tells_its_sums_in_one_line(redis: Client, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_cycle_logs_its_sums_in_one_line(redis: Client, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "harvest_tasks.proposing")
     for name in ("AAUSDT", "BBUSDT", "CCUSDT"):
         market_state(redis, name)
@@ -468,7 +470,7 @@ def test_what_is_published_has_a_line_and_what_stays_the_same_has_none(
     ]
 
 
-def test_an_input_that_is_of_no_use_is_told_once_until_it_changes(
+def test_an_input_that_is_of_no_use_is_reported_once_until_it_changes(
     redis: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     market_state(redis)
@@ -488,7 +490,7 @@ def test_a_stale_market_state_is_used_and_warned_about(redis: Client, caplog: py
     market_state(redis, ts_timestamp=str(NOW - 181))
     position_hash(redis)
     summary = cycle(redis)
-    assert only(summary).result is Result.PUBLISHED
+    assert only(summary).result is ProposalResult.PUBLISHED
     assert list(summary.stale) == ["BTCUSDT"]
     assert "market states too old" in caplog.text
     assert list(cycle(redis, now=NOW - 1).stale) == []
@@ -571,9 +573,9 @@ def test_a_star_follows_every_symbol_that_fills_reached(redis: Client) -> None:
     tracked_position(redis, "SOLUSDT", qty="0")
     summary = cycle(redis, "*", synthetic_fallback="true")
     assert {o.book: o.result for o in summary.outcomes} == {
-        "BTCUSDT": Result.PUBLISHED,
-        "ETHUSDT:LONG": Result.PUBLISHED,
-        "SOLUSDT": Result.SKIPPED,
+        "BTCUSDT": ProposalResult.PUBLISHED,
+        "ETHUSDT:LONG": ProposalResult.PUBLISHED,
+        "SOLUSDT": ProposalResult.SKIPPED,
     }
 
 

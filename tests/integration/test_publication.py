@@ -7,7 +7,7 @@ import feeds
 import pytest
 from redis.exceptions import ResponseError
 
-from harvest_tasks.proposing.publish import BOOKS_PER_CALL, Publication, Reply, publish, removal
+from harvest_tasks.proposing.publish import BOOKS_PER_CALL, Publication, PublishReply, publish, removal
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, connect
 from harvest_tasks.settings.model import Settings
@@ -35,13 +35,13 @@ def offered(now: float, **changed: str) -> Publication:
     return Publication("BTCUSDT", fields)
 
 
-def offer(redis: Client, now: float = feeds.NOW, settings: Settings = SETTINGS, **changed: str) -> Reply:
+def offer(redis: Client, now: float = feeds.NOW, settings: Settings = SETTINGS, **changed: str) -> PublishReply:
     (reply,) = publish(redis, settings, [offered(now, **changed)], now)
     return reply
 
 
 def test_the_first_proposal_is_published_with_a_lifetime(redis: Client) -> None:
-    assert offer(redis) is Reply.PUBLISHED
+    assert offer(redis) is PublishReply.PUBLISHED
     assert feeds.proposal(redis) == offered(feeds.NOW).fields
     assert 179_000 < redis.pttl(KEY) <= 180_000
 
@@ -54,7 +54,7 @@ def test_the_lifetime_is_three_publish_ages(redis: Client) -> None:
 def test_the_same_proposal_again_only_moves_the_time_of_the_last_look(redis: Client) -> None:
     offer(redis)
     lifetime = redis.pttl(KEY)
-    assert offer(redis, feeds.NOW + 10, R_net="1.3") is Reply.UNCHANGED
+    assert offer(redis, feeds.NOW + 10, R_net="1.3") is PublishReply.UNCHANGED
     assert feeds.proposal(redis) == {**offered(feeds.NOW).fields, "last_update_epoch": "1769178610"}
     assert redis.pttl(KEY) <= lifetime
 
@@ -74,54 +74,66 @@ def test_the_same_proposal_again_only_moves_the_time_of_the_last_look(redis: Cli
 )
 def test_a_change_is_published(redis: Client, changed: dict[str, str]) -> None:
     offer(redis)
-    assert offer(redis, feeds.NOW + 1, SETTINGS, **changed) is Reply.PUBLISHED
+    assert offer(redis, feeds.NOW + 1, SETTINGS, **changed) is PublishReply.PUBLISHED
     assert feeds.proposal(redis) == offered(feeds.NOW + 1, **changed).fields
 
 
 def test_a_stop_that_vanished_is_published(redis: Client) -> None:
     offer(redis, new_sl_proposed="100.2")
-    assert offer(redis, new_sl_proposed="") is Reply.PUBLISHED
+    assert offer(redis, new_sl_proposed="") is PublishReply.PUBLISHED
     assert feeds.proposal(redis)["new_sl_proposed"] == ""
 
 
 @pytest.mark.parametrize(
     ("score", "reply"),
-    [("0.625", Reply.UNCHANGED), ("0.626", Reply.PUBLISHED), ("0.375", Reply.UNCHANGED), ("0.374", Reply.PUBLISHED)],
+    [
+        ("0.625", PublishReply.UNCHANGED),
+        ("0.626", PublishReply.PUBLISHED),
+        ("0.375", PublishReply.UNCHANGED),
+        ("0.374", PublishReply.PUBLISHED),
+    ],
 )
-def test_a_kill_score_counts_as_moved_beyond_eps_not_at_it(redis: Client, score: str, reply: Reply) -> None:
+def test_a_kill_score_counts_as_moved_beyond_eps_not_at_it(redis: Client, score: str, reply: PublishReply) -> None:
     offer(redis, settings=TOLERANT)
     assert offer(redis, settings=TOLERANT, kill_score=score) is reply
 
 
 @pytest.mark.parametrize(
     ("stop", "reply"),
-    [("72", Reply.UNCHANGED), ("72.1", Reply.PUBLISHED), ("56", Reply.UNCHANGED), ("55.9", Reply.PUBLISHED)],
+    [
+        ("72", PublishReply.UNCHANGED),
+        ("72.1", PublishReply.PUBLISHED),
+        ("56", PublishReply.UNCHANGED),
+        ("55.9", PublishReply.PUBLISHED),
+    ],
 )
-def test_a_stop_counts_as_moved_beyond_eps_of_itself_not_at_it(redis: Client, stop: str, reply: Reply) -> None:
+def test_a_stop_counts_as_moved_beyond_eps_of_itself_not_at_it(redis: Client, stop: str, reply: PublishReply) -> None:
     offer(redis, settings=TOLERANT, new_sl_proposed="64")
     assert offer(redis, settings=TOLERANT, new_sl_proposed=stop) is reply
 
 
 def test_a_move_of_exactly_eps_is_none_in_decimals_either(redis: Client) -> None:
     offer(redis, kill_score="0.500", new_sl_proposed="100")
-    assert offer(redis, kill_score="0.501", new_sl_proposed="100.1") is Reply.UNCHANGED
+    assert offer(redis, kill_score="0.501", new_sl_proposed="100.1") is PublishReply.UNCHANGED
 
 
 def test_small_moves_add_up_against_what_was_published(redis: Client) -> None:
     offer(redis)
-    assert offer(redis, kill_score="0.5008") is Reply.UNCHANGED
-    assert offer(redis, kill_score="0.5016") is Reply.PUBLISHED
+    assert offer(redis, kill_score="0.5008") is PublishReply.UNCHANGED
+    assert offer(redis, kill_score="0.5016") is PublishReply.PUBLISHED
 
 
 def test_without_any_tolerance_every_move_counts(redis: Client) -> None:
     exact = feeds.settings(change_eps_pct="0")
     offer(redis, settings=exact)
-    assert offer(redis, settings=exact) is Reply.UNCHANGED
-    assert offer(redis, settings=exact, kill_score="0.5000000000000001") is Reply.PUBLISHED
+    assert offer(redis, settings=exact) is PublishReply.UNCHANGED
+    assert offer(redis, settings=exact, kill_score="0.5000000000000001") is PublishReply.PUBLISHED
 
 
-@pytest.mark.parametrize(("seconds", "reply"), [(59, Reply.UNCHANGED), (60, Reply.PUBLISHED), (61, Reply.PUBLISHED)])
-def test_a_proposal_of_the_maximum_age_is_published_again(redis: Client, seconds: int, reply: Reply) -> None:
+@pytest.mark.parametrize(
+    ("seconds", "reply"), [(59, PublishReply.UNCHANGED), (60, PublishReply.PUBLISHED), (61, PublishReply.PUBLISHED)]
+)
+def test_a_proposal_of_the_maximum_age_is_published_again(redis: Client, seconds: int, reply: PublishReply) -> None:
     offer(redis)
     offer(redis, feeds.NOW + 30)
     assert offer(redis, feeds.NOW + seconds) is reply
@@ -129,28 +141,28 @@ def test_a_proposal_of_the_maximum_age_is_published_again(redis: Client, seconds
 
 def test_a_proposal_from_the_future_is_replaced(redis: Client) -> None:
     offer(redis, feeds.NOW + 30)
-    assert offer(redis) is Reply.PUBLISHED
+    assert offer(redis) is PublishReply.PUBLISHED
 
 
 @pytest.mark.parametrize("held", ["nan", "", "high"])
 def test_a_held_proposal_that_cannot_be_compared_is_replaced(redis: Client, held: str) -> None:
     offer(redis)
     redis.hset(KEY, "kill_score", held)
-    assert offer(redis) is Reply.PUBLISHED
+    assert offer(redis) is PublishReply.PUBLISHED
     assert feeds.proposal(redis)["kill_score"] == "0.5"
 
 
 def test_fields_of_another_schema_do_not_survive(redis: Client) -> None:
     redis.hset(KEY, mapping={"action": "CLOSE", "harvest_action": "NONE"})
-    assert offer(redis) is Reply.PUBLISHED
+    assert offer(redis) is PublishReply.PUBLISHED
     assert "action" not in feeds.proposal(redis)
 
 
 def test_a_removed_proposal_is_gone_and_removing_it_again_is_no_error(redis: Client) -> None:
     offer(redis)
-    assert publish(redis, SETTINGS, [removal("BTCUSDT")], feeds.NOW) == [Reply.REMOVED]
+    assert publish(redis, SETTINGS, [removal("BTCUSDT")], feeds.NOW) == [PublishReply.REMOVED]
     assert not redis.exists(KEY)
-    assert publish(redis, SETTINGS, [removal("BTCUSDT")], feeds.NOW) == [Reply.ABSENT]
+    assert publish(redis, SETTINGS, [removal("BTCUSDT")], feeds.NOW) == [PublishReply.ABSENT]
 
 
 def test_nothing_is_streamed_unless_wanted(redis: Client) -> None:
@@ -182,17 +194,17 @@ def test_the_stream_stays_near_ten_thousand_entries(redis: Client) -> None:
 def test_a_key_of_another_type_is_left_alone_and_nothing_is_half_written(redis: Client, wrong: str) -> None:
     redis.set(wrong, "mine")
     streaming = feeds.settings(enable_stream="true")
-    assert offer(redis, settings=streaming) is Reply.WRONG_TYPE
+    assert offer(redis, settings=streaming) is PublishReply.WRONG_TYPE
     assert redis.keys() == [wrong]
     assert redis.get(wrong) == "mine"
-    assert publish(redis, streaming, [removal("BTCUSDT")], feeds.NOW) == [Reply.WRONG_TYPE]
+    assert publish(redis, streaming, [removal("BTCUSDT")], feeds.NOW) == [PublishReply.WRONG_TYPE]
 
 
 def test_one_books_wrong_key_does_not_stop_the_others(redis: Client) -> None:
     redis.set("quantum:harvest:proposal:ETHUSDT", "mine")
     others = Publication("ETHUSDT", offered(feeds.NOW).fields)
     replies = publish(redis, SETTINGS, [others, offered(feeds.NOW)], feeds.NOW)
-    assert replies == [Reply.WRONG_TYPE, Reply.PUBLISHED]
+    assert replies == [PublishReply.WRONG_TYPE, PublishReply.PUBLISHED]
 
 
 def test_each_book_has_its_reply_however_many_there_are(redis: Client) -> None:
@@ -201,7 +213,7 @@ def test_each_book_has_its_reply_however_many_there_are(redis: Client) -> None:
     publish(redis, SETTINGS, [Publication(name, proposal) for name in names[::2]], feeds.NOW)
     again = [Publication(name, proposal) for name in names[:-1]]
     replies = publish(redis, SETTINGS, [*again, removal(names[-1])], feeds.NOW)
-    assert replies == [*[Reply.UNCHANGED, Reply.PUBLISHED] * BOOKS_PER_CALL, Reply.REMOVED]
+    assert replies == [*[PublishReply.UNCHANGED, PublishReply.PUBLISHED] * BOOKS_PER_CALL, PublishReply.REMOVED]
     assert len(redis.keys()) == len(again)
 
 
@@ -221,14 +233,14 @@ def test_of_many_workers_with_the_same_proposal_one_publishes(redis: Client, url
         replies = list(pool.map(lambda client: offer(client, settings=streaming), clients))
     for client in clients:
         client.close()
-    assert sorted(replies) == [Reply.PUBLISHED] + [Reply.UNCHANGED] * 7
+    assert sorted(replies) == [PublishReply.PUBLISHED] + [PublishReply.UNCHANGED] * 7
     assert redis.xlen(STREAM) == 1
 
 
 def test_a_server_that_forgot_the_script_gets_it_again(redis: Client) -> None:
     offer(redis)
     redis.script_flush()
-    assert offer(redis, feeds.NOW + 1) is Reply.UNCHANGED
+    assert offer(redis, feeds.NOW + 1) is PublishReply.UNCHANGED
 
 
 def test_proposals_touch_no_key_of_the_tracker(redis: Client) -> None:

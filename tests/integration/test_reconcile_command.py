@@ -11,7 +11,7 @@ from desk import Desk, assert_all_accounted_for
 from harvest_tasks.cli import main
 from harvest_tasks.fills import inbox
 from harvest_tasks.reconciling import settlement
-from harvest_tasks.reconciling.mismatch import reconcile
+from harvest_tasks.reconciling.mismatch import reconcile_books
 from harvest_tasks.server import keys
 
 
@@ -167,7 +167,7 @@ def test_adopting_a_position_that_is_not_tracked_tracks_it(desk: Desk, harvest) 
 def test_adopting_a_closed_position_closes_it(desk: Desk, harvest) -> None:
     desk.run(BUY)
     on_record(desk, "1")
-    reconcile(desk.client, desk.settings)
+    reconcile_books(desk.client, desk.settings)
     on_record(desk, "0", side="FLAT")
     assert harvest("--adopt").output == "BTCUSDT: adopted 0, was 1; released\n"
     desk.process()
@@ -206,7 +206,7 @@ def test_a_book_with_entries_in_its_inbox_is_refused(desk: Desk, harvest) -> Non
 
 def test_nothing_is_adopted_while_input_is_unread(desk: Desk, harvest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The unread fill is on record already: adopting it would count it twice."""
-    monkeypatch.setattr(settlement, "PATIENCE_SEC", 0.2)
+    monkeypatch.setattr(settlement, "INPUT_PATIENCE_SEC", 0.2)
     desk.run(BUY)
     desk.feed(BUY)
     on_record(desk, "2")

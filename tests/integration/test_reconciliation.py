@@ -8,7 +8,7 @@ from builders import BUY
 from desk import Desk, assert_all_accounted_for
 
 from harvest_tasks.fills import inbox
-from harvest_tasks.reconciling.mismatch import confirm, reconcile
+from harvest_tasks.reconciling.mismatch import confirm_mismatches, reconcile_books
 from harvest_tasks.reconciling.sighting import SECOND_LOOK_MS
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
@@ -27,7 +27,7 @@ def on_record(desk: Desk, qty: str, key: str = "BTCUSDT", side: str = "LONG", **
 
 def look(desk: Desk) -> dict[str, int]:
     """The comparison that comes each minute."""
-    return dict(reconcile(desk.client, desk.settings).counts)
+    return dict(reconcile_books(desk.client, desk.settings).counts)
 
 
 def look_again(desk: Desk) -> list[str]:
@@ -35,7 +35,7 @@ def look_again(desk: Desk) -> list[str]:
     for book, note in desk.client.hgetall(keys.MISMATCHES).items():
         since_ms, _, rest = note.partition(" ")
         desk.client.hset(keys.MISMATCHES, book, f"{int(since_ms) - SECOND_LOOK_MS} {rest}")
-    frozen = confirm(desk.client, desk.settings)
+    frozen = confirm_mismatches(desk.client, desk.settings)
     desk.process()
     return frozen
 
@@ -55,7 +55,7 @@ def test_a_difference_freezes_at_the_second_look_and_not_before(desk: Desk) -> N
     desk.run(BUY)
     on_record(desk, "3")
     assert look(desk) == {"compared": 1, "agreed": 0, "differ": 1, "unknown": 0, "unreadable": 0, "frozen": 0}
-    assert confirm(desk.client, desk.settings) == []
+    assert confirm_mismatches(desk.client, desk.settings) == []
     assert frozen(desk) == ""
     assert look_again(desk) == ["BTCUSDT"]
     assert frozen(desk) == "reconciliation: tracked 1, exchange 3"
@@ -165,7 +165,7 @@ def test_a_difference_that_passed_must_be_seen_twice_again(desk: Desk) -> None:
     assert look_again(desk) == []
     on_record(desk, "3")
     look(desk)
-    assert confirm(desk.client, desk.settings) == []
+    assert confirm_mismatches(desk.client, desk.settings) == []
     assert frozen(desk) == ""
 
 
@@ -323,7 +323,7 @@ def test_notes_that_make_no_sense_are_no_notes(desk: Desk) -> None:
     desk.run(BUY)
     on_record(desk, "3")
     desk.client.hset(keys.MISMATCHES, mapping={"BTCUSDT": "since ever", "what?": "1 2 3"})
-    assert confirm(desk.client, desk.settings) == []
+    assert confirm_mismatches(desk.client, desk.settings) == []
     assert suspected(desk) == {"BTCUSDT"}
     assert look_again(desk) == ["BTCUSDT"]
 
@@ -333,7 +333,7 @@ def test_looking_again_costs_one_command_while_nothing_is_suspected(desk: Desk) 
     on_record(desk, "1")
     look(desk)
     before = desk.client.info("stats")["total_commands_processed"]
-    confirm(desk.client, desk.settings)
+    confirm_mismatches(desk.client, desk.settings)
     # One more is the first question itself.
     assert desk.client.info("stats")["total_commands_processed"] - before == 2
 

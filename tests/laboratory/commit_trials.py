@@ -17,8 +17,8 @@ from harvest_tasks.fills.plan import Plan
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.wire import inbox_entry
-from harvest_tasks.wire.history import Harvest, written
-from harvest_tasks.wire.position import to_fields
+from harvest_tasks.wire.history import HarvestRow, row_json
+from harvest_tasks.wire.position import position_fields
 from kernel.positions.entry import Freeze
 from kernel.positions.guards import Guards
 from laboratory import invariants
@@ -459,7 +459,7 @@ def nothing_grows_for_ever(client: Client) -> None:
 def newest_rows_come_first(client: Client) -> None:
     rig = Rig(client)
     made = [rig.bring(*[bought(), sold("1", "102")] * lifecycles) for lifecycles in (1, 3)]
-    rows = [written(row) for each in made for row in each.past]
+    rows = [row_json(row) for each in made for row in each.past]
     same("lifecycles", len(rows), 4)
     same("rows", client.lrange(keys.lifecycles(BOOK), 0, -1), rows[::-1])
     same("open", client.smembers(keys.OPEN), set())
@@ -542,7 +542,7 @@ def _as_planned(rig: Rig, made: Plan, version: int) -> None:
     same("letters", _letters(client), [_letter(letter) for letter in made.deadletters])
     same("the window", client.lrange(keys.WINDOW, 0, -1), [f"{NOW}"] * len(made.intents))
     for key, kind in ((keys.history(BOOK), True), (keys.lifecycles(BOOK), False)):
-        rows = [written(row) for row in made.past if isinstance(row, Harvest) is kind]
+        rows = [row_json(row) for row in made.past if isinstance(row, HarvestRow) is kind]
         same(f"rows of {key}", client.lrange(key, 0, -1), rows[::-1])
     for stream, live in ((LIVE_STREAM, True), (SHADOW_STREAM, False)):
         ids = [intent.intent_id for intent, _ in made.intents if _is_live(rig, intent) is live]
@@ -562,7 +562,7 @@ def _is_live(rig: Rig, intent: Any) -> bool:
 
 
 def _fields(made: Plan, version: int) -> dict[str, str]:
-    return {**to_fields(made.position), "version": str(version)}
+    return {**position_fields(made.position), "version": str(version)}
 
 
 def _out(client: Client, stream: str) -> list[str]:

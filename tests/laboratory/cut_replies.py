@@ -188,7 +188,7 @@ class _Line:
         """For so many looks at its clock, however long they take."""
         looks = count()
         with patch.object(watcher, "monotonic", lambda: float(next(looks))), patch.object(watcher, "BLOCK_MS", 1):
-            first_start = partial(adoption.begin, client, self._settings)
+            first_start = partial(adoption.begin_adoption, client, self._settings)
             watcher.watch(client, self._settings, SLICE, lambda _: None, first_start=first_start)
 
     def _sweep(self, client: Client) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Final
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.wire.position import from_fields
+from harvest_tasks.wire.position import read_position
 from kernel.positions.position import parse_id
 from laboratory.likeness import differing
 from laboratory.model import Book
@@ -167,7 +167,7 @@ def at_rest(seen: Seen) -> list[Violation]:
 
 def like(seen: Seen, model: Book, only: Collection[str] = ()) -> list[Violation]:
     """I5: where a book is not as the reference model has it; `only` limits what is compared."""
-    position = from_fields(model.name, seen.positions.get(model.name, {}))
+    position = read_position(model.name, seen.positions.get(model.name, {}))
     lines = differing(model, position, seen.names)
     return [Violation("I5", "lost", f"{model.name}: {line}") for line in lines if not only or line.split()[0] in only]
 
@@ -188,7 +188,7 @@ def versions(seen: Seen, commits: Mapping[str, int]) -> list[Violation]:
 
 def _reserved(seen: Seen) -> Iterator[Violation]:
     for book, fields in seen.positions.items():
-        position = from_fields(book, fields)
+        position = read_position(book, fields)
         if position.available < 0:
             yield Violation(
                 "I1", "other", f"{book} holds {position.holding.qty}, reserved {position.ladder_state.reserved}"
@@ -255,7 +255,7 @@ def _one_story(seen: Seen) -> Iterator[Violation]:
 
 def _one_position(book: str, fields: Fields, journal: Sequence[Fields]) -> Iterator[Violation]:
     """A position and the journal of its lifecycle."""
-    position = from_fields(book, fields)
+    position = read_position(book, fields)
     state = position.ladder_state
     own = [r for r in journal if r["position_id"] == position.position_id and r["decision"] == "published"]
     rungs = {rung for record in own for rung in _rungs(record["action"])[1]}
@@ -279,7 +279,7 @@ def _exits(seen: Seen) -> Iterator[Violation]:
             yield Violation("I11", "other", f"intent {sent.intent_id} is no exit: {sent.fields['payload']}")
         sides.setdefault(intent["position_id"], set()).add(intent["side"])
     for book, fields in seen.positions.items():
-        position = from_fields(book, fields)
+        position = read_position(book, fields)
         sides.setdefault(position.position_id, set())
         if position.is_open:
             sides[position.position_id].add("SELL" if position.holding.qty > 0 else "BUY")

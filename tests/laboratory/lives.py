@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from harvest_tasks.fills.plan import Delivered, plan
-from harvest_tasks.wire.execution_result import Routed, admit
+from harvest_tasks.wire.execution_result import Routed, parse
 from kernel.positions.entry import Adopt, Entry, Freeze, Overdue, Release
 from kernel.positions.guards import Guards
 from kernel.positions.holding import RiskTerms
@@ -232,7 +232,7 @@ def kernel_entry(fields: Fields, source_id: str, now_ms: int) -> Entry:
             return Freeze(source_id, now_ms, fields["reason"])
         case "release":
             return Release("", now_ms)
-    routed = admit(source_id, fields)
+    routed = parse(source_id, fields)
     assert isinstance(routed, Routed), routed
     return routed.entry
 

@@ -30,7 +30,7 @@ from harvest_tasks.processes.process_group import ProcessGroups, kill_group
 from harvest_tasks.server import keys, script
 from harvest_tasks.server.client import Client, connect
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.wire.position import from_fields
+from harvest_tasks.wire.position import read_position
 from laboratory import invariants, shares
 from laboratory.account import OUTCOMES
 from laboratory.arena import Arena, executable
@@ -351,7 +351,7 @@ def _gone_on(client: Client, settings: Settings, ended: set[str], model: Sequenc
     wrong = [*invariants.always(seen, ended), *invariants.at_rest(seen)]
     for book in model:
         wrong += invariants.like(seen, book, HOLDING)
-        position = from_fields(book.name, seen.positions.get(book.name, {}))
+        position = read_position(book.name, seen.positions.get(book.name, {}))
         wrong += due(seen, book) if position.available > 0 else []
     return wrong
 

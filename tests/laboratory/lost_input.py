@@ -273,7 +273,7 @@ def _come_back(rehearsed: Rehearsed, rng: random.Random, destroyed: Destroyed) -
         rehearsed.calm()
         try:
             settlement.settle(director, settings, ())
-        except settlement.Unread as error:
+        except settlement.UnreadInput as error:
             return [Violation("I13", "other", f"no way back by reconciliation: {error}; {_ends(director, settings)}")]
     wrong = rehearsed.calm()
     seen = invariants.read(director, settings)

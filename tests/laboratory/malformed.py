@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from malformed_entries import CASES, Case
 
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.wire.execution_result import Refused, admit
-from harvest_tasks.wire.symbols import of_book
+from harvest_tasks.wire.execution_result import Refused, parse
+from harvest_tasks.wire.symbols import symbol_of
 from laboratory import fuzz, invariants
 from laboratory.arena import Arena
 from laboratory.crew import socket_of
@@ -215,7 +215,7 @@ class _Path:
         letters = {letter["source_id"] for letter in seen.deadletters}
         for n, fields in enumerate(entries, start=100):
             entry_id = f"{FIRST_MS + n}-0"
-            verdict = admit(entry_id, fields)
+            verdict = parse(entry_id, fields)
             if not isinstance(verdict, Refused):
                 continue
             if entry_id not in letters:
@@ -239,7 +239,7 @@ def _refusal(seen: Seen, case: Case) -> Iterator[Violation]:
 
 def _is_frozen(seen: Seen, book: str) -> bool:
     """Or, where its symbol is tracked in the other mode, all of that."""
-    names = [book] if book in seen.positions else [b for b in seen.positions if of_book(b) == of_book(book)]
+    names = [book] if book in seen.positions else [b for b in seen.positions if symbol_of(b) == symbol_of(book)]
     return bool(names) and all(seen.positions[name]["frozen"] for name in names)
 
 

@@ -8,7 +8,7 @@ import feeds
 from redis.exceptions import ResponseError
 
 from harvest_tasks.proposing import publish as publish_module
-from harvest_tasks.proposing.publish import Publication, Reply, publish, removal
+from harvest_tasks.proposing.publish import Publication, PublishReply, publish, removal
 from harvest_tasks.proposing.record import utc
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
@@ -18,7 +18,7 @@ from laboratory.rig import Rig, said
 KEY: Final = "quantum:harvest:proposal:BTCUSDT"
 STREAM: Final = "quantum:stream:harvest.proposal"
 NOW: Final = feeds.NOW
-PUBLISHED, UNCHANGED = Reply.PUBLISHED, Reply.UNCHANGED
+PUBLISHED, UNCHANGED = PublishReply.PUBLISHED, PublishReply.UNCHANGED
 LIFETIME_MS: Final = 180_000
 FIRST: Final = {"new_sl_proposed": "64"}
 COARSE: Final = {"change_eps_pct": "0.125"}
@@ -43,7 +43,7 @@ def fields(now: float = NOW, **changed: str) -> dict[str, str]:
     }
 
 
-def offer(client: Client, now: float, chosen: Settings, **changed: str) -> Reply:
+def offer(client: Client, now: float, chosen: Settings, **changed: str) -> PublishReply:
     (reply,) = publish(client, chosen, [Publication("BTCUSDT", fields(now, **changed))], now)
     return reply
 
@@ -61,7 +61,7 @@ def what_is_new_is_published_and_the_rest_is_not(client: Client) -> None:
         same("the stream", client.xlen(STREAM), 2 if expected is PUBLISHED else 1)
 
 
-Offer = tuple[Mapping[str, str], Mapping[str, str], Mapping[str, str], int, Reply]
+Offer = tuple[Mapping[str, str], Mapping[str, str], Mapping[str, str], int, PublishReply]
 _OFFERS: Final[Sequence[Offer]] = (
     ({}, {}, {}, 10, UNCHANGED),
     *(({}, {}, {name: "OTHER"}, 1, PUBLISHED) for name in ("harvest_action", "position_side")),
@@ -105,9 +105,9 @@ def what_is_published_is_whole_and_goes_by_itself(client: Client) -> None:
 def a_removed_one_is_gone(client: Client) -> None:
     client.flushall()
     offer(client, NOW, settings())
-    same("removed", publish(client, settings(), [removal("BTCUSDT")], NOW), [Reply.REMOVED])
+    same("removed", publish(client, settings(), [removal("BTCUSDT")], NOW), [PublishReply.REMOVED])
     same("the proposal", client.exists(KEY), 0)
-    same("again", publish(client, settings(), [removal("BTCUSDT")], NOW), [Reply.ABSENT])
+    same("again", publish(client, settings(), [removal("BTCUSDT")], NOW), [PublishReply.ABSENT])
     same("the stream", client.xlen(STREAM), 1)
 
 
@@ -121,8 +121,8 @@ def a_key_of_another_type_is_left_alone(client: Client) -> None:
     for wrong in (KEY, STREAM):
         client.flushall()
         client.set(wrong, "another's")
-        same("the reply", offer(client, NOW, settings()), Reply.WRONG_TYPE)
-        same("to a removal", publish(client, settings(), [removal("BTCUSDT")], NOW), [Reply.WRONG_TYPE])
+        same("the reply", offer(client, NOW, settings()), PublishReply.WRONG_TYPE)
+        same("to a removal", publish(client, settings(), [removal("BTCUSDT")], NOW), [PublishReply.WRONG_TYPE])
         same("all there is", (client.keys(), client.get(wrong)), ([wrong], "another's"))
 
 
@@ -132,7 +132,7 @@ def each_book_is_dealt_with_by_itself(client: Client) -> None:
     publish(client, settings(), [Publication(book, fields()) for book in ("BTCUSDTA", "BTCUSDTB")], NOW)
     offers = [Publication(f"BTCUSDT{each}", fields()) for each in "AXC"]
     replies = publish(client, settings(), [removal("BTCUSDTB"), *offers], NOW + 1)
-    same("the replies", replies, [Reply.REMOVED, UNCHANGED, Reply.WRONG_TYPE, PUBLISHED])
+    same("the replies", replies, [PublishReply.REMOVED, UNCHANGED, PublishReply.WRONG_TYPE, PUBLISHED])
     same("all there is", sorted(client.keys()), sorted([STREAM, *(f"{KEY}{each}" for each in "ACX")]))
     same("the symbols", [entry["symbol"] for _, entry in client.xrange(STREAM)], [f"BTCUSDT{each}" for each in "ABC"])
 

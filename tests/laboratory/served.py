@@ -9,7 +9,7 @@ from typing import Any
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.wire.position import from_fields
+from harvest_tasks.wire.position import read_position
 from kernel.positions.quantities import plain
 from laboratory.lives import Asked, Taken
 from laboratory.moves import SYMBOL, Setup
@@ -37,7 +37,7 @@ class Outs:
         intents = [*asked(live, "REDUCE_ONLY"), *asked(shadow, "HARVEST_PARTIAL")]
         assert sum(map(len, records.values())) == len(journal), journal
         return {
-            book: Taken(from_fields(book, fields), records[book], _in_order(intents, records, book))
+            book: Taken(read_position(book, fields), records[book], _in_order(intents, records, book))
             for book, fields in positions.items()
         }
 

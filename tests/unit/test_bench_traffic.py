@@ -5,7 +5,7 @@ from decimal import Decimal
 from itertools import islice
 
 from bench import traffic
-from harvest_tasks.wire.execution_result import Routed, admit
+from harvest_tasks.wire.execution_result import Routed, parse
 from kernel.positions.entry import Fill, Mark
 
 ENTRIES = 4_000
@@ -22,7 +22,7 @@ def test_a_longer_backlog_begins_like_a_shorter_one() -> None:
 
 def test_the_door_takes_every_entry() -> None:
     for n, entry in enumerate(traffic.main(ENTRIES, BOOKS)):
-        admitted = admit(f"1700000000000-{n}", entry)
+        admitted = parse(f"1700000000000-{n}", entry)
         assert isinstance(admitted, Routed), (entry, admitted)
 
 
@@ -33,14 +33,14 @@ def test_each_book_begins_with_a_fill_so_that_no_price_is_ignored() -> None:
 
 
 def test_most_entries_are_fills_and_some_are_prices() -> None:
-    kinds = [type(admit("1-1", entry).entry) for entry in traffic.main(ENTRIES, BOOKS)]  # type: ignore[union-attr]
+    kinds = [type(parse("1-1", entry).entry) for entry in traffic.main(ENTRIES, BOOKS)]  # type: ignore[union-attr]
     assert set(kinds) == {Fill, Mark}
     assert 0.75 < kinds.count(Fill) / ENTRIES < 0.95
 
 
 def test_the_heavy_traffic_is_fills_alone_and_the_door_takes_them() -> None:
     for n, entry in enumerate(traffic.heavy(300, BOOKS)):
-        admitted = admit(f"1700000000000-{n}", entry)
+        admitted = parse(f"1700000000000-{n}", entry)
         assert isinstance(admitted, Routed)
         assert isinstance(admitted.entry, Fill)
 

@@ -11,7 +11,7 @@ from builders import price
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.simulation.demo.recording import Evidence, read
 from harvest_tasks.simulation.demo.verification import Fold, differences, fold
-from harvest_tasks.wire.position import to_fields
+from harvest_tasks.wire.position import position_fields
 
 LIVE = Settings.from_env({"HARVEST_MODE": "live", "HARVEST_LIVE_CONFIRM": "yes", "HARVEST_LIVE_STOPS": "true"})
 BUY = builders.BUY | {"fee": "1"}
@@ -43,7 +43,7 @@ def evidence(made: Fold) -> Evidence:
     return Evidence(
         entries=(),
         intents=[payload for payloads in made.intents.values() for payload in payloads],
-        positions={book: to_fields(position) | ledgers_own for book, position in made.positions.items()},
+        positions={book: position_fields(position) | ledgers_own for book, position in made.positions.items()},
         counts={**made.counts, "paper:filled": 3},
     )
 

@@ -8,7 +8,7 @@ from books import fill, long_100, mark, run, short_100
 
 from harvest_tasks.simulation.paper.execution import Answer, Terms, execute
 from harvest_tasks.simulation.paper.order import IntentType, Order
-from harvest_tasks.wire.execution_result import Routed, admit
+from harvest_tasks.wire.execution_result import Routed, parse
 from kernel.positions.entry import Entry, Fill, OrderEnded, Side
 from kernel.positions.position import Position
 
@@ -107,7 +107,7 @@ def test_every_answer_passes_the_door_as_what_it_means() -> None:
     refused = execute(order(), None, costs(), NOW_MS)
     for done, kind in ((filled, Fill), (refused, OrderEnded)):
         assert done.entry is not None
-        admitted = admit(f"{NOW_MS}-0", done.entry)
+        admitted = parse(f"{NOW_MS}-0", done.entry)
         assert isinstance(admitted, Routed)
         assert (admitted.symbol, admitted.book) == ("BTCUSDT", "BTCUSDT" if kind is Fill else None)
         assert isinstance(admitted.entry, kind)

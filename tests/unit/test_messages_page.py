@@ -5,12 +5,12 @@ from decimal import Decimal
 from pathlib import Path
 
 from harvest_tasks.proposing.markets import NEUTRAL, Market, MarketSource
-from harvest_tasks.proposing.positions import synthetic
-from harvest_tasks.proposing.record import to_fields
-from harvest_tasks.proposing.sources import Held, Source
+from harvest_tasks.proposing.positions import synthetic_position
+from harvest_tasks.proposing.record import proposal_fields
+from harvest_tasks.proposing.sources import OpenPosition, Source
 from harvest_tasks.simulation.paper.order import parse
 from harvest_tasks.wire import fields
-from harvest_tasks.wire.intent import Delivery, payload
+from harvest_tasks.wire.intent import Delivery, intent_payload
 from kernel.positions.entry import Side
 from kernel.positions.intent import Intent, IntentKind, harvest_action, intent_id
 from kernel.proposals.proposal import compute_harvest_proposal
@@ -53,7 +53,7 @@ def spans(section: str) -> set[str]:
 
 
 def test_the_intent_it_shows_is_the_one_that_is_written() -> None:
-    assert shown_intent() == payload(example(), SUGGESTION, f"{INTENT_MS}-0")
+    assert shown_intent() == intent_payload(example(), SUGGESTION, f"{INTENT_MS}-0")
     assert parse({"payload": shown_intent()}).dry_run
 
 
@@ -63,9 +63,9 @@ def test_it_names_each_field_of_an_entry() -> None:
 
 
 def test_it_names_each_field_of_a_proposal_and_no_other() -> None:
-    held = Held("BTCUSDT", Source.SYNTHETIC, synthetic("BTCUSDT"))
+    held = OpenPosition("BTCUSDT", Source.SYNTHETIC, synthetic_position("BTCUSDT"))
     market = Market(NEUTRAL, MarketSource.NEUTRAL)
-    written = to_fields(held, market, compute_harvest_proposal(held.position, market.state), 1_796_065_973.0)
+    written = proposal_fields(held, market, compute_harvest_proposal(held.position, market.state), 1_796_065_973.0)
     table = PAGE.partition("\n## Out: proposals")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
     assert {name for row in rows for name in re.findall(r"`([^`]+)`", row)} == set(written)

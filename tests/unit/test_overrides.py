@@ -125,7 +125,7 @@ def test_the_line_is_the_same_in_whatever_order_and_spelling_the_fields_come() -
     )
 
 
-def test_all_fields_may_be_set_and_are_told_in_one_order() -> None:
+def test_all_fields_may_be_set_and_are_listed_in_one_order() -> None:
     fields = {"trail_atr_mult": "4", "set_be_at_r": "3", "min_r": "2", "ladder": "1:0.5,2:0.5"}
     found = ruled(fields)
     assert (rungs(found), found.set_be_at_r, found.trail_atr_mult) == ("2:0.5", Decimal(3), Decimal(4))
@@ -165,7 +165,7 @@ def test_both_are_refused_when_neither_leaves_a_rung() -> None:
     assert found == rules_saying("refused ladder='0.2:0.5': leaves no rung; refused min_r='3': leaves no rung")
 
 
-def test_an_unknown_field_is_refused_and_told_what_is_allowed() -> None:
+def test_an_unknown_field_is_refused_with_what_is_allowed() -> None:
     assert ruled({"minr": "1"}) == rules_saying(f"refused 'minr': not one of {FIELDS}")
     assert ruled({"MIN_R": "1"}).overrides == f"refused 'MIN_R': not one of {FIELDS}"
 

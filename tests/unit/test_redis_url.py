@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from kombu.utils.url import url_to_parts
 from redis.connection import parse_url
 
-from harvest_tasks.settings.redis_url import RedisUrl, celery_url, next_database, parse, redacted
+from harvest_tasks.settings.redis_url import RedisUrl, celery_url, next_database, parse_address, redacted_url
 
 PLACE = ("host", "port", "path", "username", "password")
 PASSWORDS = st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF), min_size=1, max_size=20)
@@ -54,14 +54,14 @@ def test_redis_py_kombu_and_the_result_backend_reach_the_same_place(password: st
 def test_nothing_shows_a_password_however_it_is_written(password: str) -> None:
     secret = f"Zq{password}Zq"
     for url in (f"redis://:{secret}@cache/1", f"redis://:{secret}:6379", f"unix://:{secret}@/s", secret):
-        assert secret not in redacted(url)
+        assert secret not in redacted_url(url)
         assert secret not in repr(RedisUrl(url))
         assert secret not in _problem(url)
 
 
 def _problem(url: str) -> str:
     try:
-        parse(url)
+        parse_address(url)
     except ValueError as error:
         return str(error)
     return ""

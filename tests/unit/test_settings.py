@@ -258,7 +258,7 @@ def test_every_setting_of_the_table_is_tried_with_a_wrong_value() -> None:
     assert set(DEFAULTS) <= tried
 
 
-def test_all_wrong_values_are_told_at_once() -> None:
+def test_all_wrong_values_are_reported_at_once() -> None:
     environ = {"SYMBOLS": "", "HARVEST_MIN_R": "x", "REDIS_URL": "x", "HARVEST_MODES": "live", "REDIS_PORT": "0"}
     assert sorted(line.partition("=")[0].partition(":")[0] for line in refused(environ)) == sorted(environ)
 
@@ -357,7 +357,7 @@ def test_live_mode_needs_two_keys() -> None:
     ]
 
 
-def test_live_mode_never_invents_positions() -> None:
+def test_live_mode_never_makes_up_positions() -> None:
     assert not Settings.from_env(LIVE).synthetic_fallback
     assert not Settings.from_env({**LIVE, "SYNTHETIC_FALLBACK": "false"}).synthetic_fallback
     assert refused({**LIVE, "SYNTHETIC_FALLBACK": "true"}) == [

@@ -17,7 +17,7 @@ from harvest_tasks.server.client import Client
 from harvest_tasks.server.clock import server_ms
 from harvest_tasks.server.streams import newest_first, time_ms
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.wire.position import BadRecord, from_fields
+from harvest_tasks.wire.position import UnreadablePosition, read_position
 from kernel.positions.ladder_state import HARVEST_ACTION
 from kernel.positions.position import Position
 
@@ -161,8 +161,8 @@ def _position(client: Client, book: str) -> Position | None:
     """None of a record that Harvest did not write: the doctor names it."""
     fields: Any = client.hgetall(keys.position(book))
     try:
-        return from_fields(book, fields)
-    except BadRecord:
+        return read_position(book, fields)
+    except UnreadablePosition:
         return None
 
 

@@ -19,11 +19,11 @@ from harvest_tasks.operations.proof.check import (
     refusals,
 )
 from harvest_tasks.proposing import inputs, markets
-from harvest_tasks.proposing.cycle import ALL, chosen, decide
+from harvest_tasks.proposing.cycle import ALL_SYMBOLS, chosen_symbols, decide_proposals
 from harvest_tasks.proposing.inputs import Inputs
-from harvest_tasks.proposing.numbers import Unusable
+from harvest_tasks.proposing.numbers import NoProposal
 from harvest_tasks.proposing.publish import Publication
-from harvest_tasks.proposing.summary import Outcome
+from harvest_tasks.proposing.summary import ProposalOutcome
 from harvest_tasks.server.client import Client
 from harvest_tasks.server.clock import server_now
 from harvest_tasks.settings.model import Settings
@@ -40,14 +40,16 @@ class ProposalInputs:
 
     now: float
     gathered: Sequence[Inputs]
-    decided: Sequence[Publication | Outcome]
+    decided: Sequence[Publication | ProposalOutcome]
 
     @classmethod
     def of(cls, client: Client, settings: Settings) -> Self:
         """Reads as a cycle does, and writes nothing."""
         now = server_now(client)
-        gathered = inputs.read(client, settings, chosen(client, settings.symbols or (ALL,)))
-        return cls(now, gathered, [decision for found in gathered for decision in decide(found, settings, now)])
+        gathered = inputs.read_inputs(client, settings, chosen_symbols(client, settings.symbols or (ALL_SYMBOLS,)))
+        return cls(
+            now, gathered, [decision for found in gathered for decision in decide_proposals(found, settings, now)]
+        )
 
     @property
     def due(self) -> list[str]:
@@ -59,7 +61,7 @@ class ProposalInputs:
 def market_states(look: ProposalInputs, settings: Settings, scrape: Scrape) -> CheckResult:
     """Whether each symbol's market state is there, and one that the kernel takes."""
     given = {found.symbol: found.market for found in look.gathered if found.market != {}}
-    wrong = refusals(given, lambda reply: markets.market(reply, invented=False), Unusable)
+    wrong = refusals(given, lambda reply: markets.read_market(reply, is_synthetic=False), NoProposal)
     if wrong:
         first = next(iter(wrong))
         remedy = f"mend what writes {settings.marketstate_prefix}{first}"
@@ -75,7 +77,7 @@ def market_states(look: ProposalInputs, settings: Settings, scrape: Scrape) -> C
 @checks("risk proposals")
 def risk_proposals(look: ProposalInputs, settings: Settings) -> CheckResult:
     """Whether each symbol has one, or which take the fallback."""
-    wrong = refusals({found.symbol: found.risk for found in look.gathered}, markets.risk_proposal, Unusable)
+    wrong = refusals({found.symbol: found.risk for found in look.gathered}, markets.read_risk_proposal, NoProposal)
     if wrong:
         first = next(iter(wrong))
         remedy = f"mend what writes {settings.riskproposal_prefix}{first}"
@@ -90,7 +92,7 @@ def risk_proposals(look: ProposalInputs, settings: Settings) -> CheckResult:
 @checks("one cycle")
 def one_cycle(look: ProposalInputs) -> CheckResult:
     """What `harvest propose --once` would compute now, without its writes."""
-    wrong = [f"{d.book}: {d.detail or d.reason}" for d in look.decided if isinstance(d, Outcome)]
+    wrong = [f"{d.book}: {d.detail or d.reason}" for d in look.decided if isinstance(d, ProposalOutcome)]
     if wrong:
         return fails(f"not computed: {listed(wrong)}", "mend that input; harvest propose --once says it again")
     flat = len(look.decided) - len(look.due)
@@ -107,7 +109,7 @@ def proposals_published(
     if invented:
         return from_findings([invented], "")
     if not books:
-        flawed = any(isinstance(decision, Outcome) for decision in look.decided)
+        flawed = any(isinstance(decision, ProposalOutcome) for decision in look.decided)
         return not_run("none can be computed" if flawed else "no symbol has an open position, so no proposal is due")
     held = _held(client, settings, books)
     oldest = STALE_INTERVALS * settings.publish_interval_sec + GRACE_SEC
@@ -116,7 +118,7 @@ def proposals_published(
 
 
 def _states_distance(found: Inputs) -> bool:
-    risk = markets.risk_proposal(found.risk)
+    risk = markets.read_risk_proposal(found.risk)
     return bool(risk and risk.stop_dist_pct and risk.stop_dist_pct > 0)
 
 

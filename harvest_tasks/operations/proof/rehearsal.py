@@ -17,7 +17,7 @@ from harvest_tasks.operations.intents import newest_intents
 from harvest_tasks.operations.kill_switch import set_kill_switch
 from harvest_tasks.operations.proof.check import CheckResult, checks, fails, not_run, passes
 from harvest_tasks.proposing.cycle import run_cycle
-from harvest_tasks.proposing.summary import Result
+from harvest_tasks.proposing.summary import ProposalResult
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, connect
 from harvest_tasks.server.clock import server_ms, server_now
@@ -161,7 +161,7 @@ def check_one_cycle(own: Rehearsal) -> CheckResult:
     own.client.hset(own.settings.marketstate_prefix + SYMBOL, mapping=dict[Any, Any](CALM))
     done = [run_cycle(own.client, own.settings, [SYMBOL], server_now(own.client)) for _ in range(2)]
     results = [outcome.result for summary in done for outcome in summary.outcomes]
-    if results != [Result.PUBLISHED, Result.UNCHANGED]:
+    if results != [ProposalResult.PUBLISHED, ProposalResult.UNCHANGED]:
         return fails(f"came to {', '.join(results)}", _FIX)
     return passes("Single cycle complete: published once, unchanged the second time")
 
@@ -181,7 +181,7 @@ def rehearsal_database(settings: Settings, environ: Mapping[str, str]) -> Iterat
 
 def _claimed(settings: Settings) -> tuple[Client, str]:
     """A client of a database that held nothing, and holds a mark now."""
-    state = redis_url.parse(settings.redis_url)
+    state = redis_url.parse_address(settings.redis_url)
     taken = {state.db, *(_database(url) for url in (settings.broker_url, settings.result_backend))}
     for db in range(HIGHEST, -1, -1):
         url = replace(state, db=db).for_redis()
@@ -193,7 +193,7 @@ def _claimed(settings: Settings) -> tuple[Client, str]:
 
 
 def _database(url: str) -> int:
-    return redis_url.parse(url, redis_url.CELERY_FORMS).db
+    return redis_url.parse_address(url, redis_url.CELERY_FORMS).db
 
 
 def _claim(client: Client) -> bool:

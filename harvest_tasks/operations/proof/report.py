@@ -7,7 +7,7 @@ from importlib.metadata import version
 from harvest_tasks.operations.proof.check import CheckResult, Verdict
 from harvest_tasks.proposing.record import utc
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.settings.redis_url import redacted
+from harvest_tasks.settings.redis_url import redacted_url
 
 
 def summary(results: Sequence[CheckResult]) -> str:
@@ -25,7 +25,8 @@ def markdown(results: Sequence[CheckResult], settings: Settings, now: float) -> 
 def _lines(results: Sequence[CheckResult], settings: Settings, now: float) -> Iterator[str]:
     yield "# Proof of Harvest"
     yield ""
-    yield f"{utc(now)} UTC, version {version('harvest')}, mode {settings.harvest_mode}, {redacted(settings.redis_url)}:"
+    server = redacted_url(settings.redis_url)
+    yield f"{utc(now)} UTC, version {version('harvest')}, mode {settings.harvest_mode}, {server}:"
     yield f"**{summary(results)}**."
     yield ""
     yield "| what | verdict | seen |"

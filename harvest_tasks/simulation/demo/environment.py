@@ -18,7 +18,7 @@ from harvest_tasks.processes.supervisor import Supervisor
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, connect
 from harvest_tasks.settings.model import OVERRIDES, Settings
-from harvest_tasks.settings.variables import PREFIX
+from harvest_tasks.settings.variables import OWN_PREFIX
 from harvest_tasks.simulation.demo.feed import Interrupted
 
 SETTINGS: Final = {
@@ -91,7 +91,7 @@ def private_stage() -> Iterator[Stage]:
 def outside_settings() -> list[str]:
     """Names in the environment that Harvest or Celery would obey."""
     ours = {name.upper() for name in Settings.model_fields} | set(OVERRIDES)
-    return sorted(name for name in os.environ if name in ours or name.upper().startswith(PREFIX))
+    return sorted(name for name in os.environ if name in ours or name.upper().startswith(OWN_PREFIX))
 
 
 def _missing_executor(client: Client, stream: str) -> str | None:

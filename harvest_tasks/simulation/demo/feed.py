@@ -7,7 +7,7 @@ from typing import Any, Final
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.wire.position import from_fields
+from harvest_tasks.wire.position import read_position
 from kernel.positions.position import Position
 
 POLL_SEC: Final = 0.002
@@ -60,7 +60,7 @@ class Feed:
             time.sleep(POLL_SEC)
             books, waits = self._look()
             if waits is None:
-                return {s: from_fields(s, fields) for s, fields in zip(self._symbols, books, strict=True)}
+                return {s: read_position(s, fields) for s, fields in zip(self._symbols, books, strict=True)}
             if self._is_stopping():
                 raise Interrupted
             if time.monotonic() > deadline:

@@ -14,10 +14,10 @@ from typing import Final
 from harvest_tasks.fills.symbol_rules import base_rules
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.simulation.demo.recording import Evidence, Fields, read
-from harvest_tasks.wire.execution_result import Refused, Routed, admit
-from harvest_tasks.wire.intent import Delivery, payload
-from harvest_tasks.wire.position import to_fields
-from harvest_tasks.wire.symbols import books as books_of
+from harvest_tasks.wire.execution_result import Refused, Routed, parse
+from harvest_tasks.wire.intent import Delivery, intent_payload
+from harvest_tasks.wire.position import position_fields
+from harvest_tasks.wire.symbols import possible_books as books_of
 from kernel.positions.decision import decide
 from kernel.positions.entry import Entry, Fill
 from kernel.positions.guards import Guards
@@ -50,7 +50,7 @@ class Fold:
 
     @exact
     def take(self, entry_id: str, fields: Fields) -> None:
-        admitted = admit(entry_id, fields)
+        admitted = parse(entry_id, fields)
         if isinstance(admitted, Routed):
             self._route(admitted)
         else:
@@ -82,7 +82,7 @@ class Fold:
         cause = f"{position.applied[0]}-{position.applied[1]}"
         for decision in decisions:
             for intent in decision.intents if decision.refusal is None else ():
-                self.intents[intent.symbol].append(payload(intent, self.delivery, cause))
+                self.intents[intent.symbol].append(intent_payload(intent, self.delivery, cause))
         return "applied"
 
     def _account(self, fill: Fill, position: Position) -> None:
@@ -126,7 +126,7 @@ def differences(evidence: Evidence, folded: Fold) -> list[str]:
 def _positions(evidence: Evidence, folded: Fold) -> Iterator[str]:
     for book in sorted(set(evidence.positions) | set(folded.positions)):
         tracked = {n: text for n, text in evidence.positions.get(book, {}).items() if n not in LEDGERS_OWN}
-        expected = to_fields(folded.positions[book]) if book in folded.positions else {}
+        expected = position_fields(folded.positions[book]) if book in folded.positions else {}
         for name in sorted(set(tracked) | set(expected)):
             if tracked.get(name) != expected.get(name):
                 yield f"{book} {name}: tracked {tracked.get(name)!r}, folded {expected.get(name)!r}"

@@ -19,7 +19,7 @@ from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.simulation.paper.execution import Answer, Execution, Terms, execute
 from harvest_tasks.simulation.paper.order import BadOrder, Order, parse
-from harvest_tasks.wire.position import BadRecord, from_fields
+from harvest_tasks.wire.position import UnreadablePosition, read_position
 from kernel.positions.position import Position
 
 log = logging.getLogger(__name__)
@@ -137,7 +137,7 @@ def _named(order: Order, entry_id: str) -> dict[str, str]:
 
 def _read(book: str, fields: Fields) -> Position | None:
     try:
-        return from_fields(book, fields)
-    except BadRecord as error:
+        return read_position(book, fields)
+    except UnreadablePosition as error:
         log.warning("%s", error)
         return None

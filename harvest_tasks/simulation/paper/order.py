@@ -9,7 +9,7 @@ from typing import Any, Final
 from harvest_tasks.wire import fields as wire_fields
 from harvest_tasks.wire.numbers import positive
 from harvest_tasks.wire.payload import open_layers
-from harvest_tasks.wire.refusal import Unusable, shown
+from harvest_tasks.wire.refusal import InvalidInput, shown
 from harvest_tasks.wire.timestamps import unix_ms
 from kernel.positions.entry import Side
 
@@ -58,8 +58,8 @@ class Order:
 def parse(fields: Mapping[str, str]) -> Order:
     """The intent in `fields`. Raises `BadOrder` when anything is missing, contradicts itself, or could open."""
     try:
-        said = wire_fields.read(open_layers(fields), _INTENT)
-    except Unusable as flaw:
+        said = wire_fields.read_fields(open_layers(fields), _INTENT)
+    except InvalidInput as flaw:
         raise BadOrder(f"{flaw.reason}: {flaw.detail}") from None
     if missing := _REQUIRED - set(said):
         raise BadOrder(f"missing: {', '.join(sorted(missing))}")

@@ -12,7 +12,7 @@ from laboratory import invariants
 from laboratory.invariants import Seen, Sent, Violation
 
 from harvest_tasks.wire import inbox_entry
-from harvest_tasks.wire.position import to_fields
+from harvest_tasks.wire.position import position_fields
 from kernel.positions.entry import Entry
 from kernel.positions.intent import Intent, IntentKind, intent_id
 from kernel.positions.position import Position
@@ -44,7 +44,7 @@ def seen_after(position: Position, intents: Sequence[Intent], **changed: Any) ->
     """A server on which all went well: two entries came in, and the second made `intents` due."""
     cause = f"{position.applied[0]}-{position.applied[1]}"
     state = {
-        "positions": {BOOK: to_fields(position) | {"version": "2"}},
+        "positions": {BOOK: position_fields(position) | {"version": "2"}},
         "sent": [entry(intent, 1_000 + n) for n, intent in enumerate(intents)],
         "journal": [record(intent, cause) for intent in intents],
         "deadletters": [],

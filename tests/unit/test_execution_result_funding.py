@@ -1,4 +1,4 @@
-"""Money beside the prices, at the door: what a funding entry may say, and in which asset a fee was paid."""
+"""Money beside the prices: what a funding entry may say, and in which asset a fee was paid."""
 
 import json
 from decimal import Decimal
@@ -8,7 +8,7 @@ from builders import ENTRY_ID, TIME_MS, fill_fields
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvest_tasks.wire.execution_result import Refused, Routed, admit
+from harvest_tasks.wire.execution_result import Refused, Routed, parse
 from harvest_tasks.wire.refusal import RefusalReason as Reason
 from kernel.positions.entry import Fill, Funding
 
@@ -25,28 +25,28 @@ def funding(amount: str = "-0.25", asset: str | None = None, time_ms: int = TIME
     return Funding(ENTRY_ID, time_ms, Decimal(amount), asset)
 
 
-def admitted(fields: dict[str, str]) -> Routed:
-    admission = admit(ENTRY_ID, fields)
-    assert isinstance(admission, Routed), admission
-    return admission
+def routed(fields: dict[str, str]) -> Routed:
+    parsed = parse(ENTRY_ID, fields)
+    assert isinstance(parsed, Routed), parsed
+    return parsed
 
 
 def received(fields: dict[str, str]) -> Funding:
-    entry = admitted(fields).entry
+    entry = routed(fields).entry
     assert isinstance(entry, Funding)
     return entry
 
 
 def paid(**fields: str | None) -> Fill:
-    entry = admitted(fill_fields(**fields)).entry
+    entry = routed(fill_fields(**fields)).entry
     assert isinstance(entry, Fill)
     return entry
 
 
 def refused(fields: dict[str, str]) -> Refused:
-    admission = admit(ENTRY_ID, fields)
-    assert isinstance(admission, Refused), admission
-    return admission
+    parsed = parse(ENTRY_ID, fields)
+    assert isinstance(parsed, Refused), parsed
+    return parsed
 
 
 # funding
@@ -64,7 +64,7 @@ SHAPES = {
 
 @pytest.mark.parametrize("fields", SHAPES.values(), ids=SHAPES)
 def test_every_shape_is_the_same_payment(fields: dict[str, str]) -> None:
-    assert admitted(fields) == Routed("BTCUSDT", "BTCUSDT", funding())
+    assert routed(fields) == Routed("BTCUSDT", "BTCUSDT", funding())
 
 
 @pytest.mark.parametrize("status", ["FUNDING", "funding", "Funding"])
@@ -144,7 +144,7 @@ def test_an_amount_that_is_no_number_in_JSON_is_refused(value: str) -> None:
     [(None, "BTCUSDT"), ("", "BTCUSDT"), ("BOTH", "BTCUSDT"), ("LONG", "BTCUSDT:LONG"), ("short", "BTCUSDT:SHORT")],
 )
 def test_funding_is_for_the_book_that_it_names(position_side: str | None, book: str) -> None:
-    assert admitted(funding_fields(position_side=position_side)) == Routed("BTCUSDT", book, funding())
+    assert routed(funding_fields(position_side=position_side)) == Routed("BTCUSDT", book, funding())
 
 
 @pytest.mark.parametrize(
@@ -257,13 +257,13 @@ def test_a_fill_may_carry_what_only_funding_reads() -> None:
 
 
 @given(st.text(max_size=45), st.text(max_size=20))
-def test_no_text_raises_and_what_is_admitted_is_exactly_what_was_said(amount: str, asset: str) -> None:
-    admission = admit(ENTRY_ID, funding_fields(amount=amount, asset=asset))
-    assert isinstance(admission, Routed | Refused)
-    if isinstance(admission, Routed):
-        assert isinstance(admission.entry, Funding)
-        assert abs(admission.entry.amount - Decimal(amount)) <= Decimal("5e-13")
-        assert admission.entry.asset in (None, asset.upper())
+def test_no_text_raises_and_what_is_parsed_is_exactly_what_was_said(amount: str, asset: str) -> None:
+    parsed = parse(ENTRY_ID, funding_fields(amount=amount, asset=asset))
+    assert isinstance(parsed, Routed | Refused)
+    if isinstance(parsed, Routed):
+        assert isinstance(parsed.entry, Funding)
+        assert abs(parsed.entry.amount - Decimal(amount)) <= Decimal("5e-13")
+        assert parsed.entry.asset in (None, asset.upper())
 
 
 @given(st.decimals("-1e14", "1e14", places=12), st.sampled_from([None, "BNB", "USDT"]))

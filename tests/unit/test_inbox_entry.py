@@ -8,7 +8,7 @@ from builders import fill, mark, outcome
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvest_tasks.wire.inbox_entry import BadWire, pack, unpack
+from harvest_tasks.wire.inbox_entry import BadInboxEntry, pack, unpack
 from kernel.positions.entry import (
     Adopt,
     Entry,
@@ -116,7 +116,7 @@ def test_sides_and_statuses_come_back_as_themselves() -> None:
     ],
 )
 def test_text_that_was_not_packed_is_named_with_its_content(raw: str) -> None:
-    with pytest.raises(BadWire) as caught:
+    with pytest.raises(BadInboxEntry) as caught:
         unpack(raw)
     assert caught.value.raw == raw
     assert repr(raw[:20])[1:-1] in str(caught.value)

@@ -10,7 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvest_tasks.settings.exchange_info import MAX_BYTES, InstrumentsError, Listing, instrument_of, read
+from harvest_tasks.settings.exchange_info import (
+    MAX_FILE_BYTES,
+    ExchangeInfoError,
+    Listing,
+    instrument_of,
+    read_exchange_info,
+)
 from kernel.positions.instrument import Instrument
 
 SERVED = Path(__file__).parents[1] / "data" / "exchange_info.json"
@@ -68,8 +74,8 @@ def without(kind: str, *fields: str) -> Change:
 
 
 def problem(path: str) -> str:
-    with pytest.raises(InstrumentsError) as caught:
-        read(path)
+    with pytest.raises(ExchangeInfoError) as caught:
+        read_exchange_info(path)
     assert str(caught.value) == f"{path}: {caught.value.problem}"
     assert str(caught.value).isprintable()
     assert len(caught.value.problem) < 200
@@ -77,14 +83,14 @@ def problem(path: str) -> str:
 
 
 def instrument(path: str) -> Instrument:
-    return read(path)["BTCUSDT"].instrument
+    return read_exchange_info(path)["BTCUSDT"].instrument
 
 
 # what the exchange serves
 
 
 def test_every_symbol_with_a_name_of_ours_is_listed_and_the_others_are_counted() -> None:
-    listings = read(str(SERVED))
+    listings = read_exchange_info(str(SERVED))
     assert list(listings) == ["BTCUSDT", "ETHUSDT", "SOLUSDT", "1000PEPEUSDT", "BTCUSDT_260626", "OMGUSDT"]
     assert listings.skipped == 1
 
@@ -104,7 +110,7 @@ def test_a_listing_has_the_rules_of_a_market_order(
     symbol: str, status: str, step: str, min_notional: str, max_qty: str, tick: str
 ) -> None:
     rules = Instrument(Decimal(step), Decimal(step), Decimal(min_notional), Decimal(max_qty), Decimal(tick))
-    assert read(str(SERVED))[symbol] == Listing(symbol, status, "USDT", rules)
+    assert read_exchange_info(str(SERVED))[symbol] == Listing(symbol, status, "USDT", rules)
 
 
 def test_what_else_an_exchange_info_holds_does_not_matter(saved) -> None:
@@ -114,17 +120,17 @@ def test_what_else_an_exchange_info_holds_does_not_matter(saved) -> None:
         document.clear()
         document["symbols"] = [kept]
 
-    assert read(saved(of_bitcoin(strip))) == read(saved(of_bitcoin()))
+    assert read_exchange_info(saved(of_bitcoin(strip))) == read_exchange_info(saved(of_bitcoin()))
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_the_file_may_be_in_any_encoding_of_json(saved, encoding: str) -> None:
-    assert len(read(saved(SERVED.read_text("utf-8").encode(encoding)))) == 6
+    assert len(read_exchange_info(saved(SERVED.read_text("utf-8").encode(encoding)))) == 6
 
 
 @pytest.mark.parametrize("name", ["btcusdt", "BTCUSD_PERP", "币安人生USDT", "X", "A" * 25, "BTC-USDT", ""])
 def test_a_symbol_with_a_strange_name_is_skipped_whatever_else_it_says(saved, name: str) -> None:
-    listings = read(saved(of_bitcoin(lambda document: document["symbols"].append({"symbol": name}))))
+    listings = read_exchange_info(saved(of_bitcoin(lambda document: document["symbols"].append({"symbol": name}))))
     assert (list(listings), listings.skipped) == (["BTCUSDT"], 1)
 
 
@@ -219,7 +225,7 @@ def test_a_file_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
 def test_a_file_of_any_size_is_refused_before_it_fills_the_memory(tmp_path: Path) -> None:
     path = tmp_path / "large.json"
     with path.open("wb") as file:
-        file.truncate(MAX_BYTES + 1)
+        file.truncate(MAX_FILE_BYTES + 1)
     assert problem(str(path)) == "is over 64 MiB, far more than an exchangeInfo"
 
 
@@ -265,9 +271,9 @@ NUMBER = "is not a plain number below 1e15 with at most 12 decimals"
     ],
 )
 def test_a_symbol_that_is_not_fully_described_is_refused(saved, change, line: str) -> None:
-    told = problem(saved(of_bitcoin(change)))
-    assert told.replace("BTCUSDT: ", "", 1) == line
-    assert told.startswith("BTCUSDT: ")
+    found = problem(saved(of_bitcoin(change)))
+    assert found.replace("BTCUSDT: ", "", 1) == line
+    assert found.startswith("BTCUSDT: ")
 
 
 @pytest.mark.parametrize("text", ["-1", "+1", " 1", "1 ", "1_0", "01", ".1", "1.", "NaN", "Infinity", "0x1"])
@@ -317,7 +323,7 @@ def test_json_of_any_other_shape_is_refused_with_one_line(tmp_path_factory, docu
 
 
 def test_the_larger_minimum_value_counts() -> None:
-    listings = read(str(SERVED))
+    listings = read_exchange_info(str(SERVED))
     assert instrument_of(listings, "SOLUSDT", Decimal(0)) is listings["SOLUSDT"].instrument
     assert instrument_of(listings, "SOLUSDT", Decimal(5)) is listings["SOLUSDT"].instrument
     own = instrument_of(listings, "SOLUSDT", Decimal("7.5"))
@@ -326,4 +332,4 @@ def test_the_larger_minimum_value_counts() -> None:
 
 def test_a_symbol_without_a_listing_is_dealt_exactly() -> None:
     assert instrument_of({}, "BTCUSDT", Decimal(5)) == Instrument(min_notional=Decimal(5))
-    assert instrument_of(read(str(SERVED)), "XRPUSDT", Decimal(0)) == Instrument()
+    assert instrument_of(read_exchange_info(str(SERVED)), "XRPUSDT", Decimal(0)) == Instrument()

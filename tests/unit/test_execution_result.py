@@ -1,4 +1,4 @@
-"""What the door lets in: every shape and every name that producers use."""
+"""What an execution result may look like: every shape and every name that producers use."""
 
 import json
 from decimal import Decimal
@@ -6,21 +6,21 @@ from decimal import Decimal
 import pytest
 from builders import ENTRY_ID, TIME_MS, fill, fill_fields, mark, mark_fields, outcome, outcome_fields
 
-from harvest_tasks.wire.execution_result import Admission, Ignored, IgnoredReason, Refused, Routed, admit
+from harvest_tasks.wire.execution_result import Ignored, IgnoredReason, Parsed, Refused, Routed, parse
 from harvest_tasks.wire.refusal import RefusalReason
 from kernel.positions.entry import Fill, OrderEndStatus, Side
 
 NUMBERS = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": 0.5, "price": 60000}
 
 
-def admitted(fields: dict[str, str]) -> Routed:
-    admission = admit(ENTRY_ID, fields)
-    assert isinstance(admission, Routed), admission
-    return admission
+def routed(fields: dict[str, str]) -> Routed:
+    parsed = parse(ENTRY_ID, fields)
+    assert isinstance(parsed, Routed), parsed
+    return parsed
 
 
 def filled(fields: dict[str, str]) -> Fill:
-    entry = admitted(fields).entry
+    entry = routed(fields).entry
     assert isinstance(entry, Fill)
     return entry
 
@@ -42,7 +42,7 @@ SHAPES = {
 
 @pytest.mark.parametrize("fields", SHAPES.values(), ids=SHAPES)
 def test_every_shape_is_the_same_fill(fields: dict[str, str]) -> None:
-    assert admitted(fields) == Routed("BTCUSDT", "BTCUSDT", fill())
+    assert routed(fields) == Routed("BTCUSDT", "BTCUSDT", fill())
 
 
 @pytest.mark.parametrize("status", ["FILLED", "filled", "Filled", "PARTIAL", "partial", "PARTIALLY_FILLED"])
@@ -113,12 +113,12 @@ EVERY_OPTIONAL = (
 
 @pytest.mark.parametrize("name", EVERY_OPTIONAL)
 def test_an_empty_field_says_nothing(name: str) -> None:
-    assert admitted(fill_fields(**{name: ""})).entry == fill()
+    assert routed(fill_fields(**{name: ""})).entry == fill()
 
 
 @pytest.mark.parametrize("name", EVERY_OPTIONAL)
 def test_a_JSON_null_says_nothing(name: str) -> None:
-    assert admitted({"payload": json.dumps({**NUMBERS, name: None})}).entry == fill()
+    assert routed({"payload": json.dumps({**NUMBERS, name: None})}).entry == fill()
 
 
 def test_aliases_that_agree_are_one_statement() -> None:
@@ -165,13 +165,13 @@ def test_the_size_in_dollars_gives_the_quantity_rounded_half_even() -> None:
 )
 def test_numbers_keep_twelve_decimals_rounded_half_even(text: str, value: str | None) -> None:
     for name in ("qty", "price"):
-        admission = admit(ENTRY_ID, fill_fields(**{name: text}))
+        parsed = parse(ENTRY_ID, fill_fields(**{name: text}))
         if value is None:
-            assert isinstance(admission, Refused)
-            assert admission.reason is RefusalReason.TOO_LARGE
+            assert isinstance(parsed, Refused)
+            assert parsed.reason is RefusalReason.TOO_LARGE
         else:
-            assert isinstance(admission, Routed)
-            assert getattr(admission.entry, name) == Decimal(value)
+            assert isinstance(parsed, Routed)
+            assert getattr(parsed.entry, name) == Decimal(value)
 
 
 def test_a_JSON_number_is_read_as_text_not_as_float() -> None:
@@ -181,7 +181,7 @@ def test_a_JSON_number_is_read_as_text_not_as_float() -> None:
 
 @pytest.mark.parametrize("symbol", ["BTCUSDT", "1000PEPEUSDT", "BTCUSDT_240628", "AB", "A" * 24])
 def test_symbols(symbol: str) -> None:
-    assert admitted(fill_fields(symbol=symbol)).book == symbol
+    assert routed(fill_fields(symbol=symbol)).book == symbol
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_symbols(symbol: str) -> None:
     [("LONG", "BTCUSDT:LONG"), ("SHORT", "BTCUSDT:SHORT"), ("short", "BTCUSDT:SHORT"), ("BOTH", "BTCUSDT")],
 )
 def test_a_position_side_names_the_book_of_a_hedged_account(position_side: str, book: str) -> None:
-    assert admitted(fill_fields(position_side=position_side)).book == book
+    assert routed(fill_fields(position_side=position_side)).book == book
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_a_time_may_be_a_JSON_number() -> None:
 
 
 def test_an_entry_without_a_time_happened_when_it_arrived() -> None:
-    assert admitted(fill_fields()).entry.time_ms == TIME_MS
+    assert routed(fill_fields()).entry.time_ms == TIME_MS
 
 
 def test_two_names_for_one_time_may_differ_in_precision() -> None:
@@ -244,18 +244,18 @@ def test_the_envelope_gives_the_time_when_the_event_has_none() -> None:
 
 
 def test_a_mark_reaches_every_book_of_its_symbol() -> None:
-    assert admit(ENTRY_ID, mark_fields()) == Routed("BTCUSDT", None, mark())
+    assert parse(ENTRY_ID, mark_fields()) == Routed("BTCUSDT", None, mark())
 
 
 def test_a_mark_needs_nothing_but_symbol_and_price_and_reads_nothing_else() -> None:
     fields = mark_fields(status="price_update", qty="0", side="", avg_price="0", position_side="?", stop_loss="none")
-    assert admit(ENTRY_ID, fields) == Routed("BTCUSDT", None, mark())
+    assert parse(ENTRY_ID, fields) == Routed("BTCUSDT", None, mark())
 
 
 @pytest.mark.parametrize("status", OrderEndStatus)
 def test_an_outcome_names_its_intent(status: OrderEndStatus) -> None:
     fields = outcome_fields(status=status.lower())
-    assert admit(ENTRY_ID, fields) == Routed("BTCUSDT", None, outcome(status))
+    assert parse(ENTRY_ID, fields) == Routed("BTCUSDT", None, outcome(status))
 
 
 @pytest.mark.parametrize(
@@ -265,12 +265,12 @@ def test_an_outcome_names_its_intent(status: OrderEndStatus) -> None:
 def test_an_outcome_goes_to_the_book_of_its_position_side_or_to_every_book(
     position_side: str | None, book: str | None
 ) -> None:
-    assert admitted(outcome_fields(position_side=position_side)).book == book
+    assert routed(outcome_fields(position_side=position_side)).book == book
 
 
 def test_an_outcome_may_show_a_price_and_quantity_of_zero() -> None:
     fields = outcome_fields(price="0", qty="0", filled_qty="0.0", avg_price="0", side="?")
-    assert admitted(fields).entry == outcome()
+    assert routed(fields).entry == outcome()
 
 
 @pytest.mark.parametrize(
@@ -290,23 +290,23 @@ def test_an_outcome_may_show_a_price_and_quantity_of_zero() -> None:
     ],
 )
 def test_what_says_nothing_about_a_position_is_ignored(fields: dict[str, str], reason: IgnoredReason) -> None:
-    assert admit(ENTRY_ID, fields) == Ignored(reason)
+    assert parse(ENTRY_ID, fields) == Ignored(reason)
 
 
 def test_fields_that_nobody_reads_may_hold_anything() -> None:
-    assert admitted(fill_fields(note="\x00 \U0001f600 1e999999999", signal="STRONG_BUY", leverage="-3")).entry == fill()
+    assert routed(fill_fields(note="\x00 \U0001f600 1e999999999", signal="STRONG_BUY", leverage="-3")).entry == fill()
 
 
 def test_limits_are_inclusive() -> None:
     fields = fill_fields()
     spare = 4096 - sum(len(name) + len(value) for name, value in fields.items())
-    accepted: list[Admission] = [
-        admit(ENTRY_ID, fields | {"note": "x" * (spare - 4)}),
-        admit(ENTRY_ID, fields | {"note": "\u00e9" * ((spare - 4) // 2)}),
-        admit(ENTRY_ID, fields | {f"f{n}": "" for n in range(27)}),
-        admit(ENTRY_ID, {"data": json.dumps(NUMBERS | {f"f{n}": 0 for n in range(27)})}),
-        admit(ENTRY_ID, {"data": json.dumps(NUMBERS | {"a": {"b": [{}, {}]}})}),
-        admit(ENTRY_ID, {"data": json.dumps(NUMBERS | {"a": '[[[[[[[[{\\"', "b": []})}),
-        admit(ENTRY_ID, fill_fields(trade_id="t" * 64)),
+    accepted: list[Parsed] = [
+        parse(ENTRY_ID, fields | {"note": "x" * (spare - 4)}),
+        parse(ENTRY_ID, fields | {"note": "\u00e9" * ((spare - 4) // 2)}),
+        parse(ENTRY_ID, fields | {f"f{n}": "" for n in range(27)}),
+        parse(ENTRY_ID, {"data": json.dumps(NUMBERS | {f"f{n}": 0 for n in range(27)})}),
+        parse(ENTRY_ID, {"data": json.dumps(NUMBERS | {"a": {"b": [{}, {}]}})}),
+        parse(ENTRY_ID, {"data": json.dumps(NUMBERS | {"a": '[[[[[[[[{\\"', "b": []})}),
+        parse(ENTRY_ID, fill_fields(trade_id="t" * 64)),
     ]
-    assert [type(admission) for admission in accepted] == [Routed] * len(accepted)
+    assert [type(parsed) for parsed in accepted] == [Routed] * len(accepted)

@@ -1,4 +1,4 @@
-"""What the door refuses, each for its own reason, in time, and with the book whose position may be wrong now."""
+"""What the parser refuses, each for its own reason, in time, and with the book whose position may be wrong now."""
 
 from time import thread_time
 
@@ -6,14 +6,14 @@ import pytest
 from builders import ENTRY_ID, fill_fields
 from malformed_entries import CASES, Case
 
-from harvest_tasks.wire.execution_result import Refused, admit
+from harvest_tasks.wire.execution_result import Refused, parse
 from harvest_tasks.wire.refusal import RefusalReason as Reason
 
 SLOWEST_MS = 5.0
 
 
 def refused(case: Case) -> Refused:
-    answer = admit(ENTRY_ID, case.fields)
+    answer = parse(ENTRY_ID, case.fields)
     assert isinstance(answer, Refused), (case.name, answer)
     return answer
 
@@ -23,7 +23,7 @@ def best_ms(case: Case) -> float:
 
     def once() -> float:
         begin = thread_time()
-        admit(ENTRY_ID, case.fields)
+        parse(ENTRY_ID, case.fields)
         return (thread_time() - begin) * 1000
 
     return min(once() for _ in range(3))
@@ -61,6 +61,6 @@ def test_the_table_is_large_names_each_entry_once_and_leaves_no_reason_out() -> 
 
 
 def test_an_entry_whose_stream_id_has_no_time_must_state_one() -> None:
-    found = admit("0-1", fill_fields())
+    found = parse("0-1", fill_fields())
     assert isinstance(found, Refused)
     assert found.reason is Reason.TIME_OUT_OF_RANGE

@@ -8,14 +8,14 @@ import pytest
 from redis.exceptions import ResponseError
 
 from harvest_tasks.proposing import markets, positions
-from harvest_tasks.proposing.numbers import SkipReason, Unusable, fields, number, optional_number
+from harvest_tasks.proposing.numbers import NoProposal, SkipReason, hash_fields, optional_number, required_number
 from harvest_tasks.wire import symbols
 from kernel.proposals.kill_score import kill_components
 from kernel.proposals.snapshot import PositionSide
 from kernel.proposals.theta import HarvestTheta
 
 
-def reason_of(refused: pytest.ExceptionInfo[Unusable]) -> SkipReason:
+def reason_of(refused: pytest.ExceptionInfo[NoProposal]) -> SkipReason:
     return refused.value.reason
 
 
@@ -24,7 +24,7 @@ def reason_of(refused: pytest.ExceptionInfo[Unusable]) -> SkipReason:
     [("0", 0.0), ("-0.12", -0.12), ("+3", 3.0), ("8.7e-06", 8.7e-06), ("0.30000000000000004", 0.30000000000000004)],
 )
 def test_what_producers_write_as_numbers_is_read(text: str, value: float) -> None:
-    assert number({"x": text}, "x") == value
+    assert required_number({"x": text}, "x") == value
 
 
 @pytest.mark.parametrize(
@@ -32,39 +32,39 @@ def test_what_producers_write_as_numbers_is_read(text: str, value: float) -> Non
     ["nan", "inf", "-Infinity", "1_000", " 1", "1 ", "0x10", "1,5", ".5", "5.", "\u0661", "1e", "1e9999", "9" * 41],
 )
 def test_text_that_is_no_plain_number_is_refused(text: str) -> None:
-    with pytest.raises(Unusable) as refused:
-        number({"x": text}, "x")
+    with pytest.raises(NoProposal) as refused:
+        required_number({"x": text}, "x")
     assert reason_of(refused) is SkipReason.BAD_NUMBER
     assert refused.value.detail.startswith("x is '")
 
 
 @pytest.mark.parametrize("found", [{}, {"x": ""}])
 def test_a_missing_number_is_an_error_and_never_zero(found: dict[str, str]) -> None:
-    with pytest.raises(Unusable, match="x is missing") as refused:
-        number(found, "x")
+    with pytest.raises(NoProposal, match="x is missing") as refused:
+        required_number(found, "x")
     assert reason_of(refused) is SkipReason.MISSING_NUMBER
 
 
 def test_an_alias_is_read_when_the_first_name_is_absent() -> None:
-    assert number({"quantity": "3"}, "qty", "quantity") == 3.0
-    assert number({"qty": "2", "quantity": "3"}, "qty", "quantity") == 2.0
+    assert required_number({"quantity": "3"}, "qty", "quantity") == 3.0
+    assert required_number({"qty": "2", "quantity": "3"}, "qty", "quantity") == 2.0
 
 
 def test_an_optional_number_may_be_absent_but_not_garbled() -> None:
     assert optional_number({"current_sl": ""}, "current_sl") is None
-    with pytest.raises(Unusable):
+    with pytest.raises(NoProposal):
         optional_number({"current_sl": "soon"}, "current_sl")
 
 
 def test_a_key_of_another_type_has_no_fields() -> None:
-    with pytest.raises(Unusable) as refused:
-        fields(ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value"))
+    with pytest.raises(NoProposal) as refused:
+        hash_fields(ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value"))
     assert reason_of(refused) is SkipReason.WRONG_KEY_TYPE
 
 
 @pytest.mark.parametrize("text", ["BTCUSDT", "1000PEPEUSDT", "BTCUSD_260327"])
-def test_a_symbol_is_capital_letters_and_digits(text: str) -> None:
-    assert symbols.valid(text) == text
+def test_a_symbol_is_upper_case_and_digits(text: str) -> None:
+    assert symbols.valid_symbol(text) == text
 
 
 @pytest.mark.parametrize(
@@ -72,11 +72,11 @@ def test_a_symbol_is_capital_letters_and_digits(text: str) -> None:
 )
 def test_other_text_is_no_symbol(text: Any) -> None:
     with pytest.raises(symbols.InvalidSymbol, match="is not a symbol"):
-        symbols.valid(text)
+        symbols.valid_symbol(text)
 
 
 def test_a_described_position_keeps_its_size_and_total_profit() -> None:
-    found = positions.described("BTCUSDT", feeds.position())
+    found = positions.external_position("BTCUSDT", feeds.position())
     assert found is not None
     assert (found.qty, found.unrealized_pnl, found.current_sl, found.current_tp) == (2.0, 10.0, 98.0, None)
 
@@ -91,15 +91,15 @@ def test_a_described_position_keeps_its_size_and_total_profit() -> None:
     ],
 )
 def test_sides_are_normalised(side: str, qty: str, expected: PositionSide) -> None:
-    found = positions.described("BTCUSDT", feeds.position(side=side, qty=qty))
+    found = positions.external_position("BTCUSDT", feeds.position(side=side, qty=qty))
     assert found is not None
     assert (found.side, found.qty) == (expected, 2.0)
 
 
 @pytest.mark.parametrize("qty", ["0", "0.0", "-0", "0e5"])
 def test_a_quantity_of_zero_is_a_closed_position(qty: str) -> None:
-    assert positions.described("BTCUSDT", feeds.position(qty=qty)) is None
-    assert positions.tracked("BTCUSDT", feeds.book(qty=qty), feeds.NOW) is None
+    assert positions.external_position("BTCUSDT", feeds.position(qty=qty)) is None
+    assert positions.tracked_position("BTCUSDT", feeds.book(qty=qty), feeds.NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -119,33 +119,33 @@ def test_a_quantity_of_zero_is_a_closed_position(qty: str) -> None:
     ],
 )
 def test_a_described_position_that_cannot_be_used_says_why(changed: dict[str, str], reason: SkipReason) -> None:
-    with pytest.raises(Unusable) as refused:
-        positions.described("BTCUSDT", feeds.position(**changed))
+    with pytest.raises(NoProposal) as refused:
+        positions.external_position("BTCUSDT", feeds.position(**changed))
     assert reason_of(refused) is reason
 
 
 def test_a_tracked_short_profits_from_a_fall() -> None:
-    found = positions.tracked("BTCUSDT", feeds.book(qty="-2", mark="95", stop=""), feeds.NOW)
+    found = positions.tracked_position("BTCUSDT", feeds.book(qty="-2", mark="95", stop=""), feeds.NOW)
     assert found is not None
     assert (found.side, found.qty, found.unrealized_pnl) == (PositionSide.SHORT, 2.0, 10.0)
     assert (found.age_sec, found.current_sl) == (3600.0, None)
 
 
 def test_a_tracked_position_just_opened_by_a_faster_clock_is_new() -> None:
-    found = positions.tracked("BTCUSDT", feeds.book(opened_ms="1769178602000"), feeds.NOW)
+    found = positions.tracked_position("BTCUSDT", feeds.book(opened_ms="1769178602000"), feeds.NOW)
     assert found is not None
     assert found.age_sec == 0.0
 
 
 def test_zero_is_not_an_opening_time() -> None:
-    with pytest.raises(Unusable) as refused:
-        positions.tracked("BTCUSDT", feeds.book(opened_ms="0"), feeds.NOW)
+    with pytest.raises(NoProposal) as refused:
+        positions.tracked_position("BTCUSDT", feeds.book(opened_ms="0"), feeds.NOW)
     assert reason_of(refused) is SkipReason.BAD_TIME
 
 
 @pytest.mark.parametrize(("symbol", "entry"), [("BTCUSDT", 100.0), ("ETHUSDT", 50.0)])
-def test_an_invented_position_is_as_specified(symbol: str, entry: float) -> None:
-    found = positions.synthetic(symbol)
+def test_a_synthetic_position_is_as_specified(symbol: str, entry: float) -> None:
+    found = positions.synthetic_position(symbol)
     assert found.side is PositionSide.LONG
     ratios = [
         price / entry
@@ -161,45 +161,45 @@ def test_neutral_values_speak_for_nothing() -> None:
     assert (found.regime_flip, found.sigma_spike, found.ts_drop, found.age_penalty) == (0.0, 0.0, 0.0, 0.0)
 
 
-def test_without_a_market_state_only_an_invented_position_goes_on() -> None:
-    assert markets.market({}, invented=True).source is markets.MarketSource.NEUTRAL
-    with pytest.raises(Unusable) as refused:
-        markets.market({}, invented=False)
+def test_without_a_market_state_only_a_synthetic_position_goes_on() -> None:
+    assert markets.read_market({}, is_synthetic=True).source is markets.MarketSource.NEUTRAL
+    with pytest.raises(NoProposal) as refused:
+        markets.read_market({}, is_synthetic=False)
     assert reason_of(refused) is SkipReason.NO_MARKET_STATE
 
 
-def test_an_invented_position_takes_a_real_market_state_as_it_is() -> None:
-    assert markets.market(feeds.CALM, invented=True).source is markets.MarketSource.REDIS_HASH
-    with pytest.raises(Unusable):
-        markets.market({**feeds.CALM, "sigma": ""}, invented=True)
+def test_a_synthetic_position_takes_a_real_market_state_as_it_is() -> None:
+    assert markets.read_market(feeds.CALM, is_synthetic=True).source is markets.MarketSource.REDIS_HASH
+    with pytest.raises(NoProposal):
+        markets.read_market({**feeds.CALM, "sigma": ""}, is_synthetic=True)
 
 
 @pytest.mark.parametrize("name", ["sigma", "ts", "p_trend", "p_mr", "p_chop"])
 def test_each_number_of_a_market_state_is_needed(name: str) -> None:
-    with pytest.raises(Unusable, match=name):
-        markets.market({**feeds.CALM, name: ""}, invented=False)
+    with pytest.raises(NoProposal, match=name):
+        markets.read_market({**feeds.CALM, name: ""}, is_synthetic=False)
 
 
 def test_a_market_state_out_of_range_is_unusable() -> None:
-    with pytest.raises(Unusable) as refused:
-        markets.market({**feeds.CALM, "sigma": "-0.01"}, invented=False)
+    with pytest.raises(NoProposal) as refused:
+        markets.read_market({**feeds.CALM, "sigma": "-0.01"}, is_synthetic=False)
     assert reason_of(refused) is SkipReason.OUT_OF_RANGE
 
 
 def test_no_risk_proposal_is_no_error() -> None:
-    assert markets.risk_proposal({}) is None
+    assert markets.read_risk_proposal({}) is None
 
 
 @pytest.mark.parametrize(("text", "stop"), [("0.05", 0.05), ("", None), ("0", 0.0)])
 def test_a_risk_proposal_may_lack_its_stop_distance(text: str, stop: float | None) -> None:
-    found = markets.risk_proposal({"stop_dist_pct": text, "proposed_sl": ""})
+    found = markets.read_risk_proposal({"stop_dist_pct": text, "proposed_sl": ""})
     assert found is not None
     assert found.stop_dist_pct == stop
 
 
 def test_a_garbled_risk_proposal_is_unusable() -> None:
-    with pytest.raises(Unusable) as refused:
-        markets.risk_proposal({"stop_dist_pct": "two percent"})
+    with pytest.raises(NoProposal) as refused:
+        markets.read_risk_proposal({"stop_dist_pct": "two percent"})
     assert reason_of(refused) is SkipReason.BAD_NUMBER
 
 
@@ -208,4 +208,4 @@ def test_a_garbled_risk_proposal_is_unusable() -> None:
     [("", None), ("1769178590", 10.0), ("1769178601", 0.0), ("0", inf), ("1769178590000", inf), ("today", inf)],
 )
 def test_a_market_state_is_as_old_as_its_time_says(text: str, age: float | None) -> None:
-    assert markets.age_sec({"ts": "0.3", "ts_timestamp": text}, feeds.NOW) == age
+    assert markets.market_age_sec({"ts": "0.3", "ts_timestamp": text}, feeds.NOW) == age

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvest_tasks.wire.exchange_position import Flat, Record, Unreadable, books_of, reading
+from harvest_tasks.wire.exchange_position import (
+    ExchangeFlat,
+    ExchangeSnapshot,
+    UnreadableSnapshot,
+    books_of,
+    read_exchange_position,
+)
 
 NOW_MS = 1_700_000_000_000
 LONGEST_MS = 600_000
@@ -16,12 +22,12 @@ LONG = {"symbol": "BTCUSDT", "side": "LONG", "qty": "0.5", "entry_price": "60000
 def read(book: str = "BTCUSDT", **fields: str | None):
     """`LONG` with some fields replaced, or left out where None is given."""
     merged = {name: text for name, text in {**LONG, **fields}.items() if text is not None}
-    return reading(book, merged, NOW_MS, LONGEST_MS)
+    return read_exchange_position(book, merged, NOW_MS, LONGEST_MS)
 
 
 def test_a_record_is_read_exactly() -> None:
     found = read(qty="0.10000000000000000001", entry_price="60000.1", current_sl="59000.5", age_sec="12.5")
-    assert found == Record("BTCUSDT", Decimal("0.1"), Decimal("60000.1"), Decimal("59000.5"), 12_500)
+    assert found == ExchangeSnapshot("BTCUSDT", Decimal("0.1"), Decimal("60000.1"), Decimal("59000.5"), 12_500)
 
 
 @pytest.mark.parametrize(
@@ -29,27 +35,27 @@ def test_a_record_is_read_exactly() -> None:
     [("LONG", "2", 2), ("BUY", "2", 2), ("buy", "2", 2), ("SHORT", "2", -2), ("SELL", "-2", -2), ("short", "-2", -2)],
 )
 def test_the_side_gives_the_sign(side: str, qty: str, signed: int) -> None:
-    assert read(side=side, qty=qty) == Record("BTCUSDT", Decimal(signed), Decimal(60_000))
+    assert read(side=side, qty=qty) == ExchangeSnapshot("BTCUSDT", Decimal(signed), Decimal(60_000))
 
 
 def test_quantity_is_another_name() -> None:
-    assert read(qty=None, quantity="3") == Record("BTCUSDT", Decimal(3), Decimal(60_000))
+    assert read(qty=None, quantity="3") == ExchangeSnapshot("BTCUSDT", Decimal(3), Decimal(60_000))
 
 
 @pytest.mark.parametrize("side", ["FLAT", "NONE", "", "LONG", "SELL", None])
 @pytest.mark.parametrize("qty", ["0", "0.0", "-0", "0e-8"])
 def test_no_quantity_is_flat_whatever_the_side(side: str | None, qty: str) -> None:
-    assert read(side=side, qty=qty, entry_price="0") == Flat("BTCUSDT")
+    assert read(side=side, qty=qty, entry_price="0") == ExchangeFlat("BTCUSDT")
 
 
 @pytest.mark.parametrize("stop", ["0", "0.0", "", None])
 def test_a_stop_of_0_is_none(stop: str | None) -> None:
-    assert read(current_sl=stop) == Record("BTCUSDT", Decimal("0.5"), Decimal(60_000))
+    assert read(current_sl=stop) == ExchangeSnapshot("BTCUSDT", Decimal("0.5"), Decimal(60_000))
 
 
 @pytest.mark.parametrize("age", ["-3", "1.7e9", "soon", "0", ""])
-def test_an_age_that_cannot_be_one_is_as_good_as_none(age: str) -> None:
-    assert read(age_sec=age) == Record("BTCUSDT", Decimal("0.5"), Decimal(60_000))
+def test_an_age_that_cannot_be_one_is_ignored(age: str) -> None:
+    assert read(age_sec=age) == ExchangeSnapshot("BTCUSDT", Decimal("0.5"), Decimal(60_000))
 
 
 @pytest.mark.parametrize(
@@ -75,23 +81,27 @@ def test_an_age_that_cannot_be_one_is_as_good_as_none(age: str) -> None:
     ],
 )
 def test_what_cannot_be_used_is_unreadable_and_says_why(fields: dict[str, str | None], why: str) -> None:
-    assert read(**fields) == Unreadable("BTCUSDT", why)
+    assert read(**fields) == UnreadableSnapshot("BTCUSDT", why)
 
 
 @pytest.mark.parametrize("name", ["ts", "timestamp", "time", "updated_at"])
 def test_a_record_that_states_an_old_time_is_stale(name: str) -> None:
-    assert isinstance(read(**{name: str(NOW_MS - LONGEST_MS)}), Record)
-    assert read(**{name: str(NOW_MS - LONGEST_MS - 1)}) == Unreadable("BTCUSDT", "stale: written 600 s ago")
-    assert read(**{name: str((NOW_MS - LONGEST_MS) // 1000 - 1)}) == Unreadable("BTCUSDT", "stale: written 601 s ago")
+    assert isinstance(read(**{name: str(NOW_MS - LONGEST_MS)}), ExchangeSnapshot)
+    assert read(**{name: str(NOW_MS - LONGEST_MS - 1)}) == UnreadableSnapshot("BTCUSDT", "stale: written 600 s ago")
+    assert read(**{name: str((NOW_MS - LONGEST_MS) // 1000 - 1)}) == UnreadableSnapshot(
+        "BTCUSDT", "stale: written 601 s ago"
+    )
 
 
 def test_a_flat_record_that_is_stale_is_still_one_of_no_position() -> None:
-    assert read(qty="0", ts=str(NOW_MS - 900_000)) == Flat("BTCUSDT", "stale: written 900 s ago")
+    assert read(qty="0", ts=str(NOW_MS - 900_000)) == ExchangeFlat("BTCUSDT", "stale: written 900 s ago")
 
 
 def test_a_leg_is_read_under_its_own_name() -> None:
-    assert read("BTCUSDT:SHORT", side="SHORT") == Record("BTCUSDT:SHORT", Decimal("-0.5"), Decimal(60_000))
-    assert read("BTCUSDT:LONG", position_side="LONG") == Record("BTCUSDT:LONG", Decimal("0.5"), Decimal(60_000))
+    assert read("BTCUSDT:SHORT", side="SHORT") == ExchangeSnapshot("BTCUSDT:SHORT", Decimal("-0.5"), Decimal(60_000))
+    assert read("BTCUSDT:LONG", position_side="LONG") == ExchangeSnapshot(
+        "BTCUSDT:LONG", Decimal("0.5"), Decimal(60_000)
+    )
 
 
 @pytest.mark.parametrize(
@@ -104,7 +114,7 @@ def test_a_leg_is_read_under_its_own_name() -> None:
     ],
 )
 def test_a_record_of_the_other_side_is_none_of_the_leg(book: str, fields: dict[str, str]) -> None:
-    assert read(book, **fields) == Unreadable(book, f"it is of the other side than {book}")
+    assert read(book, **fields) == UnreadableSnapshot(book, f"it is of the other side than {book}")
 
 
 def test_the_key_of_a_symbol_is_the_net_position_unless_it_names_a_leg_or_the_symbol_has_legs() -> None:
@@ -118,6 +128,6 @@ def test_the_key_of_a_symbol_is_the_net_position_unless_it_names_a_leg_or_the_sy
 
 @given(st.dictionaries(st.sampled_from([*LONG, "quantity", "current_sl", "age_sec", "ts", "position_side"]), st.text()))
 def test_no_text_makes_reading_raise(fields: dict[str, str]) -> None:
-    found = reading("BTCUSDT", {**LONG, **fields}, NOW_MS, LONGEST_MS)
-    assert isinstance(found, Record | Flat | Unreadable)
+    found = read_exchange_position("BTCUSDT", {**LONG, **fields}, NOW_MS, LONGEST_MS)
+    assert isinstance(found, ExchangeSnapshot | ExchangeFlat | UnreadableSnapshot)
     assert all(books_of("BTCUSDT", {**LONG, **fields}, is_hedge) for is_hedge in (False, True))

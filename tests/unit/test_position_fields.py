@@ -1,11 +1,11 @@
-"""A hash that is only told what changed holds the whole position."""
+"""A hash that is only given what changed holds the whole position."""
 
 from collections.abc import Iterator
 from decimal import Decimal
 
 from books import fill, guards, long_100, look, mark, next_id, outcome, rules
 
-from harvest_tasks.wire.position import changed_fields, from_fields, to_fields
+from harvest_tasks.wire.position import changed_fields, position_fields, read_position
 from kernel.positions.entry import Entry, Freeze, Funding, Overdue
 from kernel.positions.holding import RiskTerms
 from kernel.positions.intent import intent_id
@@ -43,9 +43,9 @@ def steps() -> Iterator[tuple[Position, Position]]:
 
 def test_what_changed_makes_the_hash_of_one_position_that_of_the_next() -> None:
     for before, after in steps():
-        written = to_fields(before) | changed_fields(before, after)
-        assert written == to_fields(after)
-        assert from_fields("BTCUSDT", written) == after
+        written = position_fields(before) | changed_fields(before, after)
+        assert written == position_fields(after)
+        assert read_position("BTCUSDT", written) == after
 
 
 def test_a_harvest_writes_of_the_progress_only_what_it_changed() -> None:

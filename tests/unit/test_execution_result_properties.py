@@ -1,4 +1,4 @@
-"""What holds at the door for every entry."""
+"""What holds for every execution result that is parsed."""
 
 import json
 import math
@@ -12,8 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harvest_tasks.wire import fields as wire_fields
-from harvest_tasks.wire.execution_result import Ignored, Refused, Routed, admit
-from harvest_tasks.wire.symbols import of_book
+from harvest_tasks.wire.execution_result import Ignored, Refused, Routed, parse
+from harvest_tasks.wire.symbols import symbol_of
 from kernel.positions.entry import Fill, Side
 from kernel.positions.quantities import plain
 
@@ -114,33 +114,33 @@ def shapes(fields: dict[str, str]) -> dict[str, dict[str, str]]:
 
 @given(any_fields)
 @example({"status": "FILLED", "payload": "[" * 4000})
-def test_no_text_whatever_makes_the_door_raise(fields: dict[str, str]) -> None:
-    assert isinstance(admit(ENTRY_ID, fields), Routed | Refused | Ignored)
+def test_no_text_makes_the_parser_raise(fields: dict[str, str]) -> None:
+    assert isinstance(parse(ENTRY_ID, fields), Routed | Refused | Ignored)
 
 
 @given(any_fields)
 def test_only_a_fill_that_names_its_book_freezes_one(fields: dict[str, str]) -> None:
-    admission = admit(ENTRY_ID, fields)
-    if isinstance(admission, Refused) and admission.book is not None:
+    parsed = parse(ENTRY_ID, fields)
+    if isinstance(parsed, Refused) and parsed.book is not None:
         everything = "".join(fields.values()).upper()
         assert "FILLED" in everything or "PARTIAL" in everything
-        assert of_book(admission.book) in everything
+        assert symbol_of(parsed.book) in everything
 
 
 @given(any_fields)
 def test_every_detail_is_one_short_line_of_printable_ASCII(fields: dict[str, str]) -> None:
-    admission = admit(ENTRY_ID, fields)
-    if isinstance(admission, Refused):
-        assert len(admission.detail) <= 200
-        assert admission.detail.isascii()
-        assert admission.detail.isprintable()
+    parsed = parse(ENTRY_ID, fields)
+    if isinstance(parsed, Refused):
+        assert len(parsed.detail) <= 200
+        assert parsed.detail.isascii()
+        assert parsed.detail.isprintable()
 
 
 @given(fills, books)
 def test_a_fill_is_the_same_in_every_shape(fill: Fill, place: tuple[str, str]) -> None:
     book, position_side = place
     for fields in shapes(said(fill, position_side)).values():
-        assert admit(ENTRY_ID, fields) == Routed("BTCUSDT", book, fill)
+        assert parse(ENTRY_ID, fields) == Routed("BTCUSDT", book, fill)
 
 
 @given(fills, st.sampled_from(["status", "symbol", "side", "qty", "price"]))
@@ -148,7 +148,7 @@ def test_a_fill_that_lost_a_field_is_refused_in_every_shape(fill: Fill, field: s
     fields = said(fill, "")
     for shape in shapes(fields).values():
         lacking = {name: _without(field, name, text) for name, text in shape.items() if name != field}
-        assert isinstance(admit(ENTRY_ID, lacking), Refused)
+        assert isinstance(parse(ENTRY_ID, lacking), Refused)
 
 
 def _without(field: str, name: str, text: str) -> str:
@@ -189,16 +189,16 @@ def test_a_tie_goes_to_the_even_neighbour(units: int) -> None:
 @pytest.mark.parametrize("context", [Context(prec=3), Context(prec=3, Emax=5, Emin=-5)])
 def test_the_callers_decimal_context_does_not_matter(context: Context) -> None:
     fields = fill_fields(qty=None, position_size_usd="1000", fee="-123456.789012345", ts="1700000000.1239")
-    expected = admit(ENTRY_ID, fields)
+    expected = parse(ENTRY_ID, fields)
     with localcontext(context):
-        assert admit(ENTRY_ID, fields) == expected
+        assert parse(ENTRY_ID, fields) == expected
 
 
 def _qty(text: str) -> Decimal:
-    admission = admit(ENTRY_ID, fill_fields(qty=text))
-    assert isinstance(admission, Routed), admission
-    assert isinstance(admission.entry, Fill)
-    return admission.entry.qty
+    parsed = parse(ENTRY_ID, fill_fields(qty=text))
+    assert isinstance(parsed, Routed), parsed
+    assert isinstance(parsed.entry, Fill)
+    return parsed.entry.qty
 
 
 def _rounded(text: str) -> Decimal:
