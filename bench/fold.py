@@ -16,7 +16,8 @@ from bench.report import Goal, Result
 from bench.setup import Setup
 from kernel.positions.entry import Fill, Side
 from kernel.positions.holding import RiskTerms
-from kernel.positions.position import Position, fold
+from kernel.positions.position import Position, apply
+from kernel.positions.quantities import exact
 
 UNIT: Final = "fills/s"
 TERMS: Final = RiskTerms(None, Decimal("0.02"))
@@ -56,10 +57,13 @@ def entries(rows: Sequence[Row]) -> list[Fill]:
     ]
 
 
+@exact
 def seconds(fills: Sequence[Fill]) -> tuple[float, Position]:
     """Processor seconds that the kernel takes for them, and where they lead."""
     started = process_time()
-    position = fold(Position("BTCUSDT"), fills, TERMS)
+    position = Position("BTCUSDT")
+    for fill in fills:
+        position = apply(position, fill, TERMS)
     return process_time() - started, position
 
 

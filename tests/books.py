@@ -1,6 +1,6 @@
 """Entries and positions for tests, with a clock that counts entries."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from itertools import count
 from typing import Any
@@ -56,6 +56,14 @@ def outcome(intent_id: str, status: str = "REJECTED") -> OrderEnded:
     return OrderEnded(source_id, int(source_id.partition("-")[0]), OrderEndStatus(status), intent_id)
 
 
+@exact
+def fold(position: Position, entries: Iterable[Entry], terms: RiskTerms = TERMS) -> Position:
+    """`position` after all `entries`, in order, in one decimal context."""
+    for entry in entries:
+        position = apply(position, entry, terms)
+    return position
+
+
 def long_100(**values: Any) -> Fill:
     """Buys 1 at 100 with a stop at 90: R is a tenth of the move."""
     return fill("BUY", "1", "100", **{"stop_loss": Decimal(90), **values})
@@ -66,7 +74,6 @@ def short_100(**values: Any) -> Fill:
     return fill("SELL", "1", "100", **{"stop_loss": Decimal(110), **values})
 
 
-@exact
 def look(position: Position, the_rules: Rules, the_guards: Guards) -> tuple[Position, list[Decision]]:
     """Decide once: what is new."""
     position, _, decisions = decide(position, the_rules, the_guards)

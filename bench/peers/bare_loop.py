@@ -26,7 +26,7 @@ from kernel.positions.decision import decide
 from kernel.positions.guards import Guards
 from kernel.positions.holding import RiskTerms
 from kernel.positions.intent import Intent
-from kernel.positions.position import Position, applied
+from kernel.positions.position import Position, apply
 from kernel.positions.quantities import EXACT
 
 COUNT: Final = 500
@@ -106,7 +106,7 @@ class Folding:
         self, book: str, admission: Routed, guards: Guards, intents: list[str | int], entry_id: str
     ) -> tuple[Position, Guards]:
         before = self.positions.get(book) or Position(book)
-        after = applied(before, admission.entry, self._terms)
+        after = apply(before, admission.entry, self._terms)
         after, guards, decisions = decide(after, self._rules, guards)
         for decision in decisions:
             if decision.refusal is None:

@@ -31,7 +31,7 @@ from harvest_tasks.wire.intent import intent_payload
 from harvest_tasks.wire.position import position_fields, read_position
 from kernel.positions.decision import decide
 from kernel.positions.holding import RiskTerms
-from kernel.positions.position import Position, applied
+from kernel.positions.position import Position, apply
 from kernel.positions.quantities import EXACT
 
 GROUP: Final = "task_per_fill"
@@ -123,7 +123,7 @@ def _applied(client: Client, settings: Settings, book: str, entry_id: str, admis
 
 def _fold(book: str, found: Mapping[str, str], admission: Routed, held: Any, settings: Settings) -> Any:
     before = read_position(book, found) if found else Position(book)
-    after = applied(before, admission.entry, RiskTerms(None, settings.fallback_stop_pct))
+    after = apply(before, admission.entry, RiskTerms(None, settings.fallback_stop_pct))
     position, _, decisions = decide(after, base_rules(settings), held)
     return position, decisions
 

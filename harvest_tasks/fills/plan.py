@@ -17,7 +17,7 @@ from kernel.positions.entry import Adopt, Entry, Fill, Freeze, OrderEnded, Overd
 from kernel.positions.guards import Guards, Refusal
 from kernel.positions.holding import RiskTerms
 from kernel.positions.intent import Intent, IntentKind
-from kernel.positions.position import Position, applied, excess
+from kernel.positions.position import Position, apply, excess
 from kernel.positions.quantities import exact, plain
 from kernel.positions.rules import Rules
 
@@ -100,7 +100,7 @@ def _apply_entry(made: Plan, entry: Entry | UnreadableEntry, terms: RiskTerms, e
     if isinstance(entry, UnreadableEntry):
         _refuse(made, "unreadable_inbox_entry", "", entry.raw, 0)
         return True
-    after = applied(made.position, entry, terms)
+    after = apply(made.position, entry, terms)
     if after is made.position:
         made.duplicate += 1
         return False
@@ -125,7 +125,7 @@ def _refuse(made: Plan, reason: str, source_id: str, raw: str, time_ms: int) -> 
     """Dead-letter an entry that reached the inbox, and freeze the book it cannot be applied to."""
     made.deadletters.append(DeadLetter.of(reason, source_id, raw))
     freeze = Freeze(source_id, time_ms, reason)
-    made.position = applied(made.position, freeze, RiskTerms())
+    made.position = apply(made.position, freeze)
     _journal_entry(made, freeze)
 
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final
 
 from prometheus_client.core import Metric
@@ -13,13 +14,14 @@ from harvest_tasks.server import keys
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire.position import read_reservations
 from kernel.positions.guards import Refusal
+from kernel.positions.holding import Holding
 from kernel.positions.ladder_state import Reservation
+from kernel.positions.r_multiple import in_r, profit_per_unit
 
 MAX_SERIES: Final = 500
 """Most books with their own series; those with the largest absolute R come first."""
 FIELDS: Final = ("qty", "avg_entry", "risk_per_unit", "mark", "mark_ms", "held", "frozen", "reservations")
 COMPARED: Final = ("agreed", "differ", "unknown", "unreadable")
-_BASIS_POINT: Final = 0.0001
 NEVER: Final = float("inf")
 
 
@@ -80,7 +82,7 @@ def _figures(book: str, fields: Sequence[str | None] | None, settings: Settings)
         return BookFigures(
             book,
             held_qty,
-            _r(held_qty, float(entry), float(risk), float(mark), settings) if held_qty and mark else 0.0,
+            _r(qty, entry, risk, mark, settings) if held_qty and mark else 0.0,
             int(mark_ms) if mark_ms else None,
             tuple(pair.rpartition("=")[2] for pair in held.split(",") if pair),
             frozen,
@@ -90,10 +92,9 @@ def _figures(book: str, fields: Sequence[str | None] | None, settings: Settings)
         return None
 
 
-def _r(qty: float, entry: float, risk: float, mark: float, settings: Settings) -> float:
-    """The R multiple of `kernel.positions.r_multiple`, in floats."""
-    cost = entry * float(settings.harvest_cost_bps) * _BASIS_POINT
-    return ((mark - entry) * (1 if qty > 0 else -1) - cost) / risk
+def _r(qty: str, entry: str, risk: str, mark: str, settings: Settings) -> float:
+    holding = Holding(Decimal(qty), Decimal(entry), risk_per_unit=Decimal(risk))
+    return float(in_r(profit_per_unit(holding, Decimal(mark), settings.harvest_cost_bps), holding))
 
 
 def _states(replies: Replies, books: Sequence[BookFigures], unreadable: int) -> Metric:

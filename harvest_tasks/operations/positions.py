@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_DOWN, Decimal
-from typing import Any, Final
+from decimal import Decimal
+from typing import Any
 
 from harvest_tasks.fills.loading import stop_distance
 from harvest_tasks.server import keys
@@ -13,11 +13,9 @@ from harvest_tasks.wire.position import UnreadablePosition, read_position
 from kernel.positions.holding import RiskTerms
 from kernel.positions.intent import Intent
 from kernel.positions.position import Position
-from kernel.positions.quantities import EXACT, ZERO, exact
-from kernel.positions.r_multiple import r_multiple
+from kernel.positions.quantities import ZERO, exact
+from kernel.positions.r_multiple import net_r, r_multiple, shown_r
 from kernel.positions.rules import Rules
-
-_SHOWN_R: Final = Decimal("0.000001")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,15 +110,15 @@ def position_row(book: Book, rules: Rules, now_ms: int) -> PositionRow:
         mark=mark.price if mark else None,
         mark_ms=mark.time_ms if mark else None,
         mark_age_ms=now_ms - mark.time_ms if mark else None,
-        r=r_multiple(position, rules).quantize(_SHOWN_R, rounding=ROUND_DOWN, context=EXACT),
+        r=shown_r(r_multiple(position, rules)),
         risk_per_unit=holding.risk_per_unit,
-        unrealized_pnl=(mark.price - holding.avg_entry) * holding.qty if mark else ZERO,
+        unrealized_pnl=holding.unrealized_pnl(mark.price) if mark else ZERO,
         realized_pnl=holding.realized_pnl,
         banked_pnl=position.banked_pnl,
         fees=holding.fees,
         funding=holding.funding,
         other_fees=dict(holding.other_fees),
-        net_r=holding.net_r.quantize(_SHOWN_R, rounding=ROUND_DOWN, context=EXACT),
+        net_r=shown_r(net_r(holding)),
         origin=holding.origin.value,
         stop=state.stop,
         break_even=state.break_even,

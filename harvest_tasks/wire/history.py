@@ -7,7 +7,7 @@ mode nobody fills intents, so a row says what was suggested. Pure.
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from decimal import ROUND_DOWN, Decimal
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final
 
@@ -18,10 +18,10 @@ from kernel.positions.intent import Intent
 from kernel.positions.ladder_state import Reservation
 from kernel.positions.position import Position
 from kernel.positions.quantities import EXACT, on_grid, plain
+from kernel.positions.r_multiple import in_r, net_r, shown_r
 
 ROWS_KEPT: Final = 100
 """Rows of a kind and symbol."""
-_SHOWN_R: Final = Decimal("0.000001")
 
 
 class HarvestKind(StrEnum):
@@ -107,7 +107,7 @@ def suggested_row(position: Position, intent: Intent) -> HarvestRow:
         intent.rungs,
         intent.qty,
         intent.mark,
-        _r(profit, position.holding),
+        shown_r(in_r(profit, position.holding)),
         profit * intent.qty,
     )
 
@@ -126,7 +126,7 @@ def _executed(before: Position, entry: Entry, reservation: Reservation) -> Itera
         tuple(claim.rung for claim in done.claims),
         done.filled,
         on_grid(EXACT.divide(done.value, done.filled)),
-        _r(EXACT.divide(done.pnl, done.filled), before.holding),
+        shown_r(in_r(EXACT.divide(done.pnl, done.filled), before.holding)),
         done.pnl,
     )
 
@@ -163,16 +163,8 @@ def _closed(before: Position, final: Holding, time_ms: int) -> LifecycleRow:
         funding=final.funding,
         other_fees=dict(final.other_fees),
         net_pnl=final.net_pnl,
-        net_r=_cut(final.net_r),
+        net_r=shown_r(net_r(final)),
     )
-
-
-def _r(profit_per_unit: Decimal, holding: Holding) -> Decimal:
-    return _cut(EXACT.divide(profit_per_unit, holding.risk_per_unit))
-
-
-def _cut(r: Decimal) -> Decimal:
-    return r.quantize(_SHOWN_R, rounding=ROUND_DOWN, context=EXACT)
 
 
 def _plain(value: Any) -> str:

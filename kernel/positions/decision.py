@@ -8,6 +8,7 @@ What always holds of a decision:
 """
 
 from collections.abc import Callable
+from decimal import getcontext, localcontext
 from typing import NamedTuple
 
 from kernel.positions.guards import Guards, Refusal
@@ -16,8 +17,10 @@ from kernel.positions.intent import Intent
 from kernel.positions.ladder_state import Reservation
 from kernel.positions.mark import MarkState
 from kernel.positions.position import Position
+from kernel.positions.quantities import DIGITS, EXACT
+from kernel.positions.r_multiple import reaches
 from kernel.positions.rules import Rules
-from kernel.positions.stops import at_break_even, break_even_price, due_stop, is_tighter, with_stop
+from kernel.positions.stops import break_even_price, due_stop, is_tighter, with_stop
 
 
 class Decision(NamedTuple):
@@ -47,15 +50,15 @@ class _Due(NamedTuple):
 
 
 def decide(position: Position, rules: Rules, guards: Guards) -> Decided:
-    """The position after deciding, what is left of the guards, and what was decided.
-
-    Runs in the caller's decimal context, which must be exact (see `quantities.exact`).
-    """
+    """The position after deciding, what is left of the guards, and what was decided."""
+    if getcontext().prec < DIGITS:
+        with localcontext(EXACT):
+            return decide(position, rules, guards)
     made: list[Decision] = []
     mark = position.mark
     if mark is None or not position.holding.qty:
         return position, guards, made
-    stops = position.ladder_state.break_even or at_break_even(position, mark, rules)
+    stops = position.ladder_state.break_even or reaches(position.holding, mark.price, rules, rules.set_be_at_r)
     if stops:
         position = _past_break_even(position, rules)
     for owed in _IN_ORDER if stops else _BEFORE_BREAK_EVEN:

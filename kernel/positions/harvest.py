@@ -19,7 +19,7 @@ from kernel.positions.ladder_state import Claim
 from kernel.positions.mark import MarkState
 from kernel.positions.position import Position
 from kernel.positions.quantities import ZERO, on_grid
-from kernel.positions.r_multiple import per_unit, r_multiple
+from kernel.positions.r_multiple import profit_per_unit, r_multiple
 from kernel.positions.rules import Rules
 
 
@@ -35,7 +35,7 @@ class DueHarvest(NamedTuple):
 def due_rungs(position: Position, mark: MarkState, rules: Rules) -> list[Rung]:
     """The armed rungs at or under the position's R, in ascending order."""
     holding, due = position.holding, []
-    profit = per_unit(holding, mark.price, rules)
+    profit = profit_per_unit(holding, mark.price, rules.cost_bps)
     for rung in rules.ladder.rungs:
         if profit < rung.r * holding.risk_per_unit:
             break
@@ -115,7 +115,7 @@ def _intents(
             mark=mark.price,
             time_ms=mark.time_ms,
             entry_price=holding.avg_entry,
-            unrealized_pnl=on_grid((mark.price - holding.avg_entry) * holding.qty),
+            unrealized_pnl=on_grid(holding.unrealized_pnl(mark.price)),
         )
         for k, part in enumerate(parts, start=1)
     )

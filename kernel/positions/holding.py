@@ -10,10 +10,10 @@ What always holds of a holding:
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from kernel.positions.entry import Adopt, Fill
-from kernel.positions.quantities import EXACT, GRID, ZERO, on_grid
+from kernel.positions.quantities import GRID, ZERO, on_grid
 
 MIN_STOP_DISTANCE = Decimal("0.0001")
 """A stop nearer to the entry than this share of it measures no risk."""
@@ -57,11 +57,9 @@ class Holding(NamedTuple):
         """What is realized so far, after fees and funding in quote currency."""
         return self.realized_pnl - self.fees + self.funding
 
-    @property
-    def net_r(self) -> Decimal:
-        """`net_pnl` in units of the risk of all that was entered; 0 before the first open."""
-        risk = self.risk_per_unit * self.base_qty
-        return EXACT.divide(self.net_pnl, risk) if risk else ZERO
+    def unrealized_pnl(self, price: Decimal) -> Decimal:
+        """What closing all of it at `price` would realize, before fees and funding (quote currency)."""
+        return (price - self.avg_entry) * self.qty
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +75,9 @@ class RiskTerms:
         if distance is None or distance <= 0:
             distance = self.fallback_stop_pct
         return max(on_grid(entry * distance), GRID)
+
+
+DEFAULT_TERMS: Final = RiskTerms()
 
 
 def usable_stop(entry: Decimal, stop: Decimal | None, sign: int) -> Decimal | None:

@@ -16,7 +16,8 @@ ZERO = Decimal(0)
 GRID = Decimal("1e-12")
 
 # 1e15 on the grid has 27 digits; a product of two such values, summed a million times, has 60.
-EXACT = Context(prec=80, rounding=ROUND_HALF_EVEN)
+DIGITS = 80
+EXACT = Context(prec=DIGITS, rounding=ROUND_HALF_EVEN)
 
 
 def exact(function: Callable[P, T]) -> Callable[P, T]:

@@ -1,41 +1,62 @@
-"""What a holding has gained, per unit and in multiples of its risk: the R that rungs and stops are compared with.
+"""R: what a holding has gained, in multiples of what it risks. All that computes an R in decimals does it here.
 
-What always holds of R:
+R = side * (price - mean entry) / risk per unit, less costs where they are asked for. What always holds of R:
 1. It does not depend on the quantity held.
 2. A long and its mirrored short have the same R.
-3. A level is compared with exactly (`reaches`); the quotient (`r_multiple`) is only shown.
+3. A level is compared with exactly (`reaches`); the quotient (`in_r`) is only shown, reported and kept as history.
 """
 
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
+from typing import Final
 
 from kernel.positions.holding import Holding
 from kernel.positions.position import Position
 from kernel.positions.quantities import EXACT, ZERO
 from kernel.positions.rules import Rules
 
-BASIS_POINT = Decimal("0.0001")
+BASIS_POINT: Final = Decimal("0.0001")
+_SHOWN: Final = Decimal("0.000001")
 
 
-def per_unit(holding: Holding, mark: Decimal, rules: Rules) -> Decimal:
-    """The move from the mean entry to `mark` in the holding's favour, less costs (quote currency)."""
-    move = mark - holding.avg_entry if holding.qty > ZERO else holding.avg_entry - mark
-    return move - holding.avg_entry * rules.cost_bps * BASIS_POINT if rules.cost_bps else move
+def profit_per_unit(holding: Holding, price: Decimal, cost_bps: Decimal) -> Decimal:
+    """The move from the mean entry to `price` in the holding's favour, less `cost_bps` ten-thousandths of the entry.
+
+    Quote currency; exact. The holding must be open.
+    """
+    move = price - holding.avg_entry if holding.qty > ZERO else holding.avg_entry - price
+    return move - holding.avg_entry * cost_bps * BASIS_POINT if cost_bps else move
 
 
-def reaches(holding: Holding, mark: Decimal, rules: Rules, r: Decimal) -> bool:
-    """Whether the holding's R at `mark` is `r` or more."""
-    return per_unit(holding, mark, rules) >= r * holding.risk_per_unit
+def reaches(holding: Holding, price: Decimal, rules: Rules, r: Decimal) -> bool:
+    """Whether the holding's R at `price` is `r` or more."""
+    return profit_per_unit(holding, price, rules.cost_bps) >= r * holding.risk_per_unit
 
 
 def price_at(holding: Holding, rules: Rules, r: Decimal) -> Decimal:
-    """The mark at which the holding's R is `r`; exact."""
+    """The price at which the holding's R is `r`: mean entry + side * (r * risk per unit + costs); exact."""
     cost = holding.avg_entry * rules.cost_bps * BASIS_POINT
     return holding.avg_entry + holding.sign * (r * holding.risk_per_unit + cost)
 
 
+def in_r(profit: Decimal, holding: Holding) -> Decimal:
+    """`profit` of one unit (quote currency) as an R multiple: profit / risk per unit, to 80 digits."""
+    return EXACT.divide(profit, holding.risk_per_unit)
+
+
 def r_multiple(position: Position, rules: Rules) -> Decimal:
-    """Profit per unit over risk per unit; 0 when flat or without a mark."""
+    """The position's R at its newest mark, net of `rules.cost_bps`; 0 when it is flat or has no mark."""
     holding, mark = position.holding, position.mark
     if mark is None or not holding.qty:
         return ZERO
-    return EXACT.divide(per_unit(holding, mark.price, rules), holding.risk_per_unit)
+    return in_r(profit_per_unit(holding, mark.price, rules.cost_bps), holding)
+
+
+def net_r(holding: Holding) -> Decimal:
+    """The R that a lifecycle realized: net profit / (risk per unit * all quantity entered); 0 before the first open."""
+    risk = holding.risk_per_unit * holding.base_qty
+    return EXACT.divide(holding.net_pnl, risk) if risk else ZERO
+
+
+def shown_r(r: Decimal) -> Decimal:
+    """`r` cut to 6 decimals, never rounded up: 0.4999999 does not read as 0.5."""
+    return r.quantize(_SHOWN, rounding=ROUND_DOWN, context=EXACT)

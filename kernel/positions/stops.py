@@ -16,7 +16,7 @@ from kernel.positions.ladder_state import LadderState
 from kernel.positions.mark import MarkState
 from kernel.positions.position import Position
 from kernel.positions.quantities import on_grid, plain
-from kernel.positions.r_multiple import r_multiple, reaches
+from kernel.positions.r_multiple import r_multiple
 from kernel.positions.rules import Rules
 
 MIN_RESIZE = Decimal("0.1")
@@ -33,11 +33,6 @@ def due_stop(position: Position, mark: MarkState, rules: Rules) -> Intent | None
 def with_stop(state: LadderState, stop_price: Decimal, qty: Decimal) -> LadderState:
     """After a published stop move: every move implies that break-even is behind."""
     return state._replace(stop=stop_price, stop_qty=qty, break_even=True)
-
-
-def at_break_even(position: Position, mark: MarkState, rules: Rules) -> bool:
-    """Whether the mark is at or beyond the R at which break-even is set."""
-    return reaches(position.holding, mark.price, rules, rules.set_be_at_r)
 
 
 def break_even_price(position: Position, rules: Rules) -> Decimal:
@@ -123,6 +118,6 @@ def _move(
         mark=mark.price,
         time_ms=mark.time_ms,
         entry_price=holding.avg_entry,
-        unrealized_pnl=on_grid((mark.price - holding.avg_entry) * holding.qty),
+        unrealized_pnl=on_grid(holding.unrealized_pnl(mark.price)),
         stop_price=stop_price,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from books import fold
 from builders import price
 from desk import Desk, Fields
 from waiting import wait_until
@@ -15,7 +16,7 @@ from harvest_tasks.server import keys
 from harvest_tasks.server.client import connect
 from harvest_tasks.wire.execution_result import Routed, parse
 from kernel.positions.holding import RiskTerms
-from kernel.positions.position import Position, fold
+from kernel.positions.position import Position
 
 TIMES = ("timestamp", "expires_at", "trace_id")
 """What an intent says about when it was due; `trace_id` is the id of an entry, which begins with its time."""

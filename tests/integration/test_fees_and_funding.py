@@ -8,6 +8,7 @@ from desk import Desk, assert_all_accounted_for
 
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
+from kernel.positions.r_multiple import net_r
 
 SELL = BUY | {"side": "SELL", "price": "110", "stop_loss": "120"}
 FUNDING = {"symbol": "BTCUSDT", "status": "FUNDING"}
@@ -158,22 +159,22 @@ def test_malformed_funding_is_dead_lettered_and_freezes_nothing(desk: Desk, amou
 def test_net_r_counts_what_is_left_after_fees_and_funding_in_units_of_all_that_was_risked(desk: Desk) -> None:
     desk.run(BUY | {"qty": "2", "fee": "0.5"}, funding("1.5"), SELL | {"fee": "0.5"}, SELL | {"price": "105"})
     # 10 + 5 gross, less 1 in fees, plus 1.5 of funding, on a risk of 2 x 10.
-    assert holding(desk).net_r == Decimal("15.5") / 20
+    assert net_r(holding(desk)) == Decimal("15.5") / 20
 
 
 def test_fees_alone_make_net_r_negative_before_anything_is_realized(desk: Desk) -> None:
     desk.run(BUY | {"fee": "0.5"})
-    assert holding(desk).net_r == Decimal("-0.05")
+    assert net_r(holding(desk)) == Decimal("-0.05")
 
 
 def test_other_assets_are_not_in_net_r(desk: Desk) -> None:
     desk.run(BUY | {"fee": "7", "fee_asset": "BNB"}, SELL)
-    assert holding(desk).net_r == 1
+    assert net_r(holding(desk)) == 1
 
 
 def test_a_book_that_was_never_open_has_no_net_r(desk: Desk) -> None:
     desk.run(BUY | {"position_side": "LONG", "side": "SELL", "fee": "0.1"})
-    assert desk.position("BTCUSDT:LONG").holding.net_r == 0
+    assert net_r(desk.position("BTCUSDT:LONG").holding) == 0
 
 
 # neither decides anything

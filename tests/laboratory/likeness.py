@@ -8,6 +8,7 @@ from typing import Any
 
 from kernel.positions.ladder_state import Reservation
 from kernel.positions.position import Position
+from kernel.positions.r_multiple import net_r
 from laboratory.model import DECIMALS, Book, Deed, Held, Name, Published, text
 
 Line = tuple[str, ...]
@@ -108,7 +109,7 @@ def _of_code(position: Position, names: Names) -> dict[str, Any]:
         "funding": exactly(holding.funding),
         "other_fees": {asset: exactly(amount) for asset, amount in holding.other_fees},
         "origin": holding.origin.value,
-        "net_r": round(exactly(holding.net_r) * 10**30),
+        "net_r": round(exactly(net_r(holding)) * 10**30),
         "banked_pnl": exactly(position.banked_pnl),
         "frozen": _reason(position.frozen),
         "applied": position.applied,

@@ -3,11 +3,11 @@
 from decimal import Decimal
 
 import pytest
-from books import TERMS, fill, long_100, mark, run
+from books import TERMS, fill, fold, long_100, mark, run
 
 from kernel.positions.entry import Freeze, Mark, Release
 from kernel.positions.holding import RiskTerms
-from kernel.positions.position import Position, apply, fold
+from kernel.positions.position import Position, apply
 
 FLAT = Position("BTCUSDT")
 

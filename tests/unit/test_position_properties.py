@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
 
-from books import START_MS, TERMS, guards, intents, ladder, look, rules
+from books import START_MS, TERMS, fold, guards, intents, ladder, look, rules
 from desk import Desk
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kernel.positions.entry import Entry, Fill, Mark, OrderEnded, OrderEndStatus, Side
 from kernel.positions.instrument import Instrument
 from kernel.positions.ladder import Basis
-from kernel.positions.position import Position, apply, fold
+from kernel.positions.position import Position, apply
 from kernel.positions.quantities import exact
 
 quantities = st.decimals("0.001", "50", places=3)
@@ -92,6 +92,10 @@ def test_folding_in_one_go_or_in_parts_gives_the_same_position(history, cut) -> 
     entries = [entry_of(step) for step in history]
     whole = fold(Position("BTCUSDT"), entries, TERMS)
     assert fold(fold(Position("BTCUSDT"), entries[:cut], TERMS), entries[cut:], TERMS) == whole
+    one_by_one = Position("BTCUSDT")
+    for entry in entries:
+        one_by_one = apply(one_by_one, entry, TERMS)
+    assert one_by_one == whole
 
 
 @given(histories(), st.data())

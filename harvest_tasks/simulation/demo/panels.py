@@ -74,7 +74,7 @@ def _position(position: Position, rules: Rules) -> Iterator[RenderableType]:
     yield _coloured(r_multiple(position, rules))
     yield Text("-" if state.stop is None else f"{state.stop:,.2f}", style="bold" if state.break_even else "")
     yield Text("".join("●" if rung.name in state.spent else "○" for rung in rules.ladder.rungs))
-    yield _coloured((mark.price - holding.avg_entry) * holding.qty + holding.net_pnl)
+    yield _coloured(holding.unrealized_pnl(mark.price) + holding.net_pnl)
 
 
 def _proposals(board: Board) -> Table:

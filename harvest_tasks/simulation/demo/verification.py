@@ -21,8 +21,7 @@ from harvest_tasks.wire.symbols import possible_books as books_of
 from kernel.positions.decision import decide
 from kernel.positions.entry import Entry, Fill
 from kernel.positions.guards import Guards
-from kernel.positions.holding import RiskTerms
-from kernel.positions.position import Position, applied
+from kernel.positions.position import Position, apply
 from kernel.positions.quantities import ZERO, exact, plain
 from kernel.positions.rules import Rules
 
@@ -73,7 +72,7 @@ class Fold:
             if (book, entry.trade_id) in self._trades:
                 return "duplicate"
             self._trades.add((book, entry.trade_id))
-        position = applied(self.positions[book], entry, RiskTerms())
+        position = apply(self.positions[book], entry)
         if position is self.positions[book]:
             return "duplicate"
         if isinstance(entry, Fill):
