@@ -16,7 +16,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import Final
 
-from harvest_tasks.simulation.demo.prices import carried
+from harvest_tasks.simulation.demo.prices import bundled_prices
 from kernel.positions.entry import Side
 
 Entry = dict[str, str]
@@ -65,7 +65,7 @@ def _crossing(symbol: str, n: int, turn: int) -> Entry:
 def _prices() -> tuple[tuple[float, ...], ...]:
     """The ticks of each recorded symbol, forwards and back again, so that a walk never jumps; the first is 1."""
     tapes = []
-    for candles in carried().candles.values():
+    for candles in bundled_prices().candles.values():
         ticks = [float(tick) for candle in candles for tick in candle.ticks]
         there_and_back = ticks + ticks[-2:0:-1]
         tapes.append(tuple(tick / ticks[0] for tick in there_and_back))

@@ -1,4 +1,4 @@
-"""`harvest demo`: a whole Harvest on recorded prices, in under a minute."""
+"""`harvest demo`: a complete Harvest on recorded prices, in under a minute."""
 
 import signal
 from collections.abc import Iterator
@@ -13,9 +13,14 @@ from rich.console import Console
 from harvest_tasks.commands.session import Failure
 from harvest_tasks.commands.tables import show_json
 from harvest_tasks.processes.supervisor import NotReady
-from harvest_tasks.simulation.demo.environment import SERVER_NAMES, Stage, outside_settings, private_stage
+from harvest_tasks.simulation.demo.environment import (
+    SERVER_SETTINGS,
+    Environment,
+    inherited_settings,
+    private_environment,
+)
 from harvest_tasks.simulation.demo.feed import Interrupted, Stuck
-from harvest_tasks.simulation.paper.execution import Terms
+from harvest_tasks.simulation.paper.execution import ExecutionTerms
 
 FEE_BPS: Final = Decimal(5)
 SLIPPAGE_BPS: Final = Decimal(1)
@@ -29,45 +34,45 @@ REJECT_SHARE: Final = 0.1
     "--speed",
     type=click.FloatRange(0),
     default=0.0,
-    help="Market minutes per second.  [default: as fast as everything keeps up]",
+    help="Market minutes per second.  [default: as fast as this machine can]",
 )
 def demo(as_json: bool, seed: str, speed: float) -> None:
-    """Play recorded prices through real workers on a private server, and check the result.
+    """Play recorded prices through real workers on a private server, and verify the result.
 
-    It never touches a given server: REDIS_URL and all other settings are left out, and a server of its own starts.
-    The same seed gives the same intents and the same profit. The exit code is 1 if anything that Harvest did differs
-    from what its kernel alone makes of the same entries.
+    The demo ignores REDIS_URL and all other settings, and starts its own server. The same seed gives the same intents
+    and the same profit. The exit code is 1 if Harvest's result differs from what the kernel alone computes from the
+    same entries.
     """
-    # Until the processes run: what was begun is undone, as after Ctrl-C.
+    # Until the processes run, SIGTERM cleans up like Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = Console(stderr=as_json, highlight=False, markup=False, emoji=False)
-    _say_what_is_left_out(console)
-    terms = Terms(SLIPPAGE_BPS, FEE_BPS, REJECT_SHARE, seed=seed)
-    with private_stage() as stage, _explained(stage):
-        from harvest_tasks.simulation.demo.run import perform  # the app reads the environment, which is set by now
+    _report_ignored_settings(console)
+    terms = ExecutionTerms(SLIPPAGE_BPS, FEE_BPS, REJECT_SHARE, seed=seed)
+    with private_environment() as environment, _short_errors(environment):
+        from harvest_tasks.simulation.demo.run import run_demo  # the app reads the environment, which is set by now
 
-        summary = perform(stage, console, terms, speed)
+        summary = run_demo(environment, console, terms, speed)
     if as_json:
         show_json(summary.as_dict())
     raise click.exceptions.Exit(0 if summary.verified else 1)
 
 
-def _say_what_is_left_out(console: Console) -> None:
-    names = outside_settings()
-    if any(name in SERVER_NAMES for name in names):
-        console.print("The demo does not use the server that is set: it starts one of its own.")
+def _report_ignored_settings(console: Console) -> None:
+    names = inherited_settings()
+    if any(name in SERVER_SETTINGS for name in names):
+        console.print("The demo ignores the configured server and starts its own.")
     if names:
-        console.print(f"Left out: {', '.join(names)}", style="dim")
+        console.print(f"Ignored settings: {', '.join(names)}", style="dim")
 
 
 @contextmanager
-def _explained(stage: Stage) -> Iterator[None]:
-    """What can go wrong, in one line, after the last lines that the processes wrote."""
+def _short_errors(environment: Environment) -> Iterator[None]:
+    """Report an expected failure in one line, after the last lines of the log."""
     try:
         yield
     except Interrupted:
-        raise Failure("stopped before the end: there is nothing to verify") from None
+        raise Failure("stopped before the end, so there is nothing to verify") from None
     except (NotReady, Stuck, RedisError) as error:
-        for line in stage.last_words():
+        for line in environment.log_tail():
             click.echo(line, err=True)
         raise Failure(str(error)) from None

@@ -61,7 +61,7 @@ def test_the_demo_verifies_itself_and_leaves_nothing(watched: dict[str, str], re
     assert summary["verified"] is True
     assert summary["differences"] == []
     plausible(summary)
-    assert "does not use the server that is set" in done.stderr
+    assert "ignores the configured server" in done.stderr
     assert redis.dbsize() == 0
     until_gone(watched)
     if summary["minutes"] == summary["minutes_on_tape"]:
@@ -78,6 +78,6 @@ def test_a_demo_that_is_stopped_ends_cleanly(watched: dict[str, str]) -> None:
         os.kill(process.pid, signal.SIGINT)
         assert process.wait(20.0) == 1
         assert process.stderr.read().decode().splitlines()[-1] == (
-            "harvest: stopped before the end: there is nothing to verify"
+            "harvest: stopped before the end, so there is nothing to verify"
         )
         until_gone(watched)

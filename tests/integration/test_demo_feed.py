@@ -10,8 +10,8 @@ from harvest_tasks.fills.stream import InputStream
 from harvest_tasks.server.client import Client
 from harvest_tasks.simulation.demo import feed as feeds
 from harvest_tasks.simulation.demo.feed import Feed, Interrupted, Stuck
-from harvest_tasks.simulation.paper.execution import Terms
-from harvest_tasks.simulation.paper.executor import Paper
+from harvest_tasks.simulation.paper.execution import ExecutionTerms
+from harvest_tasks.simulation.paper.executor import PaperExecutor
 
 PRICE = {"symbol": "BTCUSDT", "status": "PRICE_UPDATE", "price": "106"}
 
@@ -20,7 +20,7 @@ PRICE = {"symbol": "BTCUSDT", "status": "PRICE_UPDATE", "price": "106"}
 def desk(redis: Client) -> Desk:
     desk = Desk(redis, **LIVE)
     InputStream(redis, desk.settings).ensure_group()
-    Paper(redis, desk.settings, Terms()).ensure_group()
+    PaperExecutor(redis, desk.settings, ExecutionTerms()).ensure_group()
     return desk
 
 
@@ -39,7 +39,7 @@ class Working(Feed):
             case "apply":
                 self.desk.process()
             case "answer":
-                Paper(self.desk.client, self.desk.settings, Terms()).drain()
+                PaperExecutor(self.desk.client, self.desk.settings, ExecutionTerms()).drain()
             case _:
                 return True
         return False
@@ -73,6 +73,6 @@ def test_when_nothing_moves_it_says_whose_turn_it_is(
     desk.feed(BUY, PRICE)
     for step in done:
         {"route": desk.route, "apply": desk.process}[step]()
-    monkeypatch.setattr(feeds, "PATIENCE_SEC", 0.0)
+    monkeypatch.setattr(feeds, "SETTLE_TIMEOUT_SEC", 0.0)
     with pytest.raises(Stuck, match=missing):
         Feed(desk.client, desk.settings, ["BTCUSDT"], lambda: False).send([])

@@ -17,8 +17,8 @@ from waiting import wait_until
 from harvest_tasks.processes.embedded_server import EmbeddedServer
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, connect
-from harvest_tasks.simulation.paper.execution import Answer, Terms
-from harvest_tasks.simulation.paper.executor import Paper
+from harvest_tasks.simulation.paper.execution import Answer, ExecutionTerms
+from harvest_tasks.simulation.paper.executor import PaperExecutor
 
 WITHIN_SEC = 60.0
 """A deadline, not a pause: on a starved machine a program may take long to start."""
@@ -30,8 +30,8 @@ def desk(redis: Client) -> Desk:
     return Desk(redis, **LIVE, HARVEST_SET_BE_AT_R="50")
 
 
-def paper(desk: Desk, **terms: Any) -> Paper:
-    return Paper(desk.client, desk.settings, Terms(**terms))
+def paper(desk: Desk, **terms: Any) -> PaperExecutor:
+    return PaperExecutor(desk.client, desk.settings, ExecutionTerms(**terms))
 
 
 def answers(desk: Desk) -> list[dict[str, str]]:
@@ -40,7 +40,7 @@ def answers(desk: Desk) -> list[dict[str, str]]:
     return [{name: text for name, text in values.items() if name != "ts"} for values in entries]
 
 
-def settle(desk: Desk, executor: Paper) -> None:
+def settle(desk: Desk, executor: PaperExecutor) -> None:
     """Back and forth until nobody has anything to say."""
     before = -1
     while before != (before := desk.client.xlen(desk.source)):
@@ -130,7 +130,7 @@ class Rival:
 def test_of_two_executors_at_once_one_answers(desk: Desk) -> None:
     desk.run(BUY, price("106"))
     client: Any = Rival(desk)
-    executor = Paper(client, desk.settings, Terms())
+    executor = PaperExecutor(client, desk.settings, ExecutionTerms())
     executor.drain()
     assert executor.tally == {Answer.REPEATED: 1}
     assert len(answers(desk)) == 1
@@ -142,16 +142,16 @@ def test_a_position_that_changes_meanwhile_is_looked_at_again(desk: Desk) -> Non
     sold = BUY | {"side": "SELL", "qty": "0.9", "price": "106"}
     executor = paper(desk)
     executor.ensure_group()
-    look = Paper._look
+    original = PaperExecutor._read_and_execute
 
-    def look_then_sell(self: Paper, pipe: Any, order: Any) -> Any:
-        done = look(self, pipe, order)
+    def execute_then_sell(self: PaperExecutor, pipe: Any, order: Any) -> Any:
+        done = original(self, pipe, order)
         if desk.position().holding.qty == 1:
             desk.run(sold)
         return done
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Paper, "_look", look_then_sell)
+        patch.setattr(PaperExecutor, "_read_and_execute", execute_then_sell)
         executor.drain()
     (filled,) = answers(desk)
     assert filled["qty"] == "0.1"
@@ -235,7 +235,7 @@ def test_stop_moves_are_acknowledged_and_only_noted(redis: Client) -> None:
     assert len(answers(desk)) == 1
 
 
-def test_what_is_no_intent_is_counted_and_stops_nothing_behind_it(desk: Desk) -> None:
+def test_an_entry_that_is_not_an_intent_is_counted_and_does_not_stop_later_ones(desk: Desk) -> None:
     stream = desk.settings.stream_trade_intent
     bad: list[dict[Any, Any]] = [{"x": "y"}, {"payload": "{"}, {"payload": json.dumps({"intent_id": "hv-1"})}]
     for fields in bad:

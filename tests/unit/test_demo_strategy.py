@@ -1,4 +1,4 @@
-"""The demo's prices, its strategy, and what its openings come to without Harvest."""
+"""The demo's prices, its strategy, and what its openings earn without Harvest (the baseline)."""
 
 from decimal import Decimal
 from typing import Any
@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from harvest_tasks.simulation.demo import baseline, market_inputs
-from harvest_tasks.simulation.demo.prices import SYMBOLS, Candle, Tape, carried
+from harvest_tasks.simulation.demo.prices import SYMBOLS, Candle, Prices, bundled_prices
 from harvest_tasks.simulation.demo.strategy import Opening, Strategy, stopped_at
-from harvest_tasks.simulation.paper.execution import Terms
+from harvest_tasks.simulation.paper.execution import ExecutionTerms
 from kernel.positions.entry import Side
 
-FREE = Terms()
+FREE = ExecutionTerms()
 QUICK = Strategy(breakout_minutes=3, atr_minutes=2, stop_atrs=Decimal(2), longest_minutes=5, risk=Decimal(100))
 
 
@@ -38,10 +38,10 @@ def opening(**changed: Any) -> Opening:
 
 
 def test_the_carried_prices_are_whole_and_plausible() -> None:
-    tape = carried()
-    assert tape.symbols == SYMBOLS
-    assert tape.minutes == 480
-    for candles in tape.candles.values():
+    prices = bundled_prices()
+    assert prices.symbols == SYMBOLS
+    assert prices.minutes == 480
+    for candles in prices.candles.values():
         assert len(candles) == 480
         assert all(0 < c.low <= min(c.open, c.close) <= max(c.open, c.close) <= c.high for c in candles)
 
@@ -51,8 +51,8 @@ def test_a_minute_that_rose_fell_first_and_one_that_fell_rose_first() -> None:
     assert candle("100", "102", "97", "98").ticks == (100, 102, 97, 98)
 
 
-def test_a_cut_tape_has_fewer_minutes() -> None:
-    assert carried().cut(7).minutes == 7
+def test_the_first_minutes_of_the_prices() -> None:
+    assert bundled_prices().first(7).minutes == 7
 
 
 @pytest.mark.parametrize(("last", "side"), [(UP, Side.BUY), (DOWN, Side.SELL), (FLAT, None)])
@@ -78,7 +78,7 @@ def test_an_opening_risks_what_the_strategy_allows(last: Candle, stop: str) -> N
 
 
 def test_an_opening_pays_for_slippage() -> None:
-    found = QUICK.opening("BTCUSDT", [FLAT, FLAT, FLAT, UP], Terms(slippage_bps=Decimal(10)))
+    found = QUICK.opening("BTCUSDT", [FLAT, FLAT, FLAT, UP], ExecutionTerms(slippage_bps=Decimal(10)))
     assert found is not None
     assert found.price == Decimal("103.103")
 
@@ -117,14 +117,14 @@ def test_without_harvest_a_position_ends_at_its_stop_its_time_or_the_end(
 
 
 def test_without_harvest_both_fills_pay_fee_and_slippage() -> None:
-    terms = Terms(slippage_bps=Decimal(100), fee_bps=Decimal(100))
-    (outcome,) = baseline.outcomes([opening()], Tape({"BTCUSDT": [FLAT, UP]}), QUICK, terms)
+    terms = ExecutionTerms(slippage_bps=Decimal(100), fee_bps=Decimal(100))
+    (outcome,) = baseline.baseline_profits([opening()], Prices({"BTCUSDT": [FLAT, UP]}), QUICK, terms)
     end = Decimal("101.97")
     assert outcome == (end - 100) * 2 - 2 - end * 2 / 100
 
 
 def test_a_market_state_is_what_the_publisher_takes() -> None:
-    candles = carried().candles["BTCUSDT"]
+    candles = bundled_prices().candles["BTCUSDT"]
     state = market_inputs.market_state(candles, 1_769_178_600.0)
     assert state is not None
     assert set(state) == {"sigma", "ts", "p_trend", "p_mr", "p_chop", "ts_timestamp"}
@@ -138,7 +138,7 @@ def test_a_market_without_moves_has_no_trend() -> None:
     assert (state["sigma"], state["p_trend"], state["p_chop"]) == ("0.000000", "0.000000", "1.000000")
 
 
-def test_there_is_no_weather_before_there_are_enough_minutes() -> None:
+def test_there_are_no_market_inputs_before_there_are_enough_minutes() -> None:
     assert market_inputs.market_state([FLAT] * 30, 0.0) is None
     assert market_inputs.risk_proposal([FLAT] * 3, QUICK) is None
     assert market_inputs.risk_proposal([FLAT] * 4, QUICK) == {"stop_dist_pct": "0.040000"}

@@ -10,14 +10,14 @@ from rich.console import Console
 
 from harvest_tasks.fills.symbol_rules import base_rules
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.simulation.demo.live_state import Board, Sent
-from harvest_tasks.simulation.demo.panels import screen
-from harvest_tasks.simulation.demo.view import Lines, Screen, view
+from harvest_tasks.simulation.demo.live_state import LiveState, SentIntent
+from harvest_tasks.simulation.demo.panels import render_screen
+from harvest_tasks.simulation.demo.view import LineView, ScreenView, make_view
 from kernel.positions.position import Position
 
 RULES = base_rules(Settings.from_env({}))
 HELD, _ = run([fill("BUY", "0.5", "60000", stop_loss=Decimal(59000)), mark("60640.5")])
-SENT = Sent(
+SENT = SentIntent(
     {
         "symbol": "BTCUSDT",
         "intent_type": "REDUCE_ONLY",
@@ -28,7 +28,7 @@ SENT = Sent(
     },
     "filled",
 )
-MOVED = Sent({**SENT.intent, "intent_type": "TRAIL_UPDATE", "stop_price": "60100"}, "")
+MOVED = SentIntent({**SENT.intent, "intent_type": "TRAIL_UPDATE", "stop_price": "60100"}, "")
 PROPOSAL = {
     "harvest_action": "FULL_CLOSE_PROPOSED",
     "R_net": "0.59",
@@ -36,7 +36,7 @@ PROPOSAL = {
     "new_sl_proposed": "60120",
     "reason_codes": "kill_score_triggered,regime_flip,sigma_spike,ts_drop,age_penalty",
 }
-BOARD = Board(
+STATE = LiveState(
     minute=212,
     minutes=480,
     positions={"BTCUSDT": HELD, "ETHUSDT": Position("ETHUSDT")},
@@ -53,7 +53,7 @@ BOARD = Board(
 def drawn(width: int, height: int) -> list[str]:
     console = Console(file=io.StringIO(), width=width, height=height)
     with console.capture() as captured:
-        console.print(screen(BOARD, RULES, height))
+        console.print(render_screen(STATE, RULES, height))
     return captured.get().splitlines()
 
 
@@ -83,13 +83,13 @@ def test_everything_that_matters_is_readable(width: int, height: int) -> None:
 
 
 def test_a_terminal_gets_the_screen_and_a_file_gets_lines() -> None:
-    assert isinstance(view(Console(file=io.StringIO(), force_terminal=True), RULES), Screen)
-    assert isinstance(view(Console(file=io.StringIO()), RULES), Lines)
+    assert isinstance(make_view(Console(file=io.StringIO(), force_terminal=True), RULES), ScreenView)
+    assert isinstance(make_view(Console(file=io.StringIO()), RULES), LineView)
 
 
 def test_a_line_says_how_far_it_is() -> None:
     out = io.StringIO()
-    with view(Console(file=out, width=40), RULES) as lines:
+    with make_view(Console(file=out, width=40), RULES) as lines:
         assert not lines.is_due
-        lines.show(BOARD)
+        lines.show(STATE)
     assert out.getvalue() == "minute 212 of 480: 20 opened, 17 harvested, 18 closed; +0.00 USDT realized\n"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from books import fill, long_100, mark, run, short_100
 
-from harvest_tasks.simulation.paper.execution import Answer, Terms, execute
+from harvest_tasks.simulation.paper.execution import Answer, ExecutionTerms, execute
 from harvest_tasks.simulation.paper.order import IntentType, Order
 from harvest_tasks.wire.execution_result import Routed, parse
 from kernel.positions.entry import Entry, Fill, OrderEnded, Side
@@ -36,8 +36,8 @@ def held(*entries: Entry) -> Position:
     return position
 
 
-def costs(slippage: str = "0", fee: str = "0", **shares: Any) -> Terms:
-    return Terms(Decimal(slippage), Decimal(fee), **shares)
+def costs(slippage: str = "0", fee: str = "0", **shares: Any) -> ExecutionTerms:
+    return ExecutionTerms(Decimal(slippage), Decimal(fee), **shares)
 
 
 def test_a_fill_names_the_intent_and_what_it_took() -> None:
@@ -102,23 +102,23 @@ def test_an_order_past_its_time_expires() -> None:
     assert (done.answer, done.entry["status"]) == (Answer.EXPIRED, "EXPIRED")
 
 
-def test_every_answer_passes_the_door_as_what_it_means() -> None:
+def test_every_answer_is_parsed_as_what_it_means() -> None:
     filled = execute(order(), held(long_100()), costs("1", "5"), NOW_MS)
     refused = execute(order(), None, costs(), NOW_MS)
     for done, kind in ((filled, Fill), (refused, OrderEnded)):
         assert done.entry is not None
-        admitted = parse(f"{NOW_MS}-0", done.entry)
-        assert isinstance(admitted, Routed)
-        assert (admitted.symbol, admitted.book) == ("BTCUSDT", "BTCUSDT" if kind is Fill else None)
-        assert isinstance(admitted.entry, kind)
-        assert admitted.entry.intent_id == "hv-1"
+        parsed = parse(f"{NOW_MS}-0", done.entry)
+        assert isinstance(parsed, Routed)
+        assert (parsed.symbol, parsed.book) == ("BTCUSDT", "BTCUSDT" if kind is Fill else None)
+        assert isinstance(parsed.entry, kind)
+        assert parsed.entry.intent_id == "hv-1"
 
 
 def test_what_goes_wrong_depends_on_seed_and_id_alone() -> None:
     ids = [f"hv-{n}" for n in range(2_000)]
-    fates = [costs(reject_share=0.2, ignore_share=0.1, seed="7").mishap(each) for each in ids]
-    assert fates == [costs(reject_share=0.2, ignore_share=0.1, seed="7").mishap(each) for each in ids]
-    assert fates != [costs(reject_share=0.2, ignore_share=0.1, seed="8").mishap(each) for each in ids]
+    fates = [costs(reject_share=0.2, ignore_share=0.1, seed="7").failure(each) for each in ids]
+    assert fates == [costs(reject_share=0.2, ignore_share=0.1, seed="7").failure(each) for each in ids]
+    assert fates != [costs(reject_share=0.2, ignore_share=0.1, seed="8").failure(each) for each in ids]
     assert 300 < fates.count(Answer.REJECTED) < 500
     assert 130 < fates.count(Answer.IGNORED) < 270
 
@@ -126,8 +126,8 @@ def test_what_goes_wrong_depends_on_seed_and_id_alone() -> None:
 @pytest.mark.parametrize("share", ["reject_share", "ignore_share"])
 def test_a_share_of_one_is_all_and_of_zero_none(share: str) -> None:
     all_of_them, none = costs(**{share: 1.0}), costs(**{share: 0.0})
-    assert all(all_of_them.mishap(f"hv-{n}") for n in range(100))
-    assert not any(none.mishap(f"hv-{n}") for n in range(100))
+    assert all(all_of_them.failure(f"hv-{n}") for n in range(100))
+    assert not any(none.failure(f"hv-{n}") for n in range(100))
 
 
 def test_an_ignored_order_is_not_answered() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harvest_tasks.simulation.paper.order import BadOrder, IntentType, parse
+from harvest_tasks.simulation.paper.order import BadOrder, IntentType, parse_order
 from kernel.positions.entry import Side
 
 PAYLOAD: dict[str, Any] = {
@@ -42,18 +42,18 @@ def entry(**changed: Any) -> dict[str, str]:
 
 
 def test_an_intent_reads_as_an_order() -> None:
-    order = parse(entry())
+    order = parse_order(entry())
     assert (order.intent_id, order.intent_type, order.book) == ("hv-1", IntentType.REDUCE_ONLY, "BTCUSDT")
     assert (order.side, order.qty, order.dry_run) == (Side.SELL, Decimal("0.25"), False)
     assert (order.position_id, order.expires_ms, order.stop_price) == ("BTCUSDT:1", 1_769_179_500_123, None)
 
 
 def test_the_book_of_a_hedge_mode_intent_names_its_leg() -> None:
-    assert parse(entry(position_side="SHORT", position_id="BTCUSDT:SHORT:4")).book == "BTCUSDT:SHORT"
+    assert parse_order(entry(position_side="SHORT", position_id="BTCUSDT:SHORT:4")).book == "BTCUSDT:SHORT"
 
 
 def test_a_stop_move_carries_its_price() -> None:
-    order = parse(entry(intent_type="TRAIL_UPDATE", stop_price=101.5))
+    order = parse_order(entry(intent_type="TRAIL_UPDATE", stop_price=101.5))
     assert order.intent_type.moves_stop
     assert order.stop_price == Decimal("101.5")
 
@@ -83,17 +83,17 @@ def test_a_stop_move_carries_its_price() -> None:
 )
 def test_what_an_executor_may_not_act_on_is_refused_by_name(changed: dict[str, Any], complaint: str) -> None:
     with pytest.raises(BadOrder, match=complaint):
-        parse(entry(**changed))
+        parse_order(entry(**changed))
 
 
 @pytest.mark.parametrize(
     "fields", [{}, {"payload": "{"}, {"payload": "[]"}, {"payload": '{"qty": NaN}'}, {"payload": "x" * 5000}]
 )
-def test_what_is_no_intent_is_refused(fields: dict[str, str]) -> None:
+def test_an_entry_that_is_not_an_intent_is_refused(fields: dict[str, str]) -> None:
     with pytest.raises(BadOrder):
-        parse(fields)
+        parse_order(fields)
 
 
 def test_a_flat_field_that_contradicts_the_payload_is_refused() -> None:
     with pytest.raises(BadOrder, match="contradicts another symbol"):
-        parse({**entry(), "symbol": "ETHUSDT"})
+        parse_order({**entry(), "symbol": "ETHUSDT"})

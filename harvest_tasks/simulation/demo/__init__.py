@@ -1,6 +1,6 @@
-"""`harvest demo`: recorded prices and a simple strategy around a whole running Harvest, and a check of what it did.
+"""`harvest demo`: recorded prices and a simple strategy drive a complete running Harvest; the result is verified.
 
-tape (the prices) -> strategy (when to open and close) -> session (plays both through the input stream) -> summary,
-which `verification` compares with the kernel folded over the same entries. `stage` is the private server and its
-processes, `view` what one sees meanwhile.
+`prices` -> `strategy` (when to open and close) -> `session` (feeds both through the input stream) -> `recording` (what
+Harvest did) -> `verification` (the same entries folded by the kernel alone) -> `summary`. `environment` runs the
+private server and processes, `view` shows the live state meanwhile.
 """

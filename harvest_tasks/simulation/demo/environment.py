@@ -1,4 +1,4 @@
-"""The private server of a demo with a whole Harvest at work on it, all gone at the end."""
+"""A private Redis server with a complete Harvest running on it. Nothing of it remains after the demo."""
 
 import asyncio
 import os
@@ -31,37 +31,43 @@ SETTINGS: Final = {
     "HARVEST_LIVE_STOPS": "true",
     "HARVEST_MAX_ACTIONS_PER_MIN": "10000",
 }
-"""Live, and at many times the speed of a market: for this server alone."""
+"""Live mode and a high rate limit, at many times market speed: only for the private server."""
 READY_WITHIN_SEC: Final = 30.0
 FILL_SLOTS: Final = 1
-SERVER_NAMES: Final = ("REDIS_URL", "REDIS_HOST", "REDIS_PORT", "REDIS_DB", "BROKER_URL", "RESULT_BACKEND")
+SERVER_SETTINGS: Final = ("REDIS_URL", "REDIS_HOST", "REDIS_PORT", "REDIS_DB", "BROKER_URL", "RESULT_BACKEND")
 
 T = TypeVar("T")
-Act = Callable[[Client, Callable[[], bool]], T]
-"""What happens on the stage: given a client and a way to see that it should end."""
+Action = Callable[[Client, Callable[[], bool]], T]
+"""What the demo does while Harvest runs. It gets a client and a function that says whether to stop."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class Environment:
+    """The demo's settings and server."""
+
     settings: Settings
     server: EmbeddedServer
 
     @property
     def log(self) -> Path:
-        """What all processes said."""
+        """The log of all processes."""
         return self.server.directory / "demo.log"
 
-    def perform(self, act: Act[T], executor_options: list[str]) -> T:
-        """What `act` returns, played while everything runs. Raises `NotReady`, `Interrupted` or what `act` does."""
+    def run(self, action: Action[T], executor_options: list[str]) -> T:
+        """Run `action` while all processes run, and return its result.
+
+        Raises `NotReady`, `Interrupted`, and whatever `action` raises.
+        """
         children = [*self._children(executor_options)]
         with self.log.open("wb") as log, connect(self.settings.redis_url) as client:
             relay = LogRelay(log.fileno(), name_width=max(len(child.name) for child in children))
             try:
-                return asyncio.run(_perform(Supervisor(children, relay), self._missing(client), act, client))
+                return asyncio.run(_run(Supervisor(children, relay), self._missing(client), action, client))
             finally:
                 relay.close()
 
-    def last_words(self, lines: int = 15) -> list[str]:
+    def log_tail(self, lines: int = 15) -> list[str]:
+        """The last lines that the processes logged."""
         return self.log.read_text(errors="replace").splitlines()[-lines:] if self.log.exists() else []
 
     def _children(self, executor_options: list[str]) -> Iterator[Child]:
@@ -71,45 +77,48 @@ class Stage:
         yield roles.command("paper", *executor_options)
 
     def _missing(self, client: Client) -> Callable[[], str | None]:
-        crew_at_work = roles.readiness(client, self.settings, None)
-        return lambda: crew_at_work.missing() or _missing_executor(client, self.settings.stream_trade_intent)
+        readiness = roles.readiness(client, self.settings, None)
+        return lambda: readiness.missing() or _missing_executor(client, self.settings.stream_trade_intent)
 
 
 @contextmanager
-def private_stage() -> Iterator[Stage]:
-    """Rids this process of every setting from outside, and makes a server of its own."""
-    for name in outside_settings():
+def private_environment() -> Iterator[Environment]:
+    """Start a private server, and replace all settings in the environment of this process with the demo's."""
+    for name in inherited_settings():
         del os.environ[name]
     server = EmbeddedServer()
     try:
         os.environ.update(SETTINGS, REDIS_URL=server.url())
-        yield Stage(Settings.from_env(os.environ), server)
+        yield Environment(Settings.from_env(os.environ), server)
     finally:
         server.close()
 
 
-def outside_settings() -> list[str]:
-    """Names in the environment that Harvest or Celery would obey."""
+def inherited_settings() -> list[str]:
+    """Names of environment variables that Harvest or Celery would read."""
     ours = {name.upper() for name in Settings.model_fields} | set(OVERRIDES)
     return sorted(name for name in os.environ if name in ours or name.upper().startswith(OWN_PREFIX))
 
 
 def _missing_executor(client: Client, stream: str) -> str | None:
+    """Why the executor is not ready; None if it is."""
     try:
         groups = client.xinfo_groups(stream) if client.exists(stream) else []
     except RedisError as error:
         return str(error)
-    return None if any(group["name"] == keys.PAPER_GROUP for group in groups) else "the executor does not read"
+    return (
+        None if any(group["name"] == keys.PAPER_GROUP for group in groups) else "the executor has not started to read"
+    )
 
 
-async def _perform(supervisor: Supervisor, missing: Callable[[], str | None], act: Act[T], client: Client) -> T:
-    acting: list[asyncio.Task[T]] = []
+async def _run(supervisor: Supervisor, missing: Callable[[], str | None], action: Action[T], client: Client) -> T:
+    running: list[asyncio.Task[T]] = []
 
-    async def act_and_stop() -> T:
+    async def run_and_stop() -> T:
         try:
-            return await asyncio.to_thread(act, client, lambda: supervisor.is_stopping)
+            return await asyncio.to_thread(action, client, lambda: supervisor.is_stopping)
         except RedisError:
-            # The server goes last, but a second Ctrl-C waits for nothing.
+            # The server stops last, but after a second Ctrl-C everything stops at once.
             if supervisor.is_stopping:
                 raise Interrupted from None
             raise
@@ -117,9 +126,9 @@ async def _perform(supervisor: Supervisor, missing: Callable[[], str | None], ac
             supervisor.stop()
 
     def begin() -> None:
-        acting.append(asyncio.create_task(act_and_stop()))
+        running.append(asyncio.create_task(run_and_stop()))
 
     await supervisor.run(missing, begin, ready_within=READY_WITHIN_SEC)
-    if not acting:
+    if not running:
         raise Interrupted
-    return await acting[0]
+    return await running[0]

@@ -1,4 +1,4 @@
-"""The demo's hand on the input stream: sends entries, and waits until all that follows from them is done."""
+"""Writes entries to the input stream, and waits until Harvest and the executor have processed them completely."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,15 +11,15 @@ from harvest_tasks.wire.position import read_position
 from kernel.positions.position import Position
 
 POLL_SEC: Final = 0.002
-PATIENCE_SEC: Final = 20.0
+SETTLE_TIMEOUT_SEC: Final = 20.0
 MAXLEN: Final = 1_000_000
-"""Far more than the demo feeds: everything can be read back."""
+"""Far more than the demo feeds, so that nothing is trimmed."""
 
-Entry = Mapping[str, str]
+EntryFields = Mapping[str, str]
 
 
 class Stuck(RuntimeError):
-    """What was fed was not worked off in time."""
+    """Harvest did not process an entry in time."""
 
 
 class Interrupted(Exception):
@@ -27,7 +27,7 @@ class Interrupted(Exception):
 
 
 class Feed:
-    """One symbol has one book here: the demo's desk is in one-way mode."""
+    """Feeds a demo in one-way mode, where each symbol has one book."""
 
     def __init__(
         self, client: Client, settings: Settings, symbols: Sequence[str], is_stopping: Callable[[], bool]
@@ -37,8 +37,8 @@ class Feed:
         self._symbols = symbols
         self._is_stopping = is_stopping
 
-    def send(self, entries: Iterable[Entry]) -> dict[str, Position]:
-        """The positions once all of `entries`, the intents they led to and the fills of those are applied.
+    def send(self, entries: Iterable[EntryFields]) -> dict[str, Position]:
+        """Send `entries`, and return the positions once these, the resulting intents and their fills are applied.
 
         Raises `Stuck`, or `Interrupted`.
         """
@@ -48,29 +48,29 @@ class Feed:
                 fields: dict[Any, Any] = {**entry, "ts": now_ms}
                 pipe.xadd(self._settings.stream_execution_result, fields, maxlen=MAXLEN, approximate=True)
             pipe.execute()
-        return self._settled(time.monotonic() + PATIENCE_SEC)
+        return self._settled(time.monotonic() + SETTLE_TIMEOUT_SEC)
 
     def publish(self, key: str, fields: Mapping[str, str]) -> None:
-        """Write a hash that another service would write."""
+        """Write a hash that another service would write in production."""
         values: dict[Any, Any] = {**fields}
         self._client.hset(key, mapping=values)
 
     def _settled(self, deadline: float) -> dict[str, Position]:
         while True:
             time.sleep(POLL_SEC)
-            books, waits = self._look()
+            books, waits = self._read_progress()
             if waits is None:
                 return {s: read_position(s, fields) for s, fields in zip(self._symbols, books, strict=True)}
             if self._is_stopping():
                 raise Interrupted
             if time.monotonic() > deadline:
-                raise Stuck(f"nothing moved for {PATIENCE_SEC:g} s: {waits}")
+                raise Stuck(f"not processed within {SETTLE_TIMEOUT_SEC:g} s: {waits}")
 
-    def _look(self) -> tuple[list[Entry], str | None]:
-        """The tracked positions, and who has work left, as of one moment.
+    def _read_progress(self) -> tuple[list[EntryFields], str | None]:
+        """The position hashes, and which process still has work (None if none has), read atomically.
 
-        Every step of an entry's way is atomic, so at any moment its work shows in exactly one place: unread or
-        pending in the input stream, waiting in an inbox, or unread or pending in the intent stream.
+        Every step of an entry is atomic, so at any moment it is in exactly one place: unread or pending in the input
+        stream, waiting in an inbox, or unread or pending in the intent stream.
         """
         with self._client.pipeline(transaction=True) as pipe:
             for stream in (self._settings.stream_execution_result, self._settings.stream_trade_intent):

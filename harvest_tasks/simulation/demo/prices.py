@@ -1,4 +1,4 @@
-"""The recorded prices: minute candles of several symbols, played side by side."""
+"""The recorded prices: one-minute candles of several symbols, played in parallel."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -21,14 +21,14 @@ class Candle:
 
     @property
     def ticks(self) -> tuple[Decimal, Decimal, Decimal, Decimal]:
-        """Its prices in their likeliest order: a minute that rose fell first, one that fell rose first."""
+        """Four prices in their likeliest order: a rising minute touches its low first, a falling one its high."""
         extremes = (self.low, self.high) if self.close >= self.open else (self.high, self.low)
         return (self.open, *extremes, self.close)
 
 
 @dataclass(frozen=True, slots=True)
-class Tape:
-    """Candles by symbol, equally many of each."""
+class Prices:
+    """Candles by symbol, the same number for each."""
 
     candles: Mapping[str, Sequence[Candle]]
 
@@ -40,14 +40,14 @@ class Tape:
     def minutes(self) -> int:
         return min(len(candles) for candles in self.candles.values())
 
-    def cut(self, minutes: int) -> "Tape":
-        """The first `minutes` of it."""
-        return Tape({symbol: candles[:minutes] for symbol, candles in self.candles.items()})
+    def first(self, minutes: int) -> "Prices":
+        """The first `minutes` of these prices."""
+        return Prices({symbol: candles[:minutes] for symbol, candles in self.candles.items()})
 
 
-def carried() -> Tape:
-    """The excerpt that ships with the program; its README names the origin."""
-    return Tape({symbol: _read(symbol) for symbol in SYMBOLS})
+def bundled_prices() -> Prices:
+    """The prices in the package; data/README.md names their origin."""
+    return Prices({symbol: _read(symbol) for symbol in SYMBOLS})
 
 
 def _read(symbol: str) -> tuple[Candle, ...]:

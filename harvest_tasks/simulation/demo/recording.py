@@ -1,4 +1,4 @@
-"""What a session left on the server: everything that went in, and everything that Harvest made of it."""
+"""The recording of a session: all entries sent to Harvest, and all intents, positions and counts it produced."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,15 +12,15 @@ from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
 
 PAGE: Final = 1_000
-OF_ITS_TIME: Final = frozenset(("trace_id", "timestamp", "expires_at"))
-"""What an intent says of when it was made; all else is the same in every run."""
+TIME_FIELDS: Final = frozenset(("trace_id", "timestamp", "expires_at"))
+"""Fields of an intent that depend on the time; all others are the same in every run."""
 
 Fields = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
-    """`entries` of the input stream with their ids; `intents` are payloads; `positions` are hashes by book."""
+class Recording:
+    """`entries` of the input stream with their ids, JSON payloads of `intents`, and hashes of `positions` by book."""
 
     entries: Sequence[tuple[str, Fields]]
     intents: Sequence[str]
@@ -29,21 +29,24 @@ class Evidence:
 
     @property
     def digest(self) -> str:
-        """Of all intents in the order of their ids, but for their times: two runs alike have the same."""
-        told = [{n: said for n, said in read(each).items() if n not in OF_ITS_TIME} for each in self.intents]
-        told.sort(key=lambda intent: str(intent["intent_id"]))
-        return sha256(json.dumps(told).encode()).hexdigest()[:16]
+        """A hash of all intents without their times: identical runs have the same digest."""
+        intents = [
+            {n: value for n, value in parse_intent(each).items() if n not in TIME_FIELDS} for each in self.intents
+        ]
+        intents.sort(key=lambda intent: str(intent["intent_id"]))
+        return sha256(json.dumps(intents).encode()).hexdigest()[:16]
 
 
-def read(payload: str) -> dict[str, Any]:
-    """An intent; its numbers are text."""
+def parse_intent(payload: str) -> dict[str, Any]:
+    """An intent from its JSON payload. Numbers stay text, so that no digit is lost."""
     intent: dict[str, Any] = json.loads(payload, parse_float=str, parse_int=str)
     return intent
 
 
-def gather(client: Client, settings: Settings) -> Evidence:
+def record(client: Client, settings: Settings) -> Recording:
+    """Read the recording of a finished session from the server."""
     counts: Any = client.hgetall(keys.COUNTS)
-    return Evidence(
+    return Recording(
         entries=list(_entries(client, settings.stream_execution_result)),
         intents=[fields["payload"] for _, fields in _entries(client, settings.stream_trade_intent)],
         positions={book: _position(client, book) for book in known_books(client)},

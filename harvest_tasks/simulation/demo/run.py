@@ -1,4 +1,4 @@
-"""A performance of the demo: announced, played at its pace, shown meanwhile, and summed up."""
+"""One run of the demo: prints the introduction, plays the session at its speed, shows it, and prints the summary."""
 
 import time
 from collections.abc import Callable
@@ -8,58 +8,57 @@ from rich.console import Console
 
 from harvest_tasks.fills.symbol_rules import base_rules
 from harvest_tasks.server.client import Client
-from harvest_tasks.simulation.demo.environment import Stage
+from harvest_tasks.simulation.demo.environment import Environment
 from harvest_tasks.simulation.demo.feed import Feed, Interrupted
-from harvest_tasks.simulation.demo.live_state import Lookout
-from harvest_tasks.simulation.demo.prices import carried
-from harvest_tasks.simulation.demo.recording import gather
+from harvest_tasks.simulation.demo.live_state import LiveStateReader
+from harvest_tasks.simulation.demo.prices import bundled_prices
+from harvest_tasks.simulation.demo.recording import record
 from harvest_tasks.simulation.demo.session import Session
 from harvest_tasks.simulation.demo.strategy import Strategy
 from harvest_tasks.simulation.demo.summary import Summary, summarize
 from harvest_tasks.simulation.demo.texts import conclusion, introduction
-from harvest_tasks.simulation.demo.view import view
-from harvest_tasks.simulation.paper.execution import Terms
+from harvest_tasks.simulation.demo.view import make_view
+from harvest_tasks.simulation.paper.execution import ExecutionTerms
 
-LONGEST_SEC: Final = 38.0
-"""On a machine that is too slow for the whole tape the session ends early, and says so."""
-NAP_SEC: Final = 0.05
+MAX_RUN_SEC: Final = 38.0
+"""On a slow machine the session ends early after this time, and the summary reports it."""
+SLEEP_SEC: Final = 0.05
 
 
-def perform(stage: Stage, console: Console, terms: Terms, speed: float) -> Summary:
-    """`speed` is in market minutes per second; 0: as fast as everything keeps up.
+def run_demo(environment: Environment, console: Console, terms: ExecutionTerms, speed: float) -> Summary:
+    """Run the demo at `speed` in market minutes per second; 0: as fast as this machine can.
 
     Raises `NotReady`, `Stuck` or `Interrupted`.
     """
-    tape, strategy = carried(), Strategy()
-    console.print(*introduction(tape, strategy, terms), sep="\n")
-    doing = console.status("starting a server, workers, beat and the executor")
+    settings, prices, strategy = environment.settings, bundled_prices(), Strategy()
+    console.print(*introduction(prices, strategy, terms), sep="\n")
+    progress = console.status("starting a server, the workers, beat and the executor")
 
-    def act(client: Client, is_stopping: Callable[[], bool]) -> Summary:
-        doing.stop()
+    def action(client: Client, is_stopping: Callable[[], bool]) -> Summary:
+        progress.stop()
         pace = Pace(speed, is_stopping)
-        session = Session(
-            Feed(client, stage.settings, tape.symbols, is_stopping), stage.settings, tape, strategy, terms
-        )
-        lookout = Lookout(client, stage.settings)
+        feed = Feed(client, settings, prices.symbols, is_stopping)
+        session = Session(feed, settings, prices, strategy, terms)
+        live_state = LiveStateReader(client, settings)
 
-        def go_on() -> bool:
+        def continue_after_minute() -> bool:
             if screen.is_due:
-                screen.show(lookout.look(session, tape.minutes))
-            return pace.go_on(session.minute + 1)
+                screen.show(live_state.read(session, prices.minutes))
+            return pace.wait_for_next(session.minute + 1)
 
-        with view(console, base_rules(stage.settings)) as screen:
-            session.play(go_on)
-        doing.update("checking everything against the kernel, and stopping all processes")
-        doing.start()
-        return summarize(gather(client, stage.settings), stage.settings, session, tape, strategy, terms)
+        with make_view(console, base_rules(settings)) as screen:
+            session.play(continue_after_minute)
+        progress.update("verifying against the kernel, and stopping all processes")
+        progress.start()
+        return summarize(record(client, settings), settings, session, prices, strategy, terms)
 
-    with doing:
-        summary = stage.perform(act, executor_options(terms))
+    with progress:
+        summary = environment.run(action, executor_options(terms))
     console.print(*conclusion(summary), sep="\n")
     return summary
 
 
-def executor_options(terms: Terms) -> list[str]:
+def executor_options(terms: ExecutionTerms) -> list[str]:
     return [
         f"--slippage-bps={terms.slippage_bps}",
         f"--fee-bps={terms.fee_bps}",
@@ -69,19 +68,19 @@ def executor_options(terms: Terms) -> list[str]:
 
 
 class Pace:
-    """Begins when it is made."""
+    """Limits the speed of a session, from the moment it is created."""
 
     def __init__(self, speed: float, is_stopping: Callable[[], bool]) -> None:
         self._speed = speed
         self._is_stopping = is_stopping
         self._began = time.monotonic()
 
-    def go_on(self, minutes: int) -> bool:
-        """Whether there is time for another minute; returns when that is due. Raises `Interrupted`."""
+    def wait_for_next(self, minutes: int) -> bool:
+        """Wait until `minutes` have passed at this speed; False if the time for the run is up. Raises `Interrupted`."""
         if not self._speed:
-            return time.monotonic() - self._began < LONGEST_SEC
+            return time.monotonic() - self._began < MAX_RUN_SEC
         while (left := self._began + minutes / self._speed - time.monotonic()) > 0:
             if self._is_stopping():
                 raise Interrupted
-            time.sleep(min(left, NAP_SEC))
+            time.sleep(min(left, SLEEP_SEC))
         return True

@@ -1,4 +1,4 @@
-"""A session of the demo's desk: the tape through the input stream, tick by tick, and the strategy's own fills."""
+"""A demo session: feeds the prices into the input stream tick by tick, with the fills of the strategy."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -8,10 +8,10 @@ from typing import Final
 
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.simulation.demo import market_inputs
-from harvest_tasks.simulation.demo.feed import Entry, Feed
-from harvest_tasks.simulation.demo.prices import Tape
+from harvest_tasks.simulation.demo.feed import EntryFields, Feed
+from harvest_tasks.simulation.demo.prices import Prices
 from harvest_tasks.simulation.demo.strategy import Opening, Strategy, stopped_at
-from harvest_tasks.simulation.paper.execution import Terms
+from harvest_tasks.simulation.paper.execution import ExecutionTerms
 from kernel.positions.entry import Side
 from kernel.positions.position import Position
 from kernel.positions.quantities import plain
@@ -20,38 +20,40 @@ TICKS: Final = range(4)
 
 
 class Session:
-    """Plays in lock-step: each tick waits until all that the one before led to is done, so a run can be repeated."""
+    """Plays in lock-step: each tick waits until the previous one is processed completely, so every run is the same."""
 
-    def __init__(self, feed: Feed, settings: Settings, tape: Tape, strategy: Strategy, terms: Terms) -> None:
+    def __init__(
+        self, feed: Feed, settings: Settings, prices: Prices, strategy: Strategy, terms: ExecutionTerms
+    ) -> None:
         self.openings: list[Opening] = []
         self.closings: Counter[str] = Counter()
         self.minute = 0
-        self.positions = {symbol: Position(symbol) for symbol in tape.symbols}
+        self.positions = {symbol: Position(symbol) for symbol in prices.symbols}
         self._feed = feed
         self._settings = settings
-        self._tape = tape
+        self._prices = prices
         self._strategy = strategy
         self._terms = terms
 
-    def play(self, go_on: Callable[[], bool]) -> None:
-        """Until the tape ends or `go_on`, asked after each minute, says no; then closes what is open."""
-        for minute in range(self._tape.minutes):
+    def play(self, continue_after_minute: Callable[[], bool]) -> None:
+        """Play until the prices end or `continue_after_minute` returns False, then close open positions."""
+        for minute in range(self._prices.minutes):
             self.minute = minute
             for tick in TICKS:
                 self._send(self._tick_entries(tick))
-            self._publish_weather()
+            self._publish_market_inputs()
             self._send(self._minute_entries())
-            if not go_on():
+            if not continue_after_minute():
                 break
         self._send(self._final_entries())
 
-    def _send(self, entries: Iterator[Entry]) -> None:
+    def _send(self, entries: Iterator[EntryFields]) -> None:
         batch = list(entries)
         if batch:
             self.positions = self._feed.send(batch)
 
-    def _tick_entries(self, tick: int) -> Iterator[Entry]:
-        for symbol, candles in self._tape.candles.items():
+    def _tick_entries(self, tick: int) -> Iterator[EntryFields]:
+        for symbol, candles in self._prices.candles.items():
             price = candles[self.minute].ticks[tick]
             position = self.positions[symbol]
             if position.is_open and position.ladder_state.stop is not None:
@@ -60,9 +62,9 @@ class Session:
                     yield self._closing(position, end, "stop")
             yield {"symbol": symbol, "status": "PRICE_UPDATE", "price": plain(price)}
 
-    def _minute_entries(self) -> Iterator[Entry]:
-        """At the close of a minute: what ends by its time, and what opens."""
-        for symbol, candles in self._tape.candles.items():
+    def _minute_entries(self) -> Iterator[EntryFields]:
+        """Fills at the close of a minute: positions at their time limit end, and new positions open."""
+        for symbol, candles in self._prices.candles.items():
             position = self.positions[symbol]
             if not position.is_open:
                 opening = self._strategy.opening(symbol, candles[: self.minute + 1], self._terms)
@@ -71,15 +73,15 @@ class Session:
             elif self._strategy.is_over(self._opened_at(symbol), self.minute):
                 yield self._closing(position, candles[self.minute].close, "time")
 
-    def _final_entries(self) -> Iterator[Entry]:
-        for symbol, candles in self._tape.candles.items():
+    def _final_entries(self) -> Iterator[EntryFields]:
+        for symbol, candles in self._prices.candles.items():
             if self.positions[symbol].is_open:
                 yield self._closing(self.positions[symbol], candles[self.minute].close, "end")
 
     def _opened_at(self, symbol: str) -> int:
         return next(opening.minute for opening in reversed(self.openings) if opening.symbol == symbol)
 
-    def _opening(self, opening: Opening) -> Entry:
+    def _opening(self, opening: Opening) -> EntryFields:
         self.openings.append(opening)
         return {
             **self._fill(opening.symbol, opening.side, opening.qty, opening.price),
@@ -88,7 +90,7 @@ class Session:
             "atr": plain(opening.atr),
         }
 
-    def _closing(self, position: Position, price: Decimal, reason: str) -> Entry:
+    def _closing(self, position: Position, price: Decimal, reason: str) -> EntryFields:
         self.closings[reason] += 1
         side = _side(position).opposite
         return {
@@ -101,8 +103,8 @@ class Session:
         figures = {"qty": plain(qty), "price": plain(price), "fee": plain(fee)}
         return {"symbol": symbol, "status": "FILLED", "side": side.value, **figures}
 
-    def _publish_weather(self) -> None:
-        for symbol, candles in self._tape.candles.items():
+    def _publish_market_inputs(self) -> None:
+        for symbol, candles in self._prices.candles.items():
             seen = candles[: self.minute + 1]
             state = market_inputs.market_state(seen, time())
             if state is not None:

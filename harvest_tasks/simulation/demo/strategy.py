@@ -1,7 +1,7 @@
-"""When the demo's desk opens and closes: a breakout with a stop, chosen to be simple and to show every part of Harvest.
+"""The demo's strategy: a breakout with a stop, chosen to be simple and to show every part of Harvest.
 
-The stop is wide for minute candles, because break-even is set 0.2 % beyond the entry: with a risk of less than that
-a stop at break-even would be at the market.
+The stop is wide for minute candles, because break-even is 0.2 % beyond the entry: with a smaller risk, a stop at
+break-even would be at the market price.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Final
 
 from harvest_tasks.simulation.demo.prices import Candle
-from harvest_tasks.simulation.paper.execution import Terms
+from harvest_tasks.simulation.paper.execution import ExecutionTerms
 from kernel.positions.entry import Side
 from kernel.positions.quantities import exact, floor_to_step, plain
 
@@ -21,7 +21,7 @@ TICK: Final = Decimal("0.01")
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """A position as the desk opens it at the close of `minute`: prices in quote, `qty` (> 0) in base currency."""
+    """A position opened at the close of `minute`: prices in quote, `qty` (> 0) in base currency."""
 
     symbol: str
     minute: int
@@ -34,7 +34,7 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """`risk` is what a position loses at its stop, in quote currency."""
+    """`risk` is the loss of a position at its stop, in quote currency."""
 
     breakout_minutes: int = 20
     atr_minutes: int = 14
@@ -44,13 +44,13 @@ class Strategy:
 
     @property
     def rules(self) -> tuple[str, ...]:
-        """In words."""
+        """The rules in words, for the introduction."""
         return (
-            f"A close above the high of the last {self.breakout_minutes} minutes buys, one below their low sells short;"
-            " one position per symbol.",
-            f"The stop is {plain(self.stop_atrs)} ATR({self.atr_minutes}) away, and the size such that it costs"
+            f"Entry: buy a close above the high of the last {self.breakout_minutes} minutes, sell short a close below"
+            " the low; one position per symbol.",
+            f"Stop: {plain(self.stop_atrs)} x ATR({self.atr_minutes}) from the entry, sized to lose"
             f" {plain(self.risk)} USDT.",
-            f"A position ends at its stop, or after {self.longest_minutes} minutes.",
+            f"Exit: at the stop, or after {self.longest_minutes} minutes.",
         )
 
     @property
@@ -59,8 +59,8 @@ class Strategy:
         return max(self.breakout_minutes, self.atr_minutes) + 1
 
     @exact
-    def opening(self, symbol: str, candles: Sequence[Candle], terms: Terms) -> Opening | None:
-        """What to open at the close of the last of `candles`, if anything."""
+    def opening(self, symbol: str, candles: Sequence[Candle], terms: ExecutionTerms) -> Opening | None:
+        """The position to open at the close of the last of `candles`, or None."""
         side = self.signal(candles)
         if side is None:
             return None
@@ -72,6 +72,7 @@ class Strategy:
         return Opening(symbol, len(candles) - 1, side, qty, price, stop, atr)
 
     def signal(self, candles: Sequence[Candle]) -> Side | None:
+        """The side to open on at the last of `candles`, or None."""
         if len(candles) < self.warm_up:
             return None
         close, before = candles[-1].close, candles[-1 - self.breakout_minutes : -1]
@@ -81,20 +82,20 @@ class Strategy:
 
     @exact
     def atr(self, candles: Sequence[Candle]) -> Decimal:
-        """The mean true range of the last `atr_minutes`, rounded to a hundredth of a tick."""
+        """The average true range over `atr_minutes`, rounded to a hundredth of a tick."""
         pairs = pairwise(candles[-1 - self.atr_minutes :])
         ranges = [max(now.high, last.close) - min(now.low, last.close) for last, now in pairs]
         return (sum(ranges, Decimal(0)) / len(ranges)).quantize(TICK / 100)
 
     def is_over(self, opened: int, minute: int) -> bool:
-        """Whether a position that was opened at the close of minute `opened` ends at the close of `minute`."""
+        """Whether a position opened at the close of minute `opened` reaches its time limit at the close of `minute`."""
         return minute - opened >= self.longest_minutes
 
 
 def stopped_at(side: Side, stop: Decimal, price: Decimal, *, gap: bool) -> Decimal | None:
-    """Where a position on `side` ends when the market comes to `price`: at its stop, or, after a gap, at the price.
+    """The exit price of a position on `side` when the market reaches `price`: its stop or, after a gap, `price`.
 
-    None when the stop is not reached.
+    None if the stop is not reached.
     """
     if (price - stop) * side.sign > 0:
         return None

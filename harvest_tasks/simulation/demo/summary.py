@@ -1,4 +1,4 @@
-"""What a session came to, in figures."""
+"""The summary of a session in numbers."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -8,23 +8,23 @@ from typing import Any, Final
 
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.simulation.demo import baseline, verification
-from harvest_tasks.simulation.demo.prices import Tape
-from harvest_tasks.simulation.demo.recording import Evidence, read
+from harvest_tasks.simulation.demo.prices import Prices
+from harvest_tasks.simulation.demo.recording import Recording, parse_intent
 from harvest_tasks.simulation.demo.session import Session
 from harvest_tasks.simulation.demo.strategy import Strategy
-from harvest_tasks.simulation.paper.execution import Terms
+from harvest_tasks.simulation.paper.execution import ExecutionTerms
 from kernel.positions.quantities import EXACT, ZERO
 
 CENT: Final = Decimal("0.01")
 ENTRY_COUNTS: Final = ("in", "applied", "duplicate", "deadlettered", "ignored")
 ANSWERS: Final = ("filled", "rejected", "expired", "ignored")
-WAYS_TO_CLOSE: Final = ("stop", "time", "end")
+CLOSE_REASONS: Final = ("stop", "time", "end")
 STOP_MOVES: Final = ("MOVE_SL_BE", "TRAIL_UPDATE")
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """What positions came to in USDT, net of fees and slippage."""
+class ProfitSummary:
+    """The profit of positions in USDT, net of fees and slippage."""
 
     pnl: Decimal
     positions: int
@@ -32,14 +32,14 @@ class Result:
     worst: Decimal
 
     @classmethod
-    def of(cls, outcomes: Sequence[Decimal]) -> "Result":
+    def of(cls, outcomes: Sequence[Decimal]) -> "ProfitSummary":
         worst = min(outcomes, default=ZERO)
         return cls(_cents(sum(outcomes, ZERO)), len(outcomes), sum(each > 0 for each in outcomes), _cents(worst))
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """`without_harvesting` is of the same openings, held to their own end. `differences` is empty when verified."""
+    """`without_harvesting` is the baseline of the same openings. `differences` is empty when verified."""
 
     minutes: int
     minutes_on_tape: int
@@ -49,8 +49,8 @@ class Summary:
     intents_by_rung: Mapping[str, int]
     intents_digest: str
     stop_moves: Mapping[str, int]
-    with_harvesting: Result
-    without_harvesting: Result
+    with_harvesting: ProfitSummary
+    without_harvesting: ProfitSummary
     fee_bps: Decimal
     slippage_bps: Decimal
     proposals: Mapping[str, int]
@@ -61,33 +61,38 @@ class Summary:
         return not self.differences
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The summary as `--json` prints it."""
         return {"verified": self.verified, **asdict(self)}
 
 
 def summarize(
-    evidence: Evidence, settings: Settings, session: Session, tape: Tape, strategy: Strategy, terms: Terms
+    recording: Recording,
+    settings: Settings,
+    session: Session,
+    prices: Prices,
+    strategy: Strategy,
+    terms: ExecutionTerms,
 ) -> Summary:
-    """Also verifies the session."""
-    folded = verification.fold(evidence.entries, settings)
-    played = tape.cut(session.minute + 1)
-    held = baseline.outcomes(session.openings, played, strategy, terms)
-    intents = [read(payload) for payload in evidence.intents]
+    """The summary of `session`, verified against the kernel."""
+    folded = verification.fold_entries(recording.entries, settings)
+    played = prices.first(session.minute + 1)
+    without_harvest = baseline.baseline_profits(session.openings, played, strategy, terms)
+    intents = [parse_intent(payload) for payload in recording.intents]
     return Summary(
         minutes=played.minutes,
-        minutes_on_tape=tape.minutes,
-        fills={"in": folded.fills, **_ways(session, evidence)},
-        entries={name: evidence.counts.get(name, 0) for name in ENTRY_COUNTS},
-        intents=_answers(intents, evidence),
+        minutes_on_tape=prices.minutes,
+        fills={"in": folded.fills, **_fill_counts(session, recording)},
+        entries={name: recording.counts.get(name, 0) for name in ENTRY_COUNTS},
+        intents=_answers(intents, recording),
         intents_by_rung=_by_rung(intents, settings),
-        intents_digest=evidence.digest,
+        intents_digest=recording.digest,
         stop_moves={kind: sum(intent["intent_type"] == kind for intent in intents) for kind in STOP_MOVES},
-        with_harvesting=Result.of(folded.lifecycles),
-        without_harvesting=Result.of(held),
+        with_harvesting=ProfitSummary.of(folded.lifecycles),
+        without_harvesting=ProfitSummary.of(without_harvest),
         fee_bps=terms.fee_bps,
         slippage_bps=terms.slippage_bps,
-        proposals=_under("proposals:", evidence.counts),
-        differences=verification.differences(evidence, folded),
+        proposals=_under("proposals:", recording.counts),
+        differences=verification.differences(recording, folded),
     )
 
 
@@ -95,18 +100,18 @@ def _cents(money: Decimal) -> Decimal:
     return money.quantize(CENT, ROUND_HALF_EVEN, EXACT)
 
 
-def _ways(session: Session, evidence: Evidence) -> dict[str, int]:
-    closed = {f"closed_by_{way}": session.closings[way] for way in WAYS_TO_CLOSE}
-    return {"opened": len(session.openings), "harvested": evidence.counts.get("paper:filled", 0), **closed}
+def _fill_counts(session: Session, recording: Recording) -> dict[str, int]:
+    closed = {f"closed_by_{way}": session.closings[way] for way in CLOSE_REASONS}
+    return {"opened": len(session.openings), "harvested": recording.counts.get("paper:filled", 0), **closed}
 
 
-def _answers(intents: Sequence[Mapping[str, Any]], evidence: Evidence) -> dict[str, int]:
-    answers = {answer: n for answer, n in _under("paper:", evidence.counts).items() if answer in ANSWERS}
+def _answers(intents: Sequence[Mapping[str, Any]], recording: Recording) -> dict[str, int]:
+    answers = {answer: n for answer, n in _under("paper:", recording.counts).items() if answer in ANSWERS}
     return {"published": sum(intent["intent_type"] not in STOP_MOVES for intent in intents), **answers}
 
 
 def _by_rung(intents: Sequence[Mapping[str, Any]], settings: Settings) -> dict[str, int]:
-    """How many intents each rung had a part in."""
+    """The number of intents that include each rung."""
     fired = Counter(rung for intent in intents for rung in intent["rungs"])
     return {rung.name: fired[rung.name] for rung in settings.ladder.rungs}
 

@@ -1,7 +1,7 @@
-"""Whether Harvest did what the kernel says: the same entries folded here, in one process, without a server.
+"""Verifies Harvest against the kernel: folds the same entries here, in one process, without a server.
 
-Compared exactly: every field of every position, every byte of every intent in each symbol's order, and the counts.
-The money is compared with the cash that the fills moved, which needs no notion of a position at all.
+The comparison is exact: every field of every position, every byte of every intent in each symbol's order, and the
+counts. The profit is also compared with the cash moved by the fills, which is computed without positions.
 """
 
 from collections import Counter, defaultdict
@@ -13,7 +13,7 @@ from typing import Final
 
 from harvest_tasks.fills.symbol_rules import base_rules
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.simulation.demo.recording import Evidence, Fields, read
+from harvest_tasks.simulation.demo.recording import Fields, Recording, parse_intent
 from harvest_tasks.wire.execution_result import Refused, Routed, parse
 from harvest_tasks.wire.intent import Delivery, intent_payload
 from harvest_tasks.wire.position import position_fields
@@ -27,14 +27,14 @@ from kernel.positions.rules import Rules
 
 ROUNDING: Final = Decimal("0.000001")
 """Mean entries are rounded to 12 decimals, so cash and profit may differ by less than this."""
-LEDGERS_OWN: Final = frozenset(("version", "trades_generation"))
-SHOWN: Final = 5
+LEDGER_FIELDS: Final = frozenset(("version", "trades_generation"))
+_MAX_SHOWN: Final = 5
 UNLIMITED: Final = 1_000
 
 
 @dataclass(slots=True)
-class Fold:
-    """What the kernel makes of entries: positions by book, payloads by symbol, and counts as Harvest keeps them."""
+class FoldedSession:
+    """The kernel's result for a session: positions by book, intent payloads by symbol, counts named as Harvest's."""
 
     rules: Rules
     delivery: Delivery
@@ -44,16 +44,16 @@ class Fold:
     fills: int = 0
     cash: Decimal = ZERO
     lifecycles: list[Decimal] = field(default_factory=list)
-    """What each position that was closed came to, net of fees."""
+    """Net profit of each closed position."""
     _trades: set[tuple[str, str]] = field(default_factory=set)
 
     @exact
-    def take(self, entry_id: str, fields: Fields) -> None:
-        admitted = parse(entry_id, fields)
-        if isinstance(admitted, Routed):
-            self._route(admitted)
+    def apply_entry(self, entry_id: str, fields: Fields) -> None:
+        parsed = parse(entry_id, fields)
+        if isinstance(parsed, Routed):
+            self._route(parsed)
         else:
-            self.counts.update(("in", "deadlettered" if isinstance(admitted, Refused) else "ignored"))
+            self.counts.update(("in", "deadlettered" if isinstance(parsed, Refused) else "ignored"))
 
     def _route(self, routed: Routed) -> None:
         if routed.book is not None:
@@ -67,7 +67,7 @@ class Fold:
             self.counts.update(("in", "ignored"))
 
     def _deliver(self, book: str, entry: Entry) -> str:
-        """Apply `entry` to `book`, decide, and say how it counts."""
+        """Apply `entry` to `book`, decide, and return the name of the count for it."""
         if isinstance(entry, Fill) and entry.trade_id is not None:
             if (book, entry.trade_id) in self._trades:
                 return "duplicate"
@@ -99,70 +99,70 @@ class Fold:
 
 
 def _permissive(position: Position) -> Guards:
-    """Nothing killed, nothing stale, and no limit."""
+    """Guards that hold nothing back."""
     now_ms = 0 if position.mark is None else position.mark.time_ms
     return Guards(now_ms=now_ms, fresh_ms=1, killed=False, budget=UNLIMITED)
 
 
-def fold(entries: Iterable[tuple[str, Fields]], settings: Settings) -> Fold:
+def fold_entries(entries: Iterable[tuple[str, Fields]], settings: Settings) -> FoldedSession:
     timeout_ms = int(settings.harvest_intent_timeout_sec * 1000)
-    folded = Fold(base_rules(settings), Delivery(settings.is_live, settings.harvest_live_stops, timeout_ms))
+    folded = FoldedSession(base_rules(settings), Delivery(settings.is_live, settings.harvest_live_stops, timeout_ms))
     for entry_id, fields in entries:
-        folded.take(entry_id, fields)
+        folded.apply_entry(entry_id, fields)
     return folded
 
 
-def differences(evidence: Evidence, folded: Fold) -> list[str]:
-    """Each way in which what Harvest did differs from what the kernel says; none: verified."""
+def differences(recording: Recording, folded: FoldedSession) -> list[str]:
+    """Each difference between Harvest and the kernel; empty if verified."""
     return [
-        *_positions(evidence, folded),
-        *_intents(evidence, folded),
-        *_counts(evidence, folded),
+        *_positions(recording, folded),
+        *_intents(recording, folded),
+        *_counts(recording, folded),
         *_cash(folded),
     ]
 
 
-def _positions(evidence: Evidence, folded: Fold) -> Iterator[str]:
-    for book in sorted(set(evidence.positions) | set(folded.positions)):
-        tracked = {n: text for n, text in evidence.positions.get(book, {}).items() if n not in LEDGERS_OWN}
+def _positions(recording: Recording, folded: FoldedSession) -> Iterator[str]:
+    for book in sorted(set(recording.positions) | set(folded.positions)):
+        tracked = {n: text for n, text in recording.positions.get(book, {}).items() if n not in LEDGER_FIELDS}
         expected = position_fields(folded.positions[book]) if book in folded.positions else {}
         for name in sorted(set(tracked) | set(expected)):
             if tracked.get(name) != expected.get(name):
                 yield f"{book} {name}: tracked {tracked.get(name)!r}, folded {expected.get(name)!r}"
 
 
-def _intents(evidence: Evidence, folded: Fold) -> Iterator[str]:
+def _intents(recording: Recording, folded: FoldedSession) -> Iterator[str]:
     published: defaultdict[str, list[str]] = defaultdict(list)
-    for text in evidence.intents:
-        published[read(text)["symbol"]].append(text)
+    for text in recording.intents:
+        published[parse_intent(text)["symbol"]].append(text)
     for symbol in sorted(set(published) | set(folded.intents)):
-        yield from _unlike(symbol, published[symbol], folded.intents[symbol])
+        yield from _different_intents(symbol, published[symbol], folded.intents[symbol])
 
 
-def _unlike(symbol: str, published: Sequence[str], expected: Sequence[str]) -> Iterator[str]:
+def _different_intents(symbol: str, published: Sequence[str], expected: Sequence[str]) -> Iterator[str]:
     pairs = enumerate(zip_longest(published, expected), start=1)
     unlike = [(n, said, due) for n, (said, due) in pairs if said != due]
-    yield from (f"{symbol} intent {n}: {_contrast(said, due)}" for n, said, due in unlike[:SHOWN])
-    if len(unlike) > SHOWN:
-        yield f"{symbol}: {len(unlike) - SHOWN} more intents differ"
+    yield from (f"{symbol} intent {n}: {_different_fields(said, due)}" for n, said, due in unlike[:_MAX_SHOWN])
+    if len(unlike) > _MAX_SHOWN:
+        yield f"{symbol}: {len(unlike) - _MAX_SHOWN} more intents differ"
 
 
-def _contrast(published: str | None, folded: str | None) -> str:
-    """In which words two payloads differ."""
+def _different_fields(published: str | None, folded: str | None) -> str:
+    """The fields in which two payloads differ."""
     if published is None or folded is None:
         return f"published {published or 'nothing'}, folded {folded or 'nothing'}"
-    said, due = read(published), read(folded)
+    said, due = parse_intent(published), parse_intent(folded)
     names = [name for name in sorted(set(said) | set(due)) if said.get(name) != due.get(name)]
     return "; ".join(f"{name} published {said.get(name)}, folded {due.get(name)}" for name in names) or "other bytes"
 
 
-def _counts(evidence: Evidence, folded: Fold) -> Iterator[str]:
+def _counts(recording: Recording, folded: FoldedSession) -> Iterator[str]:
     for name in ("in", "applied", "duplicate", "deadlettered", "ignored"):
-        if evidence.counts.get(name, 0) != folded.counts[name]:
-            yield f"{name}: counted {evidence.counts.get(name, 0)}, folded {folded.counts[name]}"
+        if recording.counts.get(name, 0) != folded.counts[name]:
+            yield f"{name}: counted {recording.counts.get(name, 0)}, folded {folded.counts[name]}"
 
 
-def _cash(folded: Fold) -> Iterator[str]:
+def _cash(folded: FoldedSession) -> Iterator[str]:
     still_open = sorted(book for book, position in folded.positions.items() if position.is_open)
     if still_open:
         yield f"still open: {', '.join(still_open)}"

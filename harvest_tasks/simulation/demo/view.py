@@ -1,4 +1,4 @@
-"""The demo on a terminal: a live screen that fits it; elsewhere a line every few seconds."""
+"""The view of a running demo: a live screen on a terminal, otherwise a line every few seconds."""
 
 from time import monotonic
 from types import TracebackType
@@ -7,16 +7,16 @@ from typing import Final, Protocol, Self
 from rich.console import Console
 from rich.live import Live
 
-from harvest_tasks.simulation.demo.live_state import Board
-from harvest_tasks.simulation.demo.panels import screen, signed
+from harvest_tasks.simulation.demo.live_state import LiveState
+from harvest_tasks.simulation.demo.panels import format_signed, render_screen
 from kernel.positions.rules import Rules
 
 SCREEN_EVERY_SEC: Final = 0.2
 LINE_EVERY_SEC: Final = 3.0
 
 
-class View(Protocol):
-    """Used as a context; `show` may be called as often as one likes."""
+class DemoView(Protocol):
+    """A context manager that shows the live state."""
 
     def __enter__(self) -> Self: ...
 
@@ -26,17 +26,17 @@ class View(Protocol):
 
     @property
     def is_due(self) -> bool:
-        """Whether it is time to show something new."""
+        """Whether it is time to show a new state."""
 
-    def show(self, board: Board) -> None: ...
-
-
-def view(console: Console, rules: Rules) -> View:
-    return Screen(console, rules) if console.is_terminal else Lines(console)
+    def show(self, state: LiveState) -> None: ...
 
 
-class _Regular:
-    """Shows at most every so often."""
+def make_view(console: Console, rules: Rules) -> DemoView:
+    return ScreenView(console, rules) if console.is_terminal else LineView(console)
+
+
+class _Throttled:
+    """Limits how often a state is shown."""
 
     def __init__(self, every_sec: float, *, at_once: bool) -> None:
         self._every_sec = every_sec
@@ -58,22 +58,22 @@ class _Regular:
         return None
 
 
-class Lines(_Regular):
-    """For a file or a pipe."""
+class LineView(_Throttled):
+    """One line at a time, for a file or a pipe."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(LINE_EVERY_SEC, at_once=False)
         self._console = console
 
-    def show(self, board: Board) -> None:
-        counts = f"{board.opened} opened, {board.counts.get('paper:filled', 0)} harvested, {board.closed} closed"
-        text = f"minute {board.minute} of {board.minutes}: {counts}; {signed(board.realized)} USDT realized"
+    def show(self, state: LiveState) -> None:
+        counts = f"{state.opened} opened, {state.counts.get('paper:filled', 0)} harvested, {state.closed} closed"
+        text = f"minute {state.minute} of {state.minutes}: {counts}; {format_signed(state.realized)} USDT realized"
         self._console.print(text, soft_wrap=True, highlight=False)
         self._shown()
 
 
-class Screen(_Regular):
-    """The whole terminal, which gets its content back at the end."""
+class ScreenView(_Throttled):
+    """The whole terminal; its previous content returns at the end."""
 
     def __init__(self, console: Console, rules: Rules) -> None:
         super().__init__(SCREEN_EVERY_SEC, at_once=True)
@@ -90,6 +90,6 @@ class Screen(_Regular):
     ) -> None:
         self._live.stop()
 
-    def show(self, board: Board) -> None:
-        self._live.update(screen(board, self._rules, self._console.height), refresh=True)
+    def show(self, state: LiveState) -> None:
+        self._live.update(render_screen(state, self._rules, self._console.height), refresh=True)
         self._shown()

@@ -1,1 +1,1 @@
-"""The reference executor: fills reduce-only intents at the mark."""
+"""`harvest paper`, the reference executor: fills reduce-only intents at the mark price."""

@@ -1,4 +1,4 @@
-"""What an executor on paper answers an order on a tracked position: a fill or a refusal. Pure."""
+"""How the paper executor executes an order on a tracked position: a fill or a rejection. Pure."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -16,23 +16,23 @@ SOURCE: Final = "harvest_paper"
 
 
 class Answer(StrEnum):
-    """What became of an entry of the intent stream."""
+    """The outcome of an entry of the intent stream."""
 
     FILLED = "filled"
     REJECTED = "rejected"
     EXPIRED = "expired"
     IGNORED = "ignored"
-    """Taken, and never answered."""
+    """Acknowledged without a reply, on purpose."""
     REPEATED = "repeated"
-    """Answered before."""
+    """Already answered."""
     SHADOW = "shadow"
     STOP_NOTED = "stop_noted"
     MALFORMED = "malformed"
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
-    """What fills cost, in basis points of the price and of the value, and which share (0..1) of orders goes wrong."""
+class ExecutionTerms:
+    """Costs of fills in basis points (slippage of the price, fee of the value), and shares (0..1) of failing orders."""
 
     slippage_bps: Decimal = Decimal(0)
     fee_bps: Decimal = Decimal(0)
@@ -42,16 +42,16 @@ class Terms:
 
     @exact
     def price(self, mark: Decimal, side: Side) -> Decimal:
-        """What an order on `side` gets when the market is at `mark`: never better, rounded to 12 decimals."""
+        """The price of an order on `side` at the mark price `mark`: never better, rounded to 12 decimals."""
         return on_grid(mark * (1 + side.sign * self.slippage_bps / BASIS_POINTS))
 
     @exact
     def fee(self, qty: Decimal, price: Decimal) -> Decimal:
-        """In quote currency, rounded half-even to 12 decimals."""
+        """The fee in quote currency, rounded half-even to 12 decimals."""
         return on_grid(qty * price * self.fee_bps / BASIS_POINTS)
 
-    def mishap(self, intent_id: str) -> Answer | None:
-        """REJECTED or IGNORED for the shares that are to go wrong, else None; a function of seed and id alone."""
+    def failure(self, intent_id: str) -> Answer | None:
+        """REJECTED or IGNORED for the shares of orders that should fail, else None. Depends on seed and id only."""
         drawn = sha256(f"{self.seed}|{intent_id}".encode()).digest()
         luck = int.from_bytes(drawn[:8], "big") / 2**64
         if luck < self.reject_share:
@@ -61,15 +61,15 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """`entry` is the execution result to publish; None for an order that is not answered."""
+    """`entry` is the execution result to publish, None for an order without a reply."""
 
     answer: Answer
     entry: dict[str, str] | None = None
 
 
-def execute(order: Order, position: Position | None, terms: Terms, now_ms: int) -> Execution:
-    """The execution of `order` at `now_ms` (unix). `position` is its book as tracked; None if it cannot be read."""
-    mishap = terms.mishap(order.intent_id)
+def execute(order: Order, position: Position | None, terms: ExecutionTerms, now_ms: int) -> Execution:
+    """Execute `order` at `now_ms` (unix). `position` is the tracked position, None if it is unreadable."""
+    mishap = terms.failure(order.intent_id)
     if mishap is Answer.IGNORED:
         return Execution(Answer.IGNORED)
     if now_ms >= order.expires_ms:
@@ -85,7 +85,7 @@ def execute(order: Order, position: Position | None, terms: Terms, now_ms: int) 
 
 
 def _objection(order: Order, position: Position) -> str | None:
-    """Why filling `order` would do anything but reduce the position it was made for."""
+    """Why filling `order` would not reduce the position it is meant for, or None."""
     if not position.is_open:
         return "nothing_left"
     if position.position_id != order.position_id:
@@ -95,7 +95,7 @@ def _objection(order: Order, position: Position) -> str | None:
     return None
 
 
-def _fill(order: Order, position: Position, terms: Terms, now_ms: int) -> Execution:
+def _fill(order: Order, position: Position, terms: ExecutionTerms, now_ms: int) -> Execution:
     if position.mark is None:
         raise AssertionError("an open position has seen a price")
     qty = min(order.qty, abs(position.holding.qty))

@@ -1,8 +1,7 @@
-"""The reference executor: fills live intents on paper, at the mark that Harvest tracks.
+"""The reference executor: fills live intents on paper, at the mark price that Harvest tracks.
 
-Each intent is answered once, however often it is read and by however many executors: its marker, its execution
-result and its acknowledgement are one transaction. It knows only fills that Harvest has applied; one that is still
-on its way from elsewhere is not seen.
+Each intent is answered exactly once, even with repeated reads or several executors: its marker, its execution result
+and its acknowledgement are one transaction. The executor sees only fills that Harvest has already applied.
 """
 
 import logging
@@ -17,8 +16,8 @@ from harvest_tasks.logs import Line
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.simulation.paper.execution import Answer, Execution, Terms, execute
-from harvest_tasks.simulation.paper.order import BadOrder, Order, parse
+from harvest_tasks.simulation.paper.execution import Answer, Execution, ExecutionTerms, execute
+from harvest_tasks.simulation.paper.order import BadOrder, Order, parse_order
 from harvest_tasks.wire.position import UnreadablePosition, read_position
 from kernel.positions.position import Position
 
@@ -33,10 +32,10 @@ RESULTS_MAXLEN: Final = 1_000_000
 Fields = Mapping[str, str]
 
 
-class Paper:
-    """One executor. Two of them share the work of one: same group, same consumer."""
+class PaperExecutor:
+    """One executor. Several share the work, with the same group and consumer."""
 
-    def __init__(self, client: Client, settings: Settings, terms: Terms) -> None:
+    def __init__(self, client: Client, settings: Settings, terms: ExecutionTerms) -> None:
         self.tally: Counter[Answer] = Counter()
         self._client = client
         self._intents = settings.stream_trade_intent
@@ -44,25 +43,25 @@ class Paper:
         self._terms = terms
 
     def run(self, is_stopping: Callable[[], bool]) -> None:
-        """Answer intents until `is_stopping`. After a failure of the server it starts again with what is pending."""
+        """Answer intents until `is_stopping` is true. After a server failure, start again with the pending intents."""
         while not is_stopping():
             try:
                 self.drain()
                 while not is_stopping():
                     self._answer_next(">", BLOCK_MS)
             except RedisError as error:
-                log.warning("no server to work with, trying again: %s", error)
+                log.warning("server unavailable, retrying: %s", error)
                 time.sleep(PAUSE_SEC)
 
     def drain(self) -> None:
-        """Answer what was read and never answered, then all there is. Raises redis-py's errors."""
+        """Answer all pending intents, then all unread ones. Raises redis-py's errors."""
         self.ensure_group()
         for begin in ("0", ">"):
             while self._answer_next(begin):
                 pass
 
     def ensure_group(self) -> None:
-        """Create the group at the beginning of the stream, unless it exists."""
+        """Create the consumer group at the beginning of the stream, unless it exists."""
         try:
             self._client.xgroup_create(self._intents, keys.PAPER_GROUP, id="0", mkstream=True)
         except ResponseError as error:
@@ -82,7 +81,7 @@ class Paper:
     def answer(self, entry_id: str, fields: Fields) -> Answer:
         """Answer one entry of the intent stream and acknowledge it."""
         try:
-            order = parse(fields)
+            order = parse_order(fields)
         except BadOrder as flaw:
             log.warning(Line("not an intent", entry_id=entry_id, why=flaw))
             return self._acknowledge(entry_id, Answer.MALFORMED)
@@ -104,7 +103,7 @@ class Paper:
         while True:
             with self._client.pipeline(transaction=True) as pipe:
                 try:
-                    done = self._look(pipe, order)
+                    done = self._read_and_execute(pipe, order)
                     pipe.multi()
                     self._write(pipe, entry_id, order, done)
                     pipe.execute()
@@ -113,12 +112,12 @@ class Paper:
             log.info(Line(done.answer, **_named(order, entry_id), result=done.entry))
             return done.answer
 
-    def _look(self, pipe: Any, order: Order) -> Execution:
-        """What the order leads to, as long as neither its marker nor its position changes."""
+    def _read_and_execute(self, pipe: Any, order: Order) -> Execution:
+        """The execution of the order, valid while neither its marker nor its position changes."""
         pipe.watch(keys.paper_answer(order.intent_id), keys.position(order.book))
         if pipe.exists(keys.paper_answer(order.intent_id)):
             return Execution(Answer.REPEATED)
-        position = _read(order.book, pipe.hgetall(keys.position(order.book)))
+        position = _read_position(order.book, pipe.hgetall(keys.position(order.book)))
         seconds, micros = pipe.time()
         return execute(order, position, self._terms, seconds * 1000 + micros // 1000)
 
@@ -135,7 +134,7 @@ def _named(order: Order, entry_id: str) -> dict[str, str]:
     return {"intent_id": order.intent_id, "book": order.book, "entry_id": entry_id}
 
 
-def _read(book: str, fields: Fields) -> Position | None:
+def _read_position(book: str, fields: Fields) -> Position | None:
     try:
         return read_position(book, fields)
     except UnreadablePosition as error:

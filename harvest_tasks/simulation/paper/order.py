@@ -1,4 +1,4 @@
-"""An intent as an executor reads it: an entry of the intent stream, checked in full before anything is done with it."""
+"""An intent as an executor reads it: an entry of the intent stream, fully validated before it is executed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from harvest_tasks.wire.timestamps import unix_ms
 from kernel.positions.entry import Side
 
 LONGEST_ID: Final = 36
-"""Characters that exchanges allow a client order id."""
+"""Most characters that exchanges allow in a client order id."""
 
 
 class BadOrder(ValueError):
-    """An entry that is no intent, or not one that an executor may act on."""
+    """An entry that is not an intent, or one that an executor must not execute."""
 
 
 class IntentType(StrEnum):
@@ -34,9 +34,9 @@ class IntentType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A wish to reduce the lifecycle `position_id` of `book` by `qty` (base currency, > 0) until `expires_ms` (unix).
+    """A request to reduce the lifecycle `position_id` of `book` by `qty` (> 0, base currency) until `expires_ms`.
 
-    A stop move asks for `stop_price` instead. Of a `dry_run` nothing must be done.
+    A stop move asks for `stop_price` instead. A `dry_run` must not be executed. Times are in unix ms.
     """
 
     intent_id: str
@@ -55,8 +55,11 @@ class Order:
         return self.symbol if self.position_side == "BOTH" else f"{self.symbol}:{self.position_side}"
 
 
-def parse(fields: Mapping[str, str]) -> Order:
-    """The intent in `fields`. Raises `BadOrder` when anything is missing, contradicts itself, or could open."""
+def parse_order(fields: Mapping[str, str]) -> Order:
+    """Parse the intent in `fields`.
+
+    Raises `BadOrder` if a field is missing or contradictory, or if the order could open a position.
+    """
     try:
         said = wire_fields.read_fields(open_layers(fields), _INTENT)
     except InvalidInput as flaw:
