@@ -106,6 +106,20 @@ def test_removing_keeps_the_settings_and_says_so() -> None:
     assert "kept: settings and passwords in /etc/quantum; positions, streams and counters in Redis" in done.stdout
 
 
+def test_the_page_on_operations_shows_what_the_scripts_print() -> None:
+    text = (SYSTEMD / "install.sh").read_text() + (SYSTEMD / "rollback.sh").read_text()
+    quoted = re.findall(r'say "([^"]+)"|echo "\w+\.sh: ([^"]+)"', text)
+    printed = [re.sub(r"\\\$\w+", r"\\S+", re.escape(said or told)) for said, told in quoted]
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^(?:install|rollback)\.sh: (.+)$", page, re.MULTILINE)
+    assert [line for line in shown if not any(re.fullmatch(line_printed, line) for line_printed in printed)] == []
+    units = re.findall(r"^install\.sh: (\S+\.service) active$", page, re.MULTILINE)
+    listed = re.search(r"^services=\((.+)\)$", (SYSTEMD / "places.sh").read_text(), re.MULTILINE)
+    assert listed
+    head, roles, tail = re.split(r"[{}]", listed[1])
+    assert units == [f"{head}{role}{tail}" for role in roles.split(",")]
+
+
 def test_shellcheck_finds_nothing() -> None:
     scripts = sorted(map(str, SYSTEMD.glob("*.sh")))
     shellcheck = Path(sys.executable).with_name("shellcheck")
