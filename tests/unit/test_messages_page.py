@@ -8,7 +8,7 @@ from harvest_tasks.proposing.markets import NEUTRAL, Market, MarketSource
 from harvest_tasks.proposing.positions import synthetic_position
 from harvest_tasks.proposing.record import proposal_fields
 from harvest_tasks.proposing.sources import OpenPosition, Source
-from harvest_tasks.simulation.paper.order import parse
+from harvest_tasks.simulation.paper.order import parse_order
 from harvest_tasks.wire import fields
 from harvest_tasks.wire.intent import Delivery, intent_payload
 from kernel.positions.entry import Side
@@ -54,7 +54,7 @@ def spans(section: str) -> set[str]:
 
 def test_the_intent_it_shows_is_the_one_that_is_written() -> None:
     assert shown_intent() == intent_payload(example(), SUGGESTION, f"{INTENT_MS}-0")
-    assert parse({"payload": shown_intent()}).dry_run
+    assert parse_order({"payload": shown_intent()}).dry_run
 
 
 def test_it_names_each_field_of_an_entry() -> None:
