@@ -1,6 +1,6 @@
 """The `harvest` command.
 
-Exit codes: 0 done; 1 did not succeed; 2 wrong setting or usage; 3 no server to work with; 4 stopped, but by force.
+Exit codes: 0 done; 1 did not succeed; 2 wrong setting or usage; 3 server not reachable; 4 stopped, but by force.
 """
 
 from dataclasses import dataclass
@@ -9,45 +9,57 @@ from typing import Any, Final
 
 import click
 
-UNREACHABLE: Final = 3
+from harvest_tasks.commands.exit_codes import UNREACHABLE
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
-    """A command: where it is and what it does, known without importing it."""
+class LazyCommand:
+    """Where a command is defined (`module:name`) and what it does, known without importing it."""
 
-    home: str
+    target: str
     summary: str
 
 
 COMMANDS: Final = {
-    "up": Listed("harvest_tasks.commands.up:up", "Start server, workers, beat and Flower, and keep them running."),
-    "run": Listed("harvest_tasks.commands.run:run", "Be one process of `up`, for systemd to keep running."),
-    "demo": Listed("harvest_tasks.commands.demo:demo", "Real prices through real workers, in under a minute."),
-    "paper": Listed("harvest_tasks.commands.paper:paper", "Fill live intents on paper: the reference executor."),
-    "doctor": Listed("harvest_tasks.commands.doctor:doctor", "Say the first thing that is wrong, and what mends it."),
-    "proof": Listed("harvest_tasks.commands.proof:proof", "Show that a deployment works, and write it down."),
-    "metrics": Listed("harvest_tasks.commands.metrics:metrics", "Serve what Prometheus scrapes."),
-    "propose": Listed("harvest_tasks.commands.propose:propose", "Compute and publish proposals in this process."),
-    "positions": Listed("harvest_tasks.commands.positions:positions", "Show the tracked positions."),
-    "intents": Listed("harvest_tasks.commands.intents:intents", "Show the newest intents."),
-    "history": Listed("harvest_tasks.commands.history:history", "Show past harvests and closed positions."),
-    "explain": Listed("harvest_tasks.commands.explain:explain", "Explain a book: risk, R, rungs, guards, decisions."),
-    "kill": Listed("harvest_tasks.commands.kill:kill", "Stop all publishing of intents, or allow it again."),
-    "release": Listed("harvest_tasks.commands.release:release", "Let frozen books publish again."),
-    "reconcile": Listed(
-        "harvest_tasks.commands.reconcile:reconcile", "Compare positions with the exchange's record, and adopt it."
+    "up": LazyCommand(
+        "harvest_tasks.commands.up:up", "Start a server, workers, beat and Flower, and keep them running."
     ),
-    "deadletter": Listed("harvest_tasks.commands.deadletter:deadletter", "Entries that could not be used; try again."),
-    "instruments": Listed(
+    "run": LazyCommand("harvest_tasks.commands.run:run", "Run one process of `up` in the foreground, for systemd."),
+    "demo": LazyCommand(
+        "harvest_tasks.commands.demo:demo", "Play recorded prices through real workers, in under a minute."
+    ),
+    "paper": LazyCommand(
+        "harvest_tasks.commands.paper:paper", "Execute live intents on paper: the reference executor."
+    ),
+    "doctor": LazyCommand(
+        "harvest_tasks.commands.doctor:doctor", "Find the first thing that is wrong, and how to fix it."
+    ),
+    "proof": LazyCommand("harvest_tasks.commands.proof:proof", "Check a whole deployment, and write a report."),
+    "metrics": LazyCommand("harvest_tasks.commands.metrics:metrics", "Serve metrics to Prometheus."),
+    "propose": LazyCommand("harvest_tasks.commands.propose:propose", "Compute and publish proposals in this process."),
+    "positions": LazyCommand("harvest_tasks.commands.positions:positions", "Show the tracked positions."),
+    "intents": LazyCommand("harvest_tasks.commands.intents:intents", "Show the newest intents."),
+    "history": LazyCommand("harvest_tasks.commands.history:history", "Show past harvests and closed positions."),
+    "explain": LazyCommand(
+        "harvest_tasks.commands.explain:explain", "Explain a book: risk, R, rungs, guards, decisions."
+    ),
+    "kill": LazyCommand("harvest_tasks.commands.kill:kill", "Stop publishing intents, or allow it again."),
+    "release": LazyCommand("harvest_tasks.commands.release:release", "Let frozen books publish again."),
+    "reconcile": LazyCommand(
+        "harvest_tasks.commands.reconcile:reconcile", "Compare positions with the exchange's, and adopt those."
+    ),
+    "deadletter": LazyCommand(
+        "harvest_tasks.commands.deadletter:deadletter", "List entries that Harvest could not use, and retry them."
+    ),
+    "instruments": LazyCommand(
         "harvest_tasks.commands.instruments:instruments", "Show the exchange's rules: steps, minimums, maximums."
     ),
-    "config": Listed("harvest_tasks.commands.config:config", "Show every setting and where it comes from."),
+    "config": LazyCommand("harvest_tasks.commands.config:config", "Show every setting and where it comes from."),
 }
 
 
 class Commands(click.Group):
-    """Imports a command only when it runs, so that help and usage errors are quick."""
+    """Imports a command only when it runs, so that `--help` and usage errors are quick."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -55,7 +67,7 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module, _, name = COMMANDS[cmd_name].home.partition(":")
+        module, _, name = COMMANDS[cmd_name].target.partition(":")
         command: click.Command = getattr(import_module(module), name)
         return command
 
@@ -74,11 +86,11 @@ class Commands(click.Group):
 
 
 def _exit_codes() -> dict[type[Exception], int]:
-    """Exit codes of what a user can mend. Imported only when something went wrong."""
+    """Exit codes of errors that a user can fix. Imports only when something went wrong."""
     from kombu.exceptions import OperationalError
     from redis.exceptions import ConnectionError as Disconnected
     from redis.exceptions import ResponseError
-    from redis.exceptions import TimeoutError as Unanswered
+    from redis.exceptions import TimeoutError as TimedOut
 
     from harvest_tasks.processes.embedded_server import EmbeddedError
     from harvest_tasks.processes.supervisor import NotReady
@@ -90,7 +102,7 @@ def _exit_codes() -> dict[type[Exception], int]:
         SettingsError: 2,
         EmbeddedError: UNREACHABLE,
         Disconnected: UNREACHABLE,
-        Unanswered: UNREACHABLE,
+        TimedOut: UNREACHABLE,
         OperationalError: UNREACHABLE,
     }
 

@@ -1,1 +1,1 @@
-"""The commands of the `harvest` command line: one file a noun, each thin over a module that reads or writes."""
+"""The commands of the `harvest` command line, one file each: they parse options, call `operations`, and print."""

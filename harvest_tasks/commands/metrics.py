@@ -12,6 +12,7 @@ from typing import Final
 import click
 from prometheus_client import CollectorRegistry, generate_latest, start_http_server
 
+from harvest_tasks.commands.exit_codes import UNREACHABLE
 from harvest_tasks.commands.session import Failure
 from harvest_tasks.metrics.exporter import Exporter
 from harvest_tasks.server.client import connect
@@ -19,19 +20,19 @@ from harvest_tasks.settings import redis_url
 from harvest_tasks.settings.model import Settings
 
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-PATIENCE_SEC: Final = 3.0
-"""For a server that hangs: Prometheus waits for 10 s."""
-UNREACHABLE: Final = 3
+SERVER_TIMEOUT_SEC: Final = 3.0
+"""How long a server may hang: Prometheus itself gives up after 10 s."""
 
 
 @click.command()
-@click.option("--address", default="127.0.0.1", show_default=True, help="Who may ask: this address only.")
+@click.option("--address", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(1, 65535), default=9810, show_default=True)
 @click.option("--once", is_flag=True, help="Print one scrape instead of serving them.")
 def metrics(address: str, port: int, once: bool) -> None:
-    """Serve what Prometheus scrapes, until SIGTERM or Ctrl-C.
+    """Serve metrics to Prometheus until SIGTERM or Ctrl-C.
 
-    Reads the server and the broker at each scrape, and writes to neither. While the server is away harvest_up is 0.
+    Reads the server and the broker at each scrape, and writes to neither. While the server is unreachable, harvest_up
+    is 0.
     Log lines go to stderr.
     """
     settings = Settings.from_env(os.environ)
@@ -47,9 +48,9 @@ def metrics(address: str, port: int, once: bool) -> None:
 
 @contextmanager
 def exporting(settings: Settings) -> Iterator[Exporter]:
-    """Of the deployment that `settings` name; its connections are closed in the end."""
+    """An exporter for the deployment that `settings` name; its connections are closed at the end."""
     broker = redis_url.parse_address(settings.broker_url, redis_url.CELERY_FORMS).for_redis()
-    state, queues = (connect(url, PATIENCE_SEC) for url in (settings.redis_url, broker))
+    state, queues = (connect(url, SERVER_TIMEOUT_SEC) for url in (settings.redis_url, broker))
     try:
         yield Exporter(state, queues, settings)
     finally:

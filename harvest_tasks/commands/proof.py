@@ -11,7 +11,8 @@ from typing import Final
 import click
 
 from harvest_tasks.commands import session
-from harvest_tasks.commands.metrics import UNREACHABLE, exporting
+from harvest_tasks.commands.exit_codes import UNREACHABLE
+from harvest_tasks.commands.metrics import exporting
 from harvest_tasks.commands.session import Failure
 from harvest_tasks.commands.tables import Column, json_option, show, show_json
 from harvest_tasks.metrics.exporter import Exporter
@@ -23,18 +24,23 @@ from harvest_tasks.operations.proof.suite import Deployment
 from harvest_tasks.server.client import connect
 from harvest_tasks.settings.model import Settings
 
-COLUMNS: Final = (Column("What"), Column("Verdict"), Column("Seen", wraps=True))
+COLUMNS: Final = (Column("Check"), Column("Verdict"), Column("Seen", wraps=True))
 
 
 @click.command()
-@click.option("--seconds", type=click.FloatRange(0, 3600), default=30.0, show_default=True, help="How long to watch.")
-@click.option("--active", is_flag=True, help="Also rehearse in an empty database of the server, emptied afterwards.")
-@click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Also write it as Markdown.")
+@click.option(
+    "--seconds", type=click.FloatRange(0, 3600), default=30.0, show_default=True, help="How long to watch proposals."
+)
+@click.option("--active", is_flag=True, help="Also run the real code in an empty database of the server.")
+@click.option(
+    "--report", type=click.Path(dir_okay=False, path_type=Path), help="Also write the results as Markdown to this file."
+)
 @json_option
 def proof(seconds: float, active: bool, report: Path | None, as_json: bool) -> None:
-    """Show that the configured deployment works: code, rights, processes, input, proposals, intents, guards.
+    """Check the whole deployment: code, rights, processes, input, proposals, intents, guards.
 
-    Reads only, and asks the workers what they consume. Exit code 1 if anything failed, 3 without a server.
+    Writes nothing, except with --active, which deletes its keys afterwards; asks the workers which queues they consume.
+    Exit code 1 if a check failed, 3 without a server.
     """
     settings = Settings.from_env(os.environ)
     logging.basicConfig(level="WARNING", format="%(message)s", stream=sys.stderr)
@@ -54,7 +60,9 @@ def _seen(settings: Settings, seconds: float) -> list[CheckResult]:
         with exporting(settings) as exporter:
             before = Scrape(exporter.collect(), None, time())
             if not exporter.is_up:
-                click.echo("harvest: the server of REDIS_URL does not answer: start it, or mend REDIS_URL", err=True)
+                click.echo(
+                    "harvest: the server of REDIS_URL does not answer. Fix: start it, or correct REDIS_URL", err=True
+                )
                 raise click.exceptions.Exit(UNREACHABLE)
             return suite.read_only_checks(Deployment(client, settings, lambda: _scrape(exporter)), before, seconds)
     finally:
@@ -69,7 +77,7 @@ def _scrape(exporter: Exporter) -> Scrape:
 def _print(results: Sequence[CheckResult]) -> None:
     show(COLUMNS, [(result.subject, result.verdict, result.seen) for result in results])
     for result in _failed(results):
-        click.echo(f"{result.subject}: {result.seen}\nMend it: {result.remedy}")
+        click.echo(f"{result.subject}: {result.seen}\nFix: {result.remedy}")
     click.echo(f"{summary(results)}.")
 
 

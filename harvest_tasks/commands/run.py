@@ -1,4 +1,4 @@
-"""`harvest run`: one process of `harvest up`, for whoever else keeps processes running."""
+"""`harvest run`: one process of `harvest up`, for a process manager such as systemd."""
 
 import os
 
@@ -16,11 +16,11 @@ NAMES = (*roles.WORKERS, "beat", "flower")
 @click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Slots for fills.")
 @click.option("--flower-port", type=click.IntRange(1, 65535), envvar="FLOWER_PORT", default=5555, show_default=True)
 def run(name: str, workers: int, flower_port: int) -> None:
-    """Be one process of `harvest up`, in the foreground, on the server of REDIS_URL.
+    """Run one process of `harvest up` in the foreground, on the server of REDIS_URL.
 
-    This is what a unit of systemd starts: it restarts what dies, and takes the log lines from stderr.
+    The systemd units run this command. systemd restarts the process when it dies, and collects its log from stderr.
     """
-    Settings.from_env(os.environ)  # before anything starts: a wrong one is one line, and exit code 2
+    Settings.from_env(os.environ)  # before anything starts: a wrong setting ends with one line and exit code 2
     child = _child(name, workers, flower_port)
     os.execve(child.argv[0], [*child.argv], {**child.environ})  # noqa: S606 - no shell is wanted
 

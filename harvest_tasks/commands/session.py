@@ -1,4 +1,4 @@
-"""What every command needs: the settings, the server, the workers, and a way to say that it did not succeed."""
+"""What commands share: the settings and a client, waking workers, and how a command fails."""
 
 import logging
 import os
@@ -15,8 +15,8 @@ from harvest_tasks.settings.model import Settings
 
 log = logging.getLogger(__name__)
 
-ANSWER_SEC: Final = 1.0
-"""How long workers have to say what they consume."""
+REPLY_SEC: Final = 1.0
+"""How long workers have to answer which queues they consume."""
 
 
 class Failure(click.ClickException):
@@ -28,7 +28,7 @@ class Failure(click.ClickException):
 
 @contextmanager
 def reached() -> Iterator[tuple[Settings, Client]]:
-    """The settings, and a client that is closed in the end. Raises `SettingsError`."""
+    """The settings and a client of the server, closed at the end. Raises `SettingsError`."""
     settings = Settings.from_env(os.environ)
     client = connect(settings.redis_url)
     try:
@@ -38,7 +38,7 @@ def reached() -> Iterator[tuple[Settings, Client]]:
 
 
 def wake(books: Sequence[str]) -> None:
-    """Have workers look at `books`; without a broker they do by themselves."""
+    """Ask workers to look at `books` now; without a broker they do so within a second anyway."""
     from harvest_tasks import celery  # reads the environment
     from harvest_tasks.messaging import wakeups
 
@@ -46,16 +46,16 @@ def wake(books: Sequence[str]) -> None:
     try:
         wakeups.wake(books)
     except OperationalError:
-        click.echo("The broker does not answer; workers notice by themselves within a second of running.", err=True)
+        click.echo("The broker does not answer. Running workers notice the change within a second anyway.", err=True)
 
 
 def consumed() -> set[str] | None:
-    """The queues that a worker consumes, as far as workers answer in time; None if nobody may ask them."""
+    """The queues that workers consume, by those that answer in time; None where they cannot be asked."""
     from harvest_tasks.celery import app  # reads the environment
 
     try:
-        answers = app.control.inspect(timeout=ANSWER_SEC).active_queues() or {}
+        replies = app.control.inspect(timeout=REPLY_SEC).active_queues() or {}
     except (OperationalError, ResponseError) as error:
-        log.warning("workers cannot be asked what they consume: %s", error)
+        log.warning("cannot ask workers which queues they consume: %s", error)
         return None
-    return {queue["name"] for queues in answers.values() for queue in queues}
+    return {queue["name"] for queues in replies.values() for queue in queues}

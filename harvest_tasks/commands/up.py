@@ -1,4 +1,4 @@
-"""`harvest up`: everything on one machine, from an embedded server or a given one."""
+"""`harvest up`: everything on one machine, with an embedded server or a given one."""
 
 import asyncio
 import os
@@ -10,6 +10,7 @@ from typing import Final
 
 import click
 
+from harvest_tasks.commands.exit_codes import FORCED
 from harvest_tasks.processes import roles
 from harvest_tasks.processes.child import Child, Probe
 from harvest_tasks.processes.embedded_server import LOOPBACK, EmbeddedServer, free_port, is_free
@@ -22,7 +23,6 @@ from harvest_tasks.settings.redis_url import redacted_url
 
 FLOWER_PORT: Final = 5555
 _READY_WITHIN_SEC: Final = 30.0
-FORCED: Final = 4
 
 
 @click.command()
@@ -37,12 +37,12 @@ FORCED: Final = 4
 def up(flower: bool, flower_port: int | None, workers: int) -> None:
     """Start a server, workers, beat and Flower, and keep them running.
 
-    Uses the server of REDIS_URL or REDIS_HOST if one is set, else an embedded one that goes when this command ends.
-    Prints a line starting "ready" on stdout once fills are consumed; log lines go to stderr.
-    SIGTERM or Ctrl-C stops everything; a second one does so at once (exit code 4).
+    Uses the server of REDIS_URL or REDIS_HOST if one is set, else an embedded one whose data is deleted when this
+    command ends. Prints a line starting "ready" on stdout once fills are consumed; log lines go to stderr.
+    SIGTERM or Ctrl-C stops everything; a second one kills what still runs (exit code 4).
     """
     port = (flower_port or _default_flower_port()) if flower else None
-    # Whoever starts all of it by hand may look at it; a password that is given is asked for all the same.
+    # A developer who runs `harvest up` may look at Flower without a password; one that is set is still asked for.
     os.environ.setdefault("FLOWER_UNAUTHENTICATED", "yes")
     with ExitStack() as stack:
         server = None if _is_server_given() else stack.enter_context(closing(EmbeddedServer()))
@@ -65,14 +65,14 @@ def _default_flower_port() -> int:
 
 
 def _settings(server: EmbeddedServer | None) -> Settings:
-    """Also puts an embedded server into the environment, where the app and the children look for it."""
+    """Puts the URL of an embedded server into the environment, where the app and the children read it."""
     if server is not None:
         os.environ["REDIS_URL"] = server.url()
     return Settings.from_env(os.environ)
 
 
 def _check_reachable(readiness: Readiness) -> None:
-    """Before anything starts. Raises what the command line explains."""
+    """Fails before anything starts, with an error that the command line explains."""
     readiness.client.ping()
     with readiness.app.connection_for_write() as broker:
         broker.ensure_connection(max_retries=1, interval_start=0, interval_step=0)

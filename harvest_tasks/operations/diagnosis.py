@@ -1,7 +1,6 @@
-"""What is wrong with a deployment, cause before consequence, and what mends it. Pure: it reads what Prometheus reads.
+"""What is wrong with a deployment, causes before consequences, and how to fix it. Pure: it reads a scrape of metrics.
 
-Each check looks at what the exporter tells and names at most one thing. The first that finds something is the place to
-begin: what comes after it may follow from it.
+Each check finds at most one problem. Fix the first finding first: the ones after it may follow from it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,14 +13,14 @@ from harvest_tasks.metrics.scrape import Scrape
 OLDEST_VERSIONS: Final = {"redis": (7, 0), "valkey": (7, 2)}
 STALE_INTERVALS: Final = 3
 GRACE_SEC: Final = 20.0
-"""A part of Harvest is late after so many of its intervals and this."""
+"""A part of Harvest is late after STALE_INTERVALS of its intervals and GRACE_SEC."""
 CLOCK_SEC: Final = 2.0
 BACKLOG: Final = 200
 WAIT_SEC: Final = 10.0
 MARKET_STATE_SEC: Final = 180.0
 PRICE_SEC: Final = 60.0
 FULL: Final = 0.9
-"""Of the memory that the server may use."""
+"""Share of its maxmemory from which the server is nearly full."""
 _NAMED: Final = 3
 
 UNITS: Final = {
@@ -31,12 +30,12 @@ UNITS: Final = {
     "watch": "quantum-harvest-brain",
     "control": "quantum-harvest-brain",
 }
-"""The unit whose worker consumes a queue."""
+"""The systemd unit whose worker consumes a queue."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What it is about in a few words, what was seen, and what to do about it."""
+    """A subject of one or two words, what is wrong with it, and how to fix it."""
 
     subject: str
     problem: str
@@ -47,14 +46,14 @@ Check = Callable[[Scrape], Finding | None]
 
 
 def diagnose(scrape: Scrape) -> list[Finding]:
-    """All that is wrong, first things first. Without a server nothing else is known."""
+    """Everything that is wrong, causes first. While the server is unreachable, nothing else is known."""
     return list(_findings(scrape))
 
 
 def _findings(scrape: Scrape) -> Iterator[Finding]:
-    away = server_unreachable(scrape)
-    if away is not None:
-        yield away
+    unreachable = server_unreachable(scrape)
+    if unreachable is not None:
+        yield unreachable
         return
     for check in CHECKS:
         found = check(scrape)
@@ -65,14 +64,16 @@ def _findings(scrape: Scrape) -> Iterator[Finding]:
 def server_unreachable(scrape: Scrape) -> Finding | None:
     if scrape.value("up"):
         return None
-    return Finding("server", "the server of REDIS_URL does not answer", "start it, or mend REDIS_URL (harvest config)")
+    return Finding(
+        "server", "the server of REDIS_URL does not answer", "start it, or correct REDIS_URL (harvest config)"
+    )
 
 
 def broker_unreachable(scrape: Scrape) -> Finding | None:
     if scrape.value("broker_up"):
         return None
     return Finding(
-        "broker", "the server of BROKER_URL does not answer", "start it, or mend BROKER_URL (harvest config)"
+        "broker", "the server of BROKER_URL does not answer", "start it, or correct BROKER_URL (harvest config)"
     )
 
 
@@ -80,9 +81,9 @@ def commands_refused(scrape: Scrape) -> Finding | None:
     refused = scrape.value("scrape_refused_questions")
     if not refused:
         return None
-    problem = f"the server refuses {refused:.0f} of what is asked"
+    problem = f"the server refuses {refused:.0f} of the commands that the checks need"
     return Finding(
-        "rights", problem, "the log line above names it: load the ACL file again, or delete the key of a wrong type"
+        "rights", problem, "the log line above names them: load the ACL file again, or delete the key of a wrong type"
     )
 
 
@@ -98,25 +99,31 @@ def version_too_old(scrape: Scrape) -> Finding | None:
 def keys_evicted(scrape: Scrape) -> Finding | None:
     if not scrape.value("server_evicts"):
         return None
-    problem = "the server deletes keys when it is full"
-    return Finding("eviction", problem, "redis-cli config set maxmemory-policy noeviction, and in its file")
+    problem = "the server deletes keys when its memory is full"
+    return Finding(
+        "eviction", problem, "redis-cli config set maxmemory-policy noeviction, and in its configuration file"
+    )
 
 
 def writes_not_persisted(scrape: Scrape) -> Finding | None:
     if scrape.value("server_save_failed"):
-        return Finding("persistence", "the server could not write to disk", "df, and the server's log")
+        return Finding(
+            "persistence", "the server could not write to disk", "free disk space (df), and read the server's log"
+        )
     if scrape.value("server_persists"):
         return None
-    problem = "the server does not log its writes to disk"
-    return Finding("persistence", problem, "redis-cli config set appendonly yes, and in its file")
+    problem = "the server does not persist its writes"
+    return Finding("persistence", problem, "redis-cli config set appendonly yes, and in its configuration file")
 
 
 def memory_full(scrape: Scrape) -> Finding | None:
     used, limit = scrape.value("server_memory_bytes"), scrape.value("server_memory_limit_bytes")
     if not limit or used < FULL * limit:
         return None
-    problem = f"the server uses {used / limit:.0%} of the memory it may: at 100 % it refuses every write"
-    return Finding("memory", problem, "redis-cli config set maxmemory, larger or 0, and in its file")
+    problem = f"the server uses {used / limit:.0%} of its maxmemory; at 100% it refuses every write"
+    return Finding(
+        "memory", problem, "redis-cli config set maxmemory to a larger value or 0, and in its configuration file"
+    )
 
 
 def clocks_differ(scrape: Scrape) -> Finding | None:
@@ -124,7 +131,7 @@ def clocks_differ(scrape: Scrape) -> Finding | None:
     if abs(ahead) <= CLOCK_SEC:
         return None
     problem = f"the server's clock is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} this host's"
-    return Finding("clock", problem, "timedatectl set-ntp true, on the host that is wrong")
+    return Finding("clock", problem, "timedatectl set-ntp true, on the host whose clock is wrong")
 
 
 def queues_not_consumed(scrape: Scrape) -> Finding | None:
@@ -142,14 +149,16 @@ def beat_late(scrape: Scrape) -> Finding | None:
     late = _late(scrape).get("beat")
     if late is None:
         return None
-    return Finding("beat", f"it {late}", "systemctl restart quantum-harvest-beat (or harvest up)")
+    return Finding("beat", late, "systemctl restart quantum-harvest-beat (or harvest up)")
 
 
 def group_missing(scrape: Scrape) -> Finding | None:
     if scrape.value("input_has_group"):
         return None
     problem = "the input stream has no consumer group: nothing reads fills"
-    return Finding("group", problem, "systemctl restart quantum-harvest-brain (or harvest up): its watcher makes it")
+    return Finding(
+        "group", problem, "systemctl restart quantum-harvest-brain (or harvest up): its watcher creates the group"
+    )
 
 
 def part_late(scrape: Scrape) -> Finding | None:
@@ -158,7 +167,7 @@ def part_late(scrape: Scrape) -> Finding | None:
         return None
     part, how = next(iter(late.items()))
     unit = UNITS["proposals" if part == "proposals" else "control"]
-    return Finding(part, f"it {how}", f"systemctl restart {unit} (or harvest up); journalctl -u {unit}")
+    return Finding(part, how, f"systemctl restart {unit} (or harvest up); journalctl -u {unit}")
 
 
 def queues_backed_up(scrape: Scrape) -> Finding | None:
@@ -166,7 +175,7 @@ def queues_backed_up(scrape: Scrape) -> Finding | None:
     if not long:
         return None
     units = " ".join(dict.fromkeys(UNITS[queue] for queue in long))
-    return Finding("queues", f"over {BACKLOG} bells wait in {_listed(long)}", f"systemctl restart {units}")
+    return Finding("queues", f"over {BACKLOG} messages wait in {_listed(long)}", f"systemctl restart {units}")
 
 
 def input_unread(scrape: Scrape) -> Finding | None:
@@ -174,7 +183,7 @@ def input_unread(scrape: Scrape) -> Finding | None:
     if waited <= WAIT_SEC:
         return None
     lag = scrape.value("input_lag_entries")
-    problem = f"input entries wait for {waited:.0f} s, {lag:.0f} are unread"
+    problem = f"an input entry has waited for {waited:.0f} s; {lag:.0f} are unread"
     return Finding("input", problem, "systemctl restart quantum-harvest-brain; journalctl -u quantum-harvest-brain")
 
 
@@ -189,7 +198,7 @@ def inboxes_not_applied(scrape: Scrape) -> Finding | None:
 def input_lost(scrape: Scrape) -> Finding | None:
     if not scrape.value("input_lost"):
         return None
-    problem = "input entries were lost unread, and every book is frozen"
+    problem = "input entries were lost before they were read, so every book is frozen"
     return Finding("lost input", problem, "harvest reconcile --adopt, then harvest release --all")
 
 
@@ -197,7 +206,7 @@ def records_unreadable(scrape: Scrape) -> Finding | None:
     count = scrape.value("books", state="unreadable")
     if not count:
         return None
-    problem = f"records of books that Harvest did not write: {count:.0f}"
+    problem = f"position records that Harvest did not write: {count:.0f}"
     return Finding("records", problem, "harvest positions --all names them; restore them from a backup")
 
 
@@ -205,9 +214,9 @@ def positions_differ(scrape: Scrape) -> Finding | None:
     differ = scrape.value("reconciled_books", result="differ")
     if not differ:
         return None
-    problem = f"positions that the exchange does not have like that: {differ:.0f}"
+    problem = f"positions that differ from the exchange's: {differ:.0f}"
     return Finding(
-        "phantom positions", problem, "harvest reconcile shows them; harvest reconcile --adopt takes its word"
+        "phantom positions", problem, "harvest reconcile shows them; harvest reconcile --adopt adopts the exchange's"
     )
 
 
@@ -216,7 +225,7 @@ def books_frozen(scrape: Scrape) -> Finding | None:
     if not causes:
         return None
     first = next(iter(causes))
-    problem = f"{_listed(list(causes))}: nothing of theirs is published"
+    problem = f"nothing is published for {_listed(list(causes))}"
     return Finding(
         "frozen books", problem, f"harvest explain {first}; once its position is right, harvest release {first}"
     )
@@ -237,7 +246,7 @@ def positions_synthetic(scrape: Scrape) -> Finding | None:
     count = scrape.value("proposals_held_synthetic")
     if not count:
         return None
-    problem = f"proposals for invented positions: {count:.0f}"
+    problem = f"proposals for synthetic positions: {count:.0f}"
     return Finding("synthetic positions", problem, "set SYNTHETIC_FALLBACK=false, and restart the workers")
 
 
@@ -245,20 +254,22 @@ def prices_old(scrape: Scrape) -> Finding | None:
     old = [book for book, age in scrape.by("book", "position_mark_age_seconds").items() if age > PRICE_SEC]
     if not old:
         return None
-    return Finding("prices", f"too old to publish anything: {_listed(old)}", "start the price feed")
+    return Finding(
+        "prices", f"nothing is published for {_listed(old)}: the last price is too old", "start the price feed"
+    )
 
 
 def replies_missing(scrape: Scrape) -> Finding | None:
     count = scrape.value("intents_unanswered")
     if not count:
         return None
-    return Finding("intents", f"nobody answered: {count:.0f}", "start the executor; harvest intents names them")
+    return Finding("intents", f"intents without a reply: {count:.0f}", "start the executor; harvest intents names them")
 
 
 def kill_switch_on(scrape: Scrape) -> Finding | None:
     if not scrape.value("kill_switch"):
         return None
-    return Finding("kill switch", "it is on: nothing is published", "harvest kill off, if that is not wanted")
+    return Finding("kill switch", "it is on: nothing is published", "harvest kill off, if intents should be published")
 
 
 CHECKS: Final[tuple[Check, ...]] = (
@@ -289,7 +300,7 @@ CHECKS: Final[tuple[Check, ...]] = (
 
 
 def _late(scrape: Scrape) -> dict[str, str]:
-    """The parts that did their work too long ago, and how long that is."""
+    """The parts that ran too long ago, and how long that is."""
     allowed = {
         of: STALE_INTERVALS * interval + GRACE_SEC
         for of, interval in scrape.by("of", "heartbeat_interval_seconds").items()
@@ -297,9 +308,9 @@ def _late(scrape: Scrape) -> dict[str, str]:
     since_start = scrape.now - min(scrape.by("worker", "worker_started_timestamp_seconds").values(), default=-inf)
     late = {}
     for of, age in scrape.by("of", "heartbeat_age_seconds").items():
-        # What never worked may only just have begun.
+        # A part that has never run may only just have started.
         if (since_start if age == inf else age) > allowed[of]:
-            late[of] = "never did its work" if age == inf else f"did its work {age:.0f} s ago"
+            late[of] = "has never run" if age == inf else f"last ran {age:.0f} s ago"
     return late
 
 

@@ -53,7 +53,7 @@ def first_word(result: Result) -> str:
 
 def test_of_a_healthy_one_it_says_that_nothing_is_wrong(desk: Desk, doctor: Doctor) -> None:
     done = doctor()
-    assert (done.exit_code, done.stdout) == (0, f"Nothing is wrong: {len(CHECKS) + 1} things were looked at.\n")
+    assert (done.exit_code, done.stdout) == (0, f"Nothing is wrong: {len(CHECKS) + 1} checks passed.\n")
     assert json.loads(doctor("--json").stdout) == []
 
 
@@ -78,7 +78,7 @@ def unread(desk: Desk) -> None:
     desk.client.xgroup_create(desk.source, keys.GROUP, id="0")
 
 
-def invented(desk: Desk) -> None:
+def synthetic(desk: Desk) -> None:
     shadow = Desk(desk.client)
     run_cycle(desk.client, shadow.settings, ["SOLUSDT"], desk.client.time()[0])
 
@@ -112,7 +112,7 @@ BROKEN: Mapping[str, tuple[Break, str, str]] = {
         "market state",
         "start the service",
     ),
-    "invented positions": (invented, "synthetic positions", "SYNTHETIC_FALLBACK=false"),
+    "synthetic positions": (synthetic, "synthetic positions", "SYNTHETIC_FALLBACK=false"),
     "an old price": (
         lambda d: d.client.hset(keys.position("BTCUSDT"), "mark_ms", str(d.server_ms() - LONG_AGO_MS)),
         "prices",
@@ -124,7 +124,7 @@ BROKEN: Mapping[str, tuple[Break, str, str]] = {
 
 
 @pytest.mark.parametrize("broken", BROKEN)
-def test_of_each_broken_set_up_it_names_the_cause_and_what_mends_it(desk: Desk, doctor: Doctor, broken: str) -> None:
+def test_of_each_broken_set_up_it_names_the_cause_and_how_to_fix_it(desk: Desk, doctor: Doctor, broken: str) -> None:
     break_it, subject, remedy = BROKEN[broken]
     break_it(desk)
     done = doctor()
@@ -142,7 +142,7 @@ def test_a_market_state_that_is_missing_is_worse_than_one_that_is_old(desk: Desk
 def test_a_queue_that_no_worker_consumes_is_named_with_its_unit(desk: Desk, doctor: Doctor, consumed: set[str]) -> None:
     consumed.remove("adhoc")
     assert doctor().stdout == (
-        "workers: no worker consumes adhoc\nMend it: systemctl restart quantum-harvest-adhoc (or harvest up)\n"
+        "workers: no worker consumes adhoc\nFix: systemctl restart quantum-harvest-adhoc (or harvest up)\n"
     )
 
 
@@ -160,7 +160,9 @@ def test_the_first_cause_goes_before_what_follows_from_it(desk: Desk, doctor: Do
     desk.client.set("quantum:kill", "1")
     done = doctor()
     assert first_word(done) == "workers"
-    assert done.stdout.splitlines()[2] == "Then look again: 2 more may follow from it (harvest doctor --all)."
+    assert done.stdout.splitlines()[2] == (
+        "2 more may follow from it: run harvest doctor again, or see harvest doctor --all."
+    )
     assert [finding["subject"] for finding in json.loads(doctor("--json").stdout)] == ["workers", "beat", "kill switch"]
     assert [word in doctor("--all").stdout for word in ("workers", "beat", "kill switch")] == [True] * 3
 
@@ -209,7 +211,7 @@ def test_a_user_who_may_not_ask_the_workers_is_told_so_and_the_rest_is_looked_at
     finally:
         desk.client.execute_command("ACL", "DELUSER", "reader")
     assert (done.returncode, done.stdout.partition(":")[0]) == (1, "kill switch"), done.stdout + done.stderr
-    assert done.stderr.startswith("workers cannot be asked what they consume: ")
+    assert done.stderr.startswith("cannot ask workers which queues they consume: ")
     assert done.stderr.count("\n") == 1
     assert "secret" not in done.stdout + done.stderr
 

@@ -32,7 +32,7 @@ SUGGESTIONS = "quantum:stream:harvest.suggestions"
 SHADOW = {"SYMBOLS": "BTCUSDT,ETHUSDT", "SYNTHETIC_FALLBACK": "false"}
 OPENED = {k: v for k, v in BUY.items() if k != "symbol"}
 NUMBERS = count()
-NOT_RUN = {"calc-only rights", "units", "proposal rate", "rehearsal"}
+NOT_RUN = {"calc-only rights", "systemd units", "proposal rate", "rehearsal"}
 """Where there are no users and no systemd, nobody watches, and nothing may be written."""
 
 Proof = Callable[..., Result]
@@ -86,11 +86,11 @@ def test_a_healthy_one_passes_and_what_was_not_run_is_said(desk: Desk, proof: Pr
 
 def test_it_says_what_it_saw(desk: Desk, proof: Proof) -> None:
     seen = {result["subject"]: result["seen"] for result in json.loads(proof("--json").stdout)}
-    assert seen["risk proposals"].startswith("1 of 2 symbols have one; FALLBACK_STOP_PCT=0.02 stands in for ETHUSDT")
+    assert seen["risk proposals"].startswith("1 of 2 symbols have one; FALLBACK_STOP_PCT=0.02 is used for ETHUSDT")
     assert seen["proposals"] == "BTCUSDT PARTIAL_25, R 2.55, K 0.500"
     assert seen["one cycle"].startswith("1 proposals computed, 1 books without a position")
-    assert seen["each intent once"].startswith("2 newest intents")
-    assert seen["dedup and rungs"] == "2 dedup keys of young intents are there; 1 rungs published, all spent"
+    assert seen["each intent once"].startswith("the 2 newest intents")
+    assert seen["dedup and rungs"] == "2 dedup keys of recent intents exist; 1 rungs published, all spent"
     assert seen["kill switch"] == "off: quantum:kill is absent"
 
 
@@ -136,22 +136,22 @@ def another_type(name: str) -> Break:
 
 
 BROKEN: Mapping[str, tuple[Break, str, str, str]] = {
-    "beat is dead": (behind(liveness.BEAT_MS), "signs of life", "beat", "quantum-harvest-beat"),
+    "beat is dead": (behind(liveness.BEAT_MS), "heartbeats", "beat", "quantum-harvest-beat"),
     "no group": (lambda d: d.client.xgroup_destroy(d.source, keys.GROUP), "consumer group", "nothing reads", "brain"),
-    "lost input": (lost, "consumer group", "lost unread", "harvest reconcile --adopt"),
+    "lost input": (lost, "consumer group", "lost before they were read", "harvest reconcile --adopt"),
     "a frozen book": (lambda d: d.run({**BUY, "qty": "-1"}), "books", "BTCUSDT", "harvest release BTCUSDT"),
     "no market state": (lambda d: d.client.delete("quantum:marketstate:BTCUSDT"), "market state", "1", "start the"),
-    "a market state of text": (lambda d: feeds.market_state(d.client, sigma="high"), "market state", "'high'", "mend"),
-    "an impossible market state": (lambda d: feeds.market_state(d.client, p_chop="7"), "market state", "7", "mend"),
+    "a market state text": (lambda d: feeds.market_state(d.client, sigma="high"), "market state", "'high'", "fix the"),
+    "an impossible market state": (lambda d: feeds.market_state(d.client, p_chop="7"), "market state", "7", "fix the"),
     "a risk proposal of text": (lambda d: feeds.risk_proposal(d.client, "ETHUSDT", "wide"), "risk proposals", "wide",
                                 "quantum:risk:proposal:ETHUSDT"),
     "no proposal": (lambda d: d.client.delete(PROPOSAL), "proposals", "BTCUSDT has none", "quantum-harvest-proposal"),
     "half a proposal": (lambda d: d.client.hdel(PROPOSAL, "kill_score"), "proposals", "without", "proposal"),
-    "an old proposal": (failing, "proposals", "looked at 36", "quantum-harvest-proposal"),
-    "no intents in the stream": (unsaid, "output streams", "no trace", "who deletes keys"),
+    "an old proposal": (failing, "proposals", "computed 36", "quantum-harvest-proposal"),
+    "no intents in the stream": (unsaid, "output streams", "the streams hold none", "that deletes keys"),
     "an intent twice": (replayed, "each intent once", "published twice: hv-", "harvest explain BTCUSDT"),
     "a forgotten rung": (forgotten, "dedup and rungs", "BTCUSDT at 0.5 R", "harvest kill on"),
-    "no dedup keys": (undeduplicated, "dedup and rungs", "quantum:dedup:harvest:BTCUSDT:1:", "who deletes keys"),
+    "no dedup keys": (undeduplicated, "dedup and rungs", "quantum:dedup:harvest:BTCUSDT:1:", "that deletes keys"),
     "the kill switch": (lambda d: d.client.set("quantum:kill", "1"), "kill switch", "it is on", "harvest kill off"),
     "a dead letter": (letter, "recent errors", "1 signed", "harvest deadletter list"),
     "a stream of another type": (another_type(keys.DEADLETTER), "server", "refuses", "wrong type"),
@@ -159,7 +159,7 @@ BROKEN: Mapping[str, tuple[Break, str, str, str]] = {
 
 
 @pytest.mark.parametrize("broken", BROKEN)
-def test_of_each_broken_set_up_it_names_what_failed_and_what_mends_it(desk: Desk, proof: Proof, broken: str) -> None:
+def test_of_each_broken_set_up_it_names_what_failed_and_how_to_fix_it(desk: Desk, proof: Proof, broken: str) -> None:
     break_it, subject, cause, remedy = BROKEN[broken]
     break_it(desk)
     done = proof("--json")
@@ -168,11 +168,11 @@ def test_of_each_broken_set_up_it_names_what_failed_and_what_mends_it(desk: Desk
     assert (cause in failed["seen"], remedy in failed["remedy"]) == (True, True), failed
 
 
-def test_the_table_is_followed_by_what_mends_it(desk: Desk, proof: Proof) -> None:
+def test_the_table_is_followed_by_how_to_fix_it(desk: Desk, proof: Proof) -> None:
     desk.client.set("quantum:kill", "1")
     *_, cause, remedy, sums = proof().stdout.splitlines()
     assert cause == "kill switch: it is on: nothing is published"
-    assert remedy == "Mend it: harvest kill off, if that is not wanted"
+    assert remedy == "Fix: harvest kill off, if intents should be published"
     assert sums.endswith("1 failed, 4 not run.")
 
 
@@ -243,7 +243,7 @@ def test_a_proposal_worker_that_may_write_intents_fails(desk: Desk, proof: Proof
     failed = first_failed(proof("--json"))
     assert (failed["subject"], failed["remedy"]) == (
         "calc-only rights",
-        "systemd/users.sh makes the ACL file; then ACL LOAD",
+        "run systemd/users.sh to make the ACL file, then ACL LOAD",
     )
     assert "XADD quantum:stream:trade.intent" in failed["seen"]
     assert "SET quantum:kill" not in failed["seen"]
@@ -276,7 +276,7 @@ done
 @pytest.mark.parametrize(
     ("load", "state", "verdict", "seen"),
     [
-        ("loaded", "active", "ok", "2 active, started again by systemd 2 times"),
+        ("loaded", "active", "ok", "2 active, restarted by systemd 2 times"),
         ("loaded", "failed", "failed", "quantum-harvest-beat.service is failed"),
         ("not-found", "inactive", "not run", "units are not installed here"),
     ],
@@ -350,7 +350,7 @@ def test_the_report_has_every_result_and_no_password(desk: Desk, proof: Proof, u
     text = (tmp_path / "proof.md").read_text()
     assert done.exit_code == 1
     assert text.count("\n| ") == len(json.loads(proof("--json").stdout)) + 1
-    assert "Mend it: harvest kill off" in text
+    assert "Fix: harvest kill off" in text
     assert "secret" not in text + done.output
 
 

@@ -75,7 +75,7 @@ def test_what_never_worked_has_time_until_it_is_due() -> None:
     never = {"beat": 5.0, "reconciliation": float("inf")}
     assert subjects(figures(ages=never, started=NOW - 199)) == []
     (found,) = diagnose(figures(ages=never, started=NOW - 201))
-    assert (found.subject, found.problem) == ("reconciliation", "it never did its work")
+    assert (found.subject, found.problem) == ("reconciliation", "has never run")
 
 
 def test_what_worked_long_ago_is_late_however_young_its_worker_is() -> None:

@@ -52,7 +52,7 @@ def test_whoever_reaches_it_directly_or_not_is_found(
     monkeypatch.syspath_prepend(tmp_path)
     found = calc_only.calc_only_code([name])
     assert found.verdict == "failed"
-    assert found.seen.startswith("proposals reach harvest_tasks.")
+    assert found.seen.startswith("the proposal code imports harvest_tasks.")
 
 
 def test_what_proposals_may_not_reach_is_what_the_import_contract_says() -> None:

@@ -1,4 +1,4 @@
-"""What `harvest proof` shows of a deployment: exhibits, each with what was seen.
+"""What `harvest proof` checks of a deployment, each check with what it saw.
 
-It reads, but for `rehearsal`, which writes to a database of its own. Nothing that runs Harvest imports it.
+Checks only read, except `rehearsal`, which writes to a database of its own. Nothing that runs Harvest imports this.
 """

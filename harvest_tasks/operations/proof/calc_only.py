@@ -1,4 +1,4 @@
-"""That proposals cannot act: neither by what their code imports, nor by what their user may do."""
+"""Whether proposals are calc-only: by what their code imports, and by what their Redis user may do."""
 
 import ast
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ WRITERS: Final = (
     *("harvest_tasks.simulation", "harvest_tasks.operations"),
     *("kernel.positions.decision", "kernel.positions.harvest", "kernel.positions.stops", "kernel.positions.intent"),
 )
-"""What makes intents or writes positions."""
+"""Modules that make intents or write positions."""
 OURS: Final = frozenset({"harvest_tasks", "kernel", "schedules"})
 USER: Final = "harvest-proposal"
 BOOK: Final = "PROOFUSDT"
@@ -28,25 +28,25 @@ BOOK: Final = "PROOFUSDT"
 
 @checks("calc-only code")
 def calc_only_code(starts: Sequence[str] = _PROPOSALS) -> CheckResult:
-    """Reads the source of every module that `starts` import, directly or not; runs none of it."""
+    """Whether `starts` and what they import, directly or not, can make an intent. Reads source; runs none of it."""
     reached = _reached(starts)
     wrong = [f"{module} (by {by})" for module, by in sorted(reached.items()) if _writes(module)]
     if wrong:
-        return fails(f"proposals reach {listed(wrong)}", "install a release whose `make check` passes")
-    return passes(f"{len(reached)} modules read from their source: none of them can make an intent")
+        return fails(f"the proposal code imports {listed(wrong)}", "install a release whose `make check` passes")
+    return passes(f"none of the {len(reached)} modules that proposals import can make an intent")
 
 
 @checks("calc-only rights")
 def calc_only_rights(client: Client, settings: Settings) -> CheckResult:
-    """Asks the server what the user of the proposal worker may do; it does none of that."""
+    """Whether the proposal worker's user may write intents or positions, asked by ACL DRYRUN; nothing is written."""
     try:
         allowed = [f"{name} {key}" for name, key, *rest in _forbidden(settings) if _may(client, name, key, *rest)]
     except NoPermissionError:
-        return not_run("this user may not ask ACL DRYRUN: the operator may")
+        return not_run("this user may not run ACL DRYRUN; the operator may")
     except ResponseError as error:
         return not_run(f"{error}: see docs/security.md")
     if allowed:
-        remedy = "systemd/users.sh makes the ACL file; then ACL LOAD"
+        remedy = "run systemd/users.sh to make the ACL file, then ACL LOAD"
         return fails(f"{USER} may {listed(allowed)}", remedy)
     return passes(f"{USER} may write no intent, suggestion, position or kill switch")
 
@@ -64,7 +64,7 @@ def _may(client: Client, *command: str) -> bool:
 
 
 def _reached(starts: Sequence[str]) -> dict[str, str]:
-    """Every module of ours that is imported on the way, with one that imports it."""
+    """Every module of this project that `starts` import, directly or not, with one that imports it."""
     reached: dict[str, str] = {}
     waiting = [(start, "") for start in starts]
     while waiting:
@@ -77,7 +77,7 @@ def _reached(starts: Sequence[str]) -> dict[str, str]:
 
 
 def _spec(module: str) -> ModuleSpec | None:
-    """None for what is no module but a name in one."""
+    """None for a name that is no module."""
     try:
         return find_spec(module)
     except ModuleNotFoundError:
@@ -92,7 +92,7 @@ def _imported(spec: ModuleSpec) -> set[str]:
 
 
 def _names(node: ast.AST) -> Iterator[str]:
-    """What may be a module in an import; nothing of ours imports relatively."""
+    """The names in an import that may be modules; no module of this project imports relatively."""
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom) and node.module:

@@ -1,4 +1,4 @@
-"""One thing that a proof shows."""
+"""The result of one check, and how checks are written."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """`seen` is what was found, or why nothing was looked for; `remedy` is empty unless it failed."""
+    """`seen` is what was found, or why the check did not run; `remedy` is empty unless it failed."""
 
     subject: str
     verdict: Verdict
@@ -46,41 +46,41 @@ def not_run(why: str) -> CheckResult:
 
 
 def from_findings(found: Iterable[Finding | None], seen: str) -> CheckResult:
-    """Fails with the first of the doctor's findings; holds without one."""
+    """Fails with the first of the doctor's findings; passes with `seen` if there is none."""
     wrong = next((finding for finding in found if finding), None)
     return passes(seen) if wrong is None else fails(f"{wrong.subject}: {wrong.problem}", wrong.remedy)
 
 
 def checks(subject: str) -> Callable[[Callable[_P, CheckResult]], Callable[_P, CheckResult]]:
-    """What an result is about; it fails, too, where the server refuses to answer."""
+    """Name what a check is about. A check also fails where the server refuses one of its commands."""
 
-    def about(show: Callable[_P, CheckResult]) -> Callable[_P, CheckResult]:
-        @wraps(show)
-        def shown(*args: _P.args, **kwargs: _P.kwargs) -> CheckResult:
+    def named(check: Callable[_P, CheckResult]) -> Callable[_P, CheckResult]:
+        @wraps(check)
+        def run(*args: _P.args, **kwargs: _P.kwargs) -> CheckResult:
             try:
-                result = show(*args, **kwargs)
+                result = check(*args, **kwargs)
                 return replace(result, subject=subject, seen=result.seen.removeprefix(f"{subject}: "))
             except ResponseError as refused:
                 return CheckResult(subject, Verdict.FAILED, f"the server refuses: {refused}", _FIX_REFUSED)
 
-        return shown
+        return run
 
-    return about
+    return named
 
 
 def listed(texts: Iterable[str], mark: str = ", ") -> str:
-    """The first of them, and how many more there are."""
+    """The first three, and how many more there are."""
     all_texts = list(texts)
     more = f" and {len(all_texts) - _NAMED} more" if len(all_texts) > _NAMED else ""
     return mark.join(all_texts[:_NAMED]) + more
 
 
 def refusals(parts: Mapping[str, _T], read: Callable[[_T], object], refused: type[Exception]) -> dict[str, str]:
-    """What `read` says against each of `parts`, by name; nothing of those that it takes."""
-    said = {}
+    """The error message of `read` for each of `parts` that it refuses, by name."""
+    messages = {}
     for name, part in parts.items():
         try:
             read(part)
         except refused as error:
-            said[name] = str(error)
-    return said
+            messages[name] = str(error)
+    return messages

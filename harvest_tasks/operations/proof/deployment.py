@@ -1,4 +1,4 @@
-"""What the doctor looks at, as exhibits: each holds if the doctor finds nothing."""
+"""The doctor's checks, grouped by subject: each passes if the doctor finds nothing."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ MIB: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What the doctor's `checks` are about, and what there is to tell when all is well."""
+    """The doctor's `checks` about one subject; `describe` says what was seen when they find nothing."""
 
     subject: str
     checks: Sequence[Check]
@@ -26,14 +26,14 @@ class Part:
 
 
 def deployment_checks(scrape: Scrape) -> list[CheckResult]:
-    """In the order of `PARTS`."""
+    """One result for each of `_PARTS`, in order."""
     return [checks(part.subject)(part.check)(scrape) for part in _PARTS]
 
 
 def _server(scrape: Scrape) -> str:
     names, versions = (scrape.by(label, "server_info") for label in ("name", "version"))
-    said = " ".join([*names, *versions])
-    return f"{said}, noeviction, writes are logged, clock {scrape.value('server_clock_ahead_seconds'):+.1f} s"
+    version = " ".join([*names, *versions])
+    return f"{version}, noeviction, writes are persisted, clock {scrape.value('server_clock_ahead_seconds'):+.1f} s"
 
 
 def _memory(scrape: Scrape) -> str:
@@ -43,23 +43,23 @@ def _memory(scrape: Scrape) -> str:
 
 def _workers(scrape: Scrape) -> str:
     if scrape.consumed is None:
-        return "they could not be asked what they consume; their signs of life are fresh"
-    return f"each of {len(diagnosis.UNITS)} queues is consumed"
+        return "could not be asked which queues they consume; their heartbeats are fresh"
+    return f"all {len(diagnosis.UNITS)} queues are consumed"
 
 
-def _signs(scrape: Scrape) -> str:
+def _heartbeats(scrape: Scrape) -> str:
     ages = scrape.by("of", "heartbeat_age_seconds")
     return ", ".join(f"{of} {'not yet' if age == inf else f'{age:.0f} s ago'}" for of, age in ages.items())
 
 
 def _group(scrape: Scrape) -> str:
     lag, pending = (scrape.value(f"input_{name}_entries") for name in ("lag", "pending"))
-    return f"there is one: lag {lag:.0f}, pending {pending:.0f}, nothing lost"
+    return f"exists: lag {lag:.0f}, pending {pending:.0f}, nothing lost"
 
 
 def _books(scrape: Scrape) -> str:
     known, opened = (scrape.value("books", state=state) for state in ("known", "open"))
-    return f"{known:.0f} known, {opened:.0f} open, none frozen, none found unlike the exchange's record"
+    return f"{known:.0f} known, {opened:.0f} open, none frozen, none found to differ from the exchange's"
 
 
 _PARTS: Final = (
@@ -78,7 +78,7 @@ _PARTS: Final = (
     ),
     Part("memory", (diagnosis.memory_full,), _memory),
     Part("workers", (diagnosis.queues_not_consumed, diagnosis.queues_backed_up), _workers),
-    Part("signs of life", (diagnosis.beat_late, diagnosis.part_late), _signs),
+    Part("heartbeats", (diagnosis.beat_late, diagnosis.part_late), _heartbeats),
     Part("consumer group", (diagnosis.group_missing, diagnosis.input_lost, diagnosis.input_unread), _group),
     Part(
         "books",

@@ -1,4 +1,4 @@
-"""What came out: intents, each once and within the limit, their memory, and what went wrong."""
+"""Checks of what was published: each intent once, within the rate limit, remembered; and recent errors."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,16 +22,16 @@ from kernel.positions.ladder_state import HARVEST_ACTION
 from kernel.positions.position import Position
 
 LOOKED_AT: Final = 1_000
-"""Of the newest intents, and of the newest records of the journal."""
+"""How many of the newest intents, and of the newest journal records, are checked."""
 RECENT_MS: Final = 3_600_000
-"""How long a dead letter is an error of now."""
-WHO_DELETES: Final = "find who deletes keys: ACL LOG, and docs/security.md for a user of its own for each program"
+"""How long a dead-letter message counts as recent."""
+WHO_DELETES: Final = "find the program that deletes keys: ACL LOG; give each program its own user (docs/security.md)"
 STOP_IT: Final = "harvest kill on, then harvest explain"
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedRecord:
-    """What the journal says of a published intent: the key of its dedup entry, and the rungs that it spent."""
+    """A published intent by its journal record: its dedup key, and the rungs that it spent."""
 
     book: str
     position_id: str
@@ -44,7 +44,7 @@ class PublishedRecord:
 
     @property
     def rungs(self) -> Sequence[str]:
-        """None for a stop's move."""
+        """Empty for a stop move."""
         if not self.action.startswith(HARVEST_ACTION):
             return ()
         return self.action.removeprefix(HARVEST_ACTION).partition(":")[0].split("+")
@@ -56,50 +56,50 @@ class PublishedRecord:
 
 @checks("output streams")
 def output_streams(client: Client, settings: Settings, scrape: Scrape) -> CheckResult:
-    """Whether what was published is in the streams that it went to."""
+    """Whether the output streams hold what was published."""
     lengths = scrape.by("stream", "stream_entries")
     out = {name: lengths.get(name, 0) for name in (settings.stream_harvest_suggestions, settings.stream_trade_intent)}
-    told = out | {keys.DECISIONS: lengths.get(keys.DECISIONS, 0)}
+    all_lengths = out | {keys.DECISIONS: lengths.get(keys.DECISIONS, 0)}
     if settings.enable_stream:
-        told[settings.stream_name] = client.xlen(settings.stream_name)
-    seen = ", ".join(f"{name} {length:.0f}" for name, length in told.items())
+        all_lengths[settings.stream_name] = client.xlen(settings.stream_name)
+    seen = ", ".join(f"{name} {length:.0f}" for name, length in all_lengths.items())
     count = scrape.value("intents_published_total")
     if not count:
-        return not_run(f"no intent was due yet: {seen}")
-    if not any(out.values()) or not told[keys.DECISIONS]:
-        return fails(f"{count:.0f} intents were published, and of them there is no trace: {seen}", WHO_DELETES)
+        return not_run(f"no intent has been due yet: {seen}")
+    if not any(out.values()) or not all_lengths[keys.DECISIONS]:
+        return fails(f"{count:.0f} intents were published, but the streams hold none: {seen}", WHO_DELETES)
     return passes(f"{seen}; newest intent {_newest_age(client, settings)}")
 
 
 @checks("each intent once")
 def each_once(client: Client, settings: Settings) -> CheckResult:
-    """Whether no intent stands in the streams twice."""
+    """Whether no intent is in the streams twice."""
     found = newest_intents(client, settings, LOOKED_AT)
     twice = {intent_id for intent_id, n in Counter(intent.intent_id for intent in found).items() if n > 1}
     if twice:
         book = next(intent.book for intent in found if intent.intent_id in twice)
         return fails(f"published twice: {listed(sorted(twice))}", f"{STOP_IT} {book}")
     if not found:
-        return not_run("no intent was due yet")
-    return passes(f"{len(found)} newest intents, {len(found)} ids")
+        return not_run("no intent has been due yet")
+    return passes(f"the {len(found)} newest intents have {len(found)} ids")
 
 
 @checks("dedup and rungs")
 def dedup_and_rungs(client: Client, settings: Settings) -> CheckResult:
-    """Whether every published rung is spent in its position's record, and young intents have their dedup key."""
+    """Whether every published rung is spent in its position, and recent intents still have their dedup key."""
     records = list(_records(client))
     if not records:
-        return not_run("no intent was due yet")
+        return not_run("no intent has been due yet")
     forgotten = _forgotten(client, records)
     if forgotten:
-        return fails(f"published, and not spent: {listed(forgotten)}", f"{STOP_IT} {forgotten[0].split()[0]}")
+        return fails(f"published but not spent: {listed(forgotten)}", f"{STOP_IT} {forgotten[0].split()[0]}")
     youngest_ms = server_ms(client) - settings.harvest_dedup_ttl_sec * 1000
     young = [record.dedup for record in records if record.published_ms > youngest_ms]
     gone = [name for name, there in zip(young, _exist(client, young), strict=True) if not there]
     if gone:
-        return fails(f"keys that went before HARVEST_DEDUP_TTL_SEC: {listed(gone)}", WHO_DELETES)
+        return fails(f"dedup keys gone before HARVEST_DEDUP_TTL_SEC: {listed(gone)}", WHO_DELETES)
     spent = sum(len(record.rungs) for record in records)
-    return passes(f"{len(young)} dedup keys of young intents are there; {spent} rungs published, all spent")
+    return passes(f"{len(young)} dedup keys of recent intents exist; {spent} rungs published, all spent")
 
 
 @checks("rate limit")
@@ -109,8 +109,8 @@ def rate_limit(client: Client, settings: Settings, since_ms: int) -> CheckResult
     times = [i.time_ms for i in newest_intents(client, settings, LOOKED_AT) if i.time_ms > since_ms - WINDOW_MS]
     most = max((sum(at - WINDOW_MS < other <= at for other in times) for at in times), default=0)
     if most > limit:
-        return fails(f"{most} intents within 60 s, and HARVEST_MAX_ACTIONS_PER_MIN is {limit}", "harvest kill on")
-    return passes(f"at most {most} intents within 60 s; {limit} may be")
+        return fails(f"{most} intents within 60 s, but HARVEST_MAX_ACTIONS_PER_MIN is {limit}", "harvest kill on")
+    return passes(f"at most {most} intents within 60 s; {limit} are allowed")
 
 
 @checks("kill switch")
@@ -122,16 +122,16 @@ def kill_switch_off(client: Client, settings: Settings, scrape: Scrape) -> Check
 
 @checks("recent errors")
 def recent_errors(client: Client, before: Scrape, after: Scrape) -> CheckResult:
-    """Dead letters of the last hour, and books that failed while one watched."""
-    letters = _recent_letters(client)
-    if letters:
-        reasons = listed(f"{n} {reason}" for reason, n in Counter(letters).most_common())
-        return fails(f"dead letters within the last hour: {reasons}", "harvest deadletter list")
+    """Whether the last hour had no dead-letter message, and no book failed while the proof watched."""
+    dead = _recent_dead_letters(client)
+    if dead:
+        reasons = listed(f"{n} {reason}" for reason, n in Counter(dead).most_common())
+        return fails(f"dead-letter messages within the last hour: {reasons}", "harvest deadletter list")
     failed = after.value("book_failures_total") - before.value("book_failures_total")
     if failed:
         unit = diagnosis.UNITS["fills"]
-        return fails(f"books failed {failed:.0f} times meanwhile", f"journalctl -u {unit}")
-    return passes("no dead letter within the last hour, and no book failed meanwhile")
+        return fails(f"books failed {failed:.0f} times during the proof", f"journalctl -u {unit}")
+    return passes("no dead-letter message within the last hour; no book failed during the proof")
 
 
 def _newest_age(client: Client, settings: Settings) -> str:
@@ -146,7 +146,7 @@ def _records(client: Client) -> Iterator[PublishedRecord]:
 
 
 def _forgotten(client: Client, records: Iterable[PublishedRecord]) -> list[str]:
-    """Rungs of open lifecycles that were published and are neither spent nor armed again by a failed attempt."""
+    """Published rungs of open lifecycles that are neither spent nor armed again after a failed attempt."""
     held = {book: _position(client, book) for book in {record.book for record in records}}
     forgotten = []
     for record in records:
@@ -158,7 +158,7 @@ def _forgotten(client: Client, records: Iterable[PublishedRecord]) -> list[str]:
 
 
 def _position(client: Client, book: str) -> Position | None:
-    """None of a record that Harvest did not write: the doctor names it."""
+    """None for a record that Harvest did not write: the doctor names it."""
     fields: Any = client.hgetall(keys.position(book))
     try:
         return read_position(book, fields)
@@ -174,8 +174,8 @@ def _exist(client: Client, names: Sequence[str]) -> list[int]:
     return found
 
 
-def _recent_letters(client: Client) -> list[str]:
-    """The reasons of the dead letters of the last hour."""
+def _recent_dead_letters(client: Client) -> list[str]:
+    """The reasons of the dead-letter messages of the last hour."""
     since = server_ms(client) - RECENT_MS
     found: Any = client.xrange(keys.DEADLETTER, min=str(since), count=LOOKED_AT)
     return [values.get("reason", "").partition(":")[0] for _, values in found]

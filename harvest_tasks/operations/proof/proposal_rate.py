@@ -1,4 +1,4 @@
-"""What proposals do while one watches: how often they are looked at, and whether each publication had a reason."""
+"""How often proposals are computed while the proof watches, and whether each publication had a reason."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
 
 STEP_SEC: Final = 0.25
-"""Two publications of a book within so long pass for one."""
+"""Two publications of a book within this time count as one."""
 CHANGES: Final = ("harvest_action", "position_side", "position_source", "market_state_source")
-"""A proposal is new when one of these is another."""
+"""A proposal is new when one of these fields changes."""
 _FIELDS: Final = (*CHANGES, "new_sl_proposed", "kill_score", "computed_at_utc")
 RESULTS: Final = ("published", "unchanged", "removed")
 
@@ -26,7 +26,7 @@ _Fields = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class ProposalChange:
-    """A proposal that was replaced: what stood there (nothing: none did), and what stands there now."""
+    """A replaced proposal: its fields before (empty if there was none) and after."""
 
     book: str
     before: _Fields
@@ -35,7 +35,7 @@ class ProposalChange:
 
 @dataclass(frozen=True, slots=True)
 class WatchedProposals:
-    """`cycles`: how many ends of cycles were seen."""
+    """What was seen within `seconds`: `cycles` that ended, and `changes` of proposals."""
 
     seconds: float
     cycles: int
@@ -43,7 +43,7 @@ class WatchedProposals:
 
 
 def watch_proposals(client: Client, settings: Settings, books: Sequence[str], seconds: float) -> WatchedProposals:
-    """Look at the proposals of `books` again and again for so long."""
+    """Poll the proposals of `books` for `seconds`."""
     until = monotonic() + seconds
     ended, held = _look(client, settings, books)
     cycles, publications = 0, list[ProposalChange]()
@@ -58,23 +58,23 @@ def watch_proposals(client: Client, settings: Settings, books: Sequence[str], se
 
 @checks("proposal rate")
 def proposal_rate(watched: WatchedProposals, settings: Settings, before: Scrape, after: Scrape) -> CheckResult:
-    """Whether cycles ran, and nothing was published without a reason."""
+    """Whether cycles ran, and every publication had a reason."""
     looks = _looks(after) - _looks(before)
     if watched.cycles == 0 and watched.seconds < 2 * settings.publish_interval_sec:
-        return not_run(f"{watched.seconds:g} s are under two PUBLISH_INTERVAL_SEC: ask for more --seconds")
+        return not_run(f"{watched.seconds:g} s are less than two PUBLISH_INTERVAL_SEC: give a larger --seconds")
     if watched.cycles == 0:
         return fails(f"no cycle ended in {watched.seconds:g} s", RUN_IT)
     wrong = [p.book for p in watched.changes if not is_due(p, settings)]
     if wrong:
         remedy = "give workers and this command the same CHANGE_EPS_PCT and MAX_PUBLISH_AGE_SEC"
         return fails(f"published without a reason: {listed(wrong)}", remedy)
-    seen = f"in {watched.seconds:g} s {watched.cycles} ends of cycles and {looks:.0f} looks at books were seen"
+    seen = f"in {watched.seconds:g} s {watched.cycles} cycles ended and {looks:.0f} books were evaluated"
     count = len(watched.changes)
     return passes(f"{seen}; {f'{count} publications, each with a reason' if count else 'nothing new was published'}")
 
 
 def is_due(published: ProposalChange, settings: Settings) -> bool:
-    """As publish.lua decides, said again in other words."""
+    """Whether publish.lua should have published it; a second implementation of its rule."""
     before, after = published.before, published.after
     if not before or any(before[name] != after[name] for name in CHANGES):
         return True
@@ -87,7 +87,7 @@ def is_due(published: ProposalChange, settings: Settings) -> bool:
 
 
 def _moved(before: str, after: str, most: Decimal) -> bool:
-    """What is no number has moved, too."""
+    """Whether they differ by more than `most`; text that is no number counts as moved."""
     old, new = _decimal(before), _decimal(after)
     return old is None or new is None or abs(new - old) > most
 
@@ -110,7 +110,7 @@ def _looks(scrape: Scrape) -> float:
 
 
 def _look(client: Client, settings: Settings, books: Sequence[str]) -> tuple[str | None, dict[str, _Fields]]:
-    """When the newest cycle ended, and the proposal of each book; empty where there is none."""
+    """When the newest cycle ended, and each book's proposal (empty if it has none)."""
     with client.pipeline(transaction=False) as pipe:
         pipe.hget(keys.HEARTBEAT, liveness.PROPOSALS_CYCLE_MS)
         for book in books:

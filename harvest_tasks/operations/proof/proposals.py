@@ -1,4 +1,4 @@
-"""What proposals rest on, what would be proposed now, and what stands in Redis."""
+"""Checks of the proposals' inputs, of what a cycle would compute now, and of what Redis holds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ RUN_IT: Final = f"systemctl restart {PROPOSER} (or harvest up); journalctl -u {P
 
 @dataclass(frozen=True, slots=True)
 class ProposalInputs:
-    """What proposals rest on at `now` (unix s), and what a cycle would decide then."""
+    """The inputs of all proposals at `now` (unix s), and what a cycle would decide from them."""
 
     now: float
     gathered: Sequence[Inputs]
@@ -44,7 +44,7 @@ class ProposalInputs:
 
     @classmethod
     def of(cls, client: Client, settings: Settings) -> Self:
-        """Reads as a cycle does, and writes nothing."""
+        """Reads what a cycle reads, and writes nothing."""
         now = server_now(client)
         gathered = inputs.read_inputs(client, settings, chosen_symbols(client, settings.symbols or (ALL_SYMBOLS,)))
         return cls(
@@ -53,21 +53,21 @@ class ProposalInputs:
 
     @property
     def due(self) -> list[str]:
-        """The books of which there should be a proposal."""
+        """The books that should have a proposal."""
         return [d.book for d in self.decided if isinstance(d, Publication) and d.fields]
 
 
 @checks("market state")
 def market_states(look: ProposalInputs, settings: Settings, scrape: Scrape) -> CheckResult:
-    """Whether each symbol's market state is there, and one that the kernel takes."""
+    """Whether each symbol has a valid market state."""
     given = {found.symbol: found.market for found in look.gathered if found.market != {}}
     wrong = refusals(given, lambda reply: markets.read_market(reply, is_synthetic=False), NoProposal)
     if wrong:
         first = next(iter(wrong))
-        remedy = f"mend what writes {settings.marketstate_prefix}{first}"
+        remedy = f"fix the service that writes {settings.marketstate_prefix}{first}"
         return fails(listed(f"{name}: {why}" for name, why in wrong.items()), remedy)
     oldest = max(scrape.by("symbol", "market_state_age_seconds").values(), default=None)
-    aged = "none says how old it is" if oldest is None else f"the oldest is {oldest:.0f} s old"
+    aged = "none states its time" if oldest is None else f"the oldest is {oldest:.0f} s old"
     return from_findings(
         [diagnosis.market_states_missing(scrape)],
         f"{len(given)} of {len(look.gathered)} symbols have a valid one, {aged}",
@@ -76,16 +76,16 @@ def market_states(look: ProposalInputs, settings: Settings, scrape: Scrape) -> C
 
 @checks("risk proposals")
 def risk_proposals(look: ProposalInputs, settings: Settings) -> CheckResult:
-    """Whether each symbol has one, or which take the fallback."""
+    """Whether each risk proposal is valid; names the symbols that use the fallback."""
     wrong = refusals({found.symbol: found.risk for found in look.gathered}, markets.read_risk_proposal, NoProposal)
     if wrong:
         first = next(iter(wrong))
-        remedy = f"mend what writes {settings.riskproposal_prefix}{first}"
+        remedy = f"fix the service that writes {settings.riskproposal_prefix}{first}"
         return fails(listed(f"{name}: {why}" for name, why in wrong.items()), remedy)
     without = [found.symbol for found in look.gathered if not _states_distance(found)]
     seen = f"{len(look.gathered) - len(without)} of {len(look.gathered)} symbols have one"
     if without:
-        seen += f"; FALLBACK_STOP_PCT={settings.fallback_stop_pct} stands in for {listed(without)}"
+        seen += f"; FALLBACK_STOP_PCT={settings.fallback_stop_pct} is used for {listed(without)}"
     return passes(seen)
 
 
@@ -94,20 +94,20 @@ def one_cycle(look: ProposalInputs) -> CheckResult:
     """What `harvest propose --once` would compute now, without its writes."""
     wrong = [f"{d.book}: {d.detail or d.reason}" for d in look.decided if isinstance(d, ProposalOutcome)]
     if wrong:
-        return fails(f"not computed: {listed(wrong)}", "mend that input; harvest propose --once says it again")
+        return fails(f"not computed: {listed(wrong)}", "fix that input; check again with harvest propose --once")
     flat = len(look.decided) - len(look.due)
-    return passes(f"{len(look.due)} proposals computed, {flat} books without a position; nothing was written")
+    return passes(f"{len(look.due)} proposals computed, {flat} books without a position, nothing written")
 
 
 @checks("proposals")
 def proposals_published(
     client: Client, settings: Settings, before: ProposalInputs, look: ProposalInputs, scrape: Scrape
 ) -> CheckResult:
-    """Whether each proposal that was due in both looks stands in Redis with its scrape, looked at lately."""
+    """Whether Redis holds a recent, complete proposal for each book that was due one before and after the watch."""
     books = [book for book in look.due if book in before.due]
-    invented = diagnosis.positions_synthetic(scrape)
-    if invented:
-        return from_findings([invented], "")
+    synthetic = diagnosis.positions_synthetic(scrape)
+    if synthetic:
+        return from_findings([synthetic], "")
     if not books:
         flawed = any(isinstance(decision, ProposalOutcome) for decision in look.decided)
         return not_run("none can be computed" if flawed else "no symbol has an open position, so no proposal is due")
@@ -123,7 +123,7 @@ def _states_distance(found: Inputs) -> bool:
 
 
 def _held(client: Client, settings: Settings, books: Sequence[str]) -> dict[str, dict[str, str]]:
-    """The proposal of each book; nothing where there is none, or another type of key."""
+    """The proposal of each book; empty if it has none, or the key is of another type."""
     with client.pipeline(transaction=False) as pipe:
         for book in books:
             pipe.hgetall(settings.harvest_prefix + book)
@@ -142,7 +142,7 @@ def _flaw(fields: Mapping[str, str], now: float, oldest: float) -> str:
     except (KeyError, ValueError, InvalidOperation):
         return f"has one without {', '.join(_FIELDS)}"
     age = now - float(looked)
-    return f"was looked at {age:.0f} s ago" if age > oldest else ""
+    return f"was computed {age:.0f} s ago" if age > oldest else ""
 
 
 def _gist(item: tuple[str, Mapping[str, str]]) -> str:

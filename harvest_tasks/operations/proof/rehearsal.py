@@ -1,5 +1,5 @@
-"""The real code at work in an empty database of the state server: a kill switch is turned, a rung
-fires once, a limit is reached, a cycle of proposals runs. Every key is deleted in the end.
+"""Runs the real code in an empty database of the state server: the kill switch, a rung that fires once, the rate limit,
+one cycle of proposals. Deletes its keys at the end.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +27,7 @@ from kernel.positions.ladder import Rung
 
 SUBJECT: Final = "rehearsal"
 HIGHEST: Final = 15
-"""Servers have 16 databases unless told otherwise."""
+"""A server has 16 databases by default."""
 CLAIM_SEC: Final = 300
 SYMBOL: Final = "PROOFUSDT"
 OTHER: Final = "PROOF2USDT"
@@ -39,7 +39,7 @@ CHOSEN: Final = frozenset(Settings.model_fields) - {
     *("redis_host", "redis_port", "redis_db", "broker_url", "result_backend", "instruments_file", "symbols"),
     *("harvest_min_notional", "harvest_cost_bps", "position_source", "enable_stream"),
 }
-"""Settings that a rehearsal goes by: all but where things are, and what an exchange asks of a real symbol."""
+"""The settings that a rehearsal uses: all but addresses, and the exchange's rules for real symbols."""
 CALM: Final = {"sigma": "0.01", "ts": "0.35", "p_trend": "0.6", "p_mr": "0.2", "p_chop": "0.2"}
 
 
@@ -48,14 +48,14 @@ class NoRoom(Exception):
 
 
 def rehearse(settings: Settings, environ: Mapping[str, str]) -> list[CheckResult]:
-    """What came of it, in order; each act goes on where the one before it ended."""
+    """The results, in order; each check goes on from the state that the one before it left."""
     try:
         with rehearsal_database(settings, environ) as own:
             return [act(own) for act in (check_kill_switch, check_published_once, check_rate_limit, check_one_cycle)]
     except NoRoom as why:
         return [not_rehearsed(str(why))]
     except NoPermissionError as refused:
-        return [not_rehearsed(f"{refused}: the server's owner may")]
+        return [not_rehearsed(f"{refused}: run it as the server's owner")]
 
 
 @checks(SUBJECT)
@@ -65,13 +65,13 @@ def not_rehearsed(why: str) -> CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """A database to oneself, and the settings that lead there."""
+    """A client of the empty database, and settings that point to it."""
 
     client: Client
     settings: Settings
 
     def feed(self, symbol: str, **fields: str) -> None:
-        """Bring one entry through the whole path, without Celery."""
+        """Take one entry through the whole path, without Celery."""
         self.client.xadd(self.settings.stream_execution_result, dict[Any, Any]({"symbol": symbol, **fields}))
         InputStream(self.client, self.settings).ensure_group()
         watch(self.client, self.settings, 0.0, lambda _: None)
@@ -85,7 +85,7 @@ class Rehearsal:
         self.feed(symbol, status="FILLED", **fill)
 
     def price(self, symbol: str) -> None:
-        """One just over the first rung."""
+        """Feed a price just above the first rung."""
         self.feed(symbol, status="PRICE_UPDATE", price=f"{ENTRY + (ENTRY - STOP) * self.rung.r + 1}")
 
     def forget(self, names: Sequence[str]) -> None:
@@ -93,7 +93,7 @@ class Rehearsal:
             self.client.delete(*names)
 
     def close(self) -> None:
-        """Delete every key that is Harvest's by its name: should somebody else have come, his stay."""
+        """Delete every key whose name is Harvest's; keys of others stay."""
         self.forget([name for name in self.client.scan_iter(count=1000) if self._is_ours(name)])
 
     def _is_ours(self, name: str) -> bool:
@@ -106,12 +106,12 @@ class Rehearsal:
         return self.settings.ladder.rungs[0]
 
     def harvests(self, symbol: str) -> int:
-        """How many were published."""
+        """How many harvests were published."""
         found = newest_intents(self.client, self.settings, 100, symbol)
         return sum(intent.stop_price is None for intent in found)
 
     def held(self, symbol: str) -> str:
-        """Why what is due was held back."""
+        """Why a due intent was held back."""
         return str(self.client.hget(keys.position(symbol), "held") or "")
 
 
@@ -126,12 +126,12 @@ def check_kill_switch(own: Rehearsal) -> CheckResult:
     let = own.harvests(SYMBOL)
     if (killed, let) != (0, 1) or "killed" not in why:
         return fails(f"{killed} intents while it was on, {let} after it was turned off", _FIX)
-    return passes(f"on: the rung at {own.rung.name} R was held back; off: it went out")
+    return passes(f"on: the rung at {own.rung.name} R was held back; off: it was published")
 
 
 @checks(f"{SUBJECT}: each once")
 def check_published_once(own: Rehearsal) -> CheckResult:
-    """The same price and the same fill again, also without the dedup keys."""
+    """Repeats the price and the fill, with and without the dedup keys."""
     own.price(SYMBOL)
     own.open(SYMBOL)
     names = list(own.client.scan_iter(keys.dedup(SYMBOL, "*")))
@@ -140,7 +140,7 @@ def check_published_once(own: Rehearsal) -> CheckResult:
     count, duplicates = own.harvests(SYMBOL), int(own.client.hget(keys.COUNTS, "duplicate") or 0)
     if (count, duplicates) != (1, 1) or not names:
         return fails(f"{count} harvests, {duplicates} duplicates, {len(names)} dedup keys", _FIX)
-    return passes(f"a repeated fill and price changed nothing, also without the {len(names)} dedup keys")
+    return passes(f"a repeated fill and price changed nothing, with or without the {len(names)} dedup keys")
 
 
 @checks(f"{SUBJECT}: rate limit")
@@ -157,18 +157,18 @@ def check_rate_limit(own: Rehearsal) -> CheckResult:
 
 @checks(f"{SUBJECT}: one cycle")
 def check_one_cycle(own: Rehearsal) -> CheckResult:
-    """Twice, as `harvest propose --once` runs it."""
+    """Runs `harvest propose --once` twice."""
     own.client.hset(own.settings.marketstate_prefix + SYMBOL, mapping=dict[Any, Any](CALM))
     done = [run_cycle(own.client, own.settings, [SYMBOL], server_now(own.client)) for _ in range(2)]
     results = [outcome.result for summary in done for outcome in summary.outcomes]
     if results != [ProposalResult.PUBLISHED, ProposalResult.UNCHANGED]:
-        return fails(f"came to {', '.join(results)}", _FIX)
+        return fails(f"the results were {', '.join(results)}", _FIX)
     return passes("Single cycle complete: published once, unchanged the second time")
 
 
 @contextmanager
 def rehearsal_database(settings: Settings, environ: Mapping[str, str]) -> Iterator[Rehearsal]:
-    """The highest empty database, emptied again in the end. Raises `NoRoom`."""
+    """A rehearsal in the highest empty database, emptied again at the end. Raises `NoRoom`."""
     client, url = _claimed(settings)
     kept = {name: text for name, text in environ.items() if name.lower() in CHOSEN}
     own = Rehearsal(client, Settings.from_env({**kept, "REDIS_URL": url}))
@@ -180,7 +180,7 @@ def rehearsal_database(settings: Settings, environ: Mapping[str, str]) -> Iterat
 
 
 def _claimed(settings: Settings) -> tuple[Client, str]:
-    """A client of a database that held nothing, and holds a mark now."""
+    """A client and the URL of an empty database, now claimed by one key."""
     state = redis_url.parse_address(settings.redis_url)
     taken = {state.db, *(_database(url) for url in (settings.broker_url, settings.result_backend))}
     for db in range(HIGHEST, -1, -1):

@@ -1,4 +1,4 @@
-"""A proof as a page of Markdown, for whoever asks later what was seen."""
+"""A proof as a page of Markdown, to keep."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ def summary(results: Sequence[CheckResult]) -> str:
 
 
 def markdown(results: Sequence[CheckResult], settings: Settings, now: float) -> str:
-    """Of a proof that ended at `now` (unix s). Holds no password."""
+    """The page for a proof that ended at `now` (unix s). It contains no password."""
     return "\n".join(_lines(results, settings, now)) + "\n"
 
 
@@ -35,9 +35,9 @@ def _lines(results: Sequence[CheckResult], settings: Settings, now: float) -> It
     failed = [result for result in results if result.verdict is Verdict.FAILED]
     if failed:
         yield ""
-        yield "## What failed, and what mends it"
+        yield "## What failed, and how to fix it"
         yield ""
-        yield from (f"* {e.subject}: {_cell(e.seen)}. Mend it: {_cell(e.remedy)}" for e in failed)
+        yield from (f"* {e.subject}: {_cell(e.seen)}. Fix: {_cell(e.remedy)}" for e in failed)
 
 
 def _cell(text: str) -> str:

@@ -1,4 +1,4 @@
-"""All exhibits of one deployment, in the order in which one thing rests on another."""
+"""All checks of one deployment, causes before consequences."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from harvest_tasks.settings.model import Settings
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """A deployment to look at: `scrape` says what Prometheus would read now."""
+    """The deployment to check; `scrape` reads what Prometheus would read now."""
 
     client: Client
     settings: Settings
@@ -30,7 +30,7 @@ class Deployment:
 
 
 def read_only_checks(case: Deployment, before: Scrape, seconds: float) -> list[CheckResult]:
-    """Watches for `seconds` after the scrape `before`, and reads only."""
+    """Checks that only read. Watches for `seconds`; `before` is a scrape from before that."""
     client, settings = case.client, case.settings
     first, began_ms = ProposalInputs.of(client, settings), server_ms(client)
     watched = proposal_rate.watch_proposals(client, settings, first.due, seconds)
@@ -55,7 +55,7 @@ def read_only_checks(case: Deployment, before: Scrape, seconds: float) -> list[C
 
 
 def rehearsal_checks(settings: Settings, environ: Mapping[str, str], *, active: bool) -> list[CheckResult]:
-    """What takes writing: only if `active`, and never among the deployment's keys."""
+    """Checks that write: run only if `active`, and never among the deployment's keys."""
     if active:
         return rehearsal.rehearse(settings, environ)
-    return [rehearsal.not_rehearsed("--active turns a kill switch and fires a rung in an empty database")]
+    return [rehearsal.not_rehearsed("with --active, the real code runs in an empty database")]
