@@ -1,7 +1,7 @@
 """The Celery app: `celery -A harvest_tasks`.
 
 Give the queue `adhoc` a worker of its own. Celery holds calls above ADHOC_RATE_LIMIT inside the worker, where they
-take up its prefetch slots: whatever else that worker consumes waits for them.
+take up its prefetch slots: everything else that worker consumes waits for them.
 """
 
 import os
@@ -27,11 +27,11 @@ from harvest_tasks.settings.model import OVERRIDES, Settings, SettingsError, cur
 TASK_MODULES: Final = ("harvest_tasks.tasks", "harvest_tasks.proposals")
 
 CHATTER: Final = ("celery.worker.strategy", "celery.app.trace", "celery.beat")
-"""Loggers with an INFO line for every message: several a second, which would bury what tasks say."""
+"""Loggers with an INFO line for every message: several a second, which would bury the lines of tasks."""
 
 
 def _settings_or_exit() -> Settings:
-    """Ends the process, because Celery would print a traceback around any other error."""
+    """The settings; if they are wrong, ends the process: Celery would print a traceback around any other error."""
     try:
         return current()
     except SettingsError as error:
@@ -40,7 +40,7 @@ def _settings_or_exit() -> Settings:
 
 
 def _set_up(logger: Logger, **_: Any) -> None:
-    """LOG_LEVEL and LOG_FORMAT decide, whatever Celery's own options say or leave out."""
+    """Apply LOG_LEVEL and LOG_FORMAT, regardless of Celery's own options."""
     level = current().log_level
     logger.setLevel(level)
     for handler in logger.handlers:
@@ -61,7 +61,7 @@ def _count_start(sender: Any, **_: Any) -> None:
     try:
         liveness.record_start(client, sender.hostname, server_ms(client))
     except RedisError as error:
-        getLogger(__name__).warning("the start of this worker is not counted: %s", error)
+        getLogger(__name__).warning("cannot count the start of this worker: %s", error)
 
 
 after_setup_logger.connect(_set_up)
@@ -75,6 +75,6 @@ getLogger("celery.app.trace").addFilter(OncePerOutage())
 app = Celery("harvest_tasks", include=TASK_MODULES)
 app.conf.update(configuration(_settings_or_exit()))
 for _name in OVERRIDES:
-    # Celery would obey these first, and they say the same at most, without the passwords of credentials.
+    # Celery would prefer these to its configuration; at best they say the same, without passwords from credentials.
     os.environ.pop(_name, None)
 app.steps["consumer"].add(Consuming)

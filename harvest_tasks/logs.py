@@ -1,7 +1,7 @@
-"""What programs say: one line per event, as text with `key=value` or as one JSON object (LOG_FORMAT).
+"""Log lines: one per event, as text with `key=value` or as one JSON object (LOG_FORMAT).
 
-`log.info(Line("published", book="BTCUSDT", entry_id="17-0"))`. Both forms name the task that runs, and neither holds
-the user or the password of a URL.
+`log.info(Line("published", book="BTCUSDT", entry_id="17-0"))`. Both forms name the running task. The user and
+password of a URL are removed from both.
 """
 
 import json
@@ -25,7 +25,7 @@ class LogFormat(StrEnum):
 
 
 class Line:
-    """An event in a word or two, and what there is to know of it. Costs nothing until it is written."""
+    """An event in a word or two, and its facts. It is formatted only when it is written."""
 
     __slots__ = ("event", "facts")
 
@@ -55,8 +55,8 @@ class JsonFormatter(logging.Formatter):
     """`time`, `level`, `process`, `logger`, `event` and its facts, `task`, and `error` with the traceback."""
 
     def format(self, record: LogRecord) -> str:
-        told = {**_origin(record), **_event(record), "task": _task_id(), "error": self._error(record)}
-        return redacted(json.dumps({name: value for name, value in told.items() if value is not None}, default=str))
+        facts = {**_origin(record), **_event(record), "task": _task_id(), "error": self._error(record)}
+        return redacted(json.dumps({name: value for name, value in facts.items() if value is not None}, default=str))
 
     def _error(self, record: LogRecord) -> str | None:
         return self.formatException(record.exc_info) if record.exc_info else None
@@ -67,7 +67,7 @@ def formatter(form: LogFormat) -> logging.Formatter:
 
 
 def log_to_stderr(level: str, form: LogFormat) -> None:
-    """Have this process, which is not Celery's, say it on stderr."""
+    """Log to stderr, in a process that is not Celery's."""
     handler = logging.StreamHandler()
     handler.setFormatter(formatter(form))
     logging.basicConfig(level=level, handlers=[handler])
@@ -78,8 +78,8 @@ def redacted(text: str) -> str:
 
 
 def _origin(record: LogRecord) -> dict[str, Any]:
-    moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-    return {"time": moment, "level": record.levelname, "process": record.processName, "logger": record.name}
+    time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+    return {"time": time, "level": record.levelname, "process": record.processName, "logger": record.name}
 
 
 def _event(record: LogRecord) -> Mapping[str, object]:

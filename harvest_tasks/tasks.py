@@ -1,4 +1,4 @@
-"""The tasks that workers run: each loads, makes one call, and commits. Those of the proposals are in `proposals`."""
+"""The tasks that workers run: thin bodies around `fills` and `reconciling`. Those of proposals are in `proposals`."""
 
 import logging
 from functools import partial
@@ -6,10 +6,8 @@ from time import monotonic
 
 from harvest_tasks.celery import app
 from harvest_tasks.fills import sweep
-from harvest_tasks.fills.brain import PROCESS_FOR_SEC as BRAIN_PATIENCE_SEC
-from harvest_tasks.fills.brain import process_inline, report_and_wake, this_brain
-from harvest_tasks.fills.watcher import RECONNECT_FOR_SEC as WATCHER_PATIENCE_SEC
-from harvest_tasks.fills.watcher import Handover, InlineProcessing, watch
+from harvest_tasks.fills.brain import PROCESS_FOR_SEC, process_inline, report_and_wake, this_brain
+from harvest_tasks.fills.watcher import RECONNECT_FOR_SEC, Handover, InlineProcessing, watch
 from harvest_tasks.logs import Line
 from harvest_tasks.messaging.wakeups import wake
 from harvest_tasks.reconciling import adoption, mismatch
@@ -23,32 +21,34 @@ log = logging.getLogger(__name__)
 
 @app.task(name="harvest_tasks.watcher.watch_fills", ignore_result=True)
 def watch_fills(succeeds: bool = False) -> None:
-    """Watch for one slice, if no other watcher does, and start the next one. `succeeds`: one that is about to end."""
+    """Watch for one slice unless another watcher does, and start the next one. `succeeds`: it follows one that is about
+    to end.
+    """
     settings = current()
     begin_next = partial(watch_fills.apply_async, kwargs={"succeeds": True}, expires=settings.watch_slice_sec)
-    # A connection of its own: taking one out of the pool and putting it back costs more than a fold.
+    # A connection of its own: taking one from the pool and putting it back costs more than applying a fill.
     with shared(settings.redis_url).client() as client:
         own = this_brain().with_client(client)
-        answerer = InlineProcessing(own.ledger, partial(process_inline, own))
-        succession = Handover(succeeds, begin_next)
+        inline = InlineProcessing(own.ledger, partial(process_inline, own))
+        handover = Handover(succeeds, begin_next)
         first_start = partial(adoption.begin_adoption, client, settings)
         slice_sec = settings.watch_slice_sec
-        if watch(client, settings, slice_sec, wake, WATCHER_PATIENCE_SEC, answerer, succession, first_start):
+        if watch(client, settings, slice_sec, wake, RECONNECT_FOR_SEC, inline, handover, first_start):
             liveness.record_sign(client, liveness.WATCHED_MS, server_ms(client))
 
 
 @app.task(name="harvest_tasks.brain.process_fills", ignore_result=True)
 def process_fills(books: list[str]) -> None:
-    """Bring `books` up to date with their inboxes. What takes longer is rung."""
-    report_and_wake(*this_brain().process(books, monotonic() + BRAIN_PATIENCE_SEC))
+    """Process the inboxes of `books`. A further wake-up sees to what is left after `PROCESS_FOR_SEC`."""
+    report_and_wake(*this_brain().process(books, monotonic() + PROCESS_FOR_SEC))
 
 
 @app.task(name="harvest_tasks.sweep.evaluate_positions", ignore_result=True)
 def evaluate_positions() -> None:
-    """Bring fresh marks to open positions and decide about them; ring for whatever else waits."""
+    """Bring fresh marks to open positions, and process them and every other book that waits."""
     settings = current()
     client = shared(settings.redis_url)
-    # Before marks fill the inboxes: both look at books whose inbox is empty.
+    # Before marks fill the inboxes: adoption and mismatch consider only books with an empty inbox.
     adoption.advance_adoption(client, settings)
     mismatch.confirm_mismatches(client, settings)
     sweep.evaluate(client, settings, this_brain())

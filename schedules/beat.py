@@ -1,19 +1,21 @@
 """When Harvest runs: what beat sends, as plain data with the tasks named by string.
 
-All entries are bells. One that nobody took before it `expires` is dropped, since the next one says the same.
+A message that no worker took before it `expires` is dropped: the next one asks for the same.
 """
 
 from collections.abc import Sequence
 from typing import Final, TypedDict
 
 MOST_ENTRIES: Final = 100
-"""Of proposals. Beat compares all entries before each one it sends, so its work grows with their square."""
+"""Entries for proposals. Beat compares all entries before each one it sends, so its work grows with their square."""
 SMALLEST_CHUNK: Final = 500
-"""So many that what a message costs hardly counts, and that the server publishes most while the rest is computed."""
+"""Symbols in one message: so many that its own cost is small, and that the server publishes most while the rest is
+computed.
+"""
 EVERY_SEC: Final = 1.0
 HEARTBEAT_SEC: Final = 5.0
 EXPIRES_SEC: Final = 5.0
-"""More than the clocks of two hosts differ: a worker ahead of beat by more would drop every bell."""
+"""More than the clocks of two hosts differ: a worker ahead of beat by more would drop every message."""
 
 
 class ScheduleEntry(TypedDict):
@@ -30,7 +32,7 @@ class ScheduleEntry(TypedDict):
 def beat_schedule(
     symbols: Sequence[str] | None, publish_interval_sec: float, reconcile_interval_sec: float
 ) -> dict[str, ScheduleEntry]:
-    """Every entry by its name. `symbols` is None to follow the open positions."""
+    """Every entry by its name. `symbols` is None to follow the open positions; intervals are in seconds."""
     return {**_periodic_tasks(reconcile_interval_sec), **_proposals(symbols, publish_interval_sec)}
 
 

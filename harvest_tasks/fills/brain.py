@@ -1,6 +1,7 @@
 """HarvestBrain: turns the entries in the inboxes of books into positions and reduce-only intents.
 
-A bell (`process_fills`) only says where to look. Losing, doubling or reordering bells costs latency and nothing else.
+A wake-up (`process_fills`) only says where to look. Losing, doubling or reordering wake-ups costs latency and nothing
+else.
 """
 
 import logging
@@ -28,20 +29,20 @@ from kernel.positions.rules import Rules
 log = logging.getLogger(__name__)
 
 MAX_REVISIONS: Final = 8
-"""Guards that change faster than this leave the batch to the next bell."""
+"""After so many changes of the guards the batch is left to the next wake-up."""
 INLINE_SEC: Final = 0.1
-"""How long a watcher stays with books: far less than its lease lasts."""
+"""How long a watcher processes books inline: far less than its lease lasts."""
 PROCESS_FOR_SEC: Final = 5.0
-"""A bell that still finds entries after this long rings again instead of holding its slot."""
+"""How long one task processes books. If entries are left, another wake-up follows, so that the slot is free."""
 
 
 def process_inline(brain: "Brain", batch: LoadedBatch) -> None:
-    """The same for whoever just moved entries to books, loaded them for `brain`, and has other things to do."""
+    """Process the books of `batch`, which the watcher just loaded for `brain`, within `INLINE_SEC`."""
     report_and_wake(*brain.process_loaded(batch, monotonic() + INLINE_SEC))
 
 
 def report_and_wake(tally: Counter[str], unfinished: Sequence[str]) -> None:
-    """What `Brain` returned: log it, and have the unfinished books looked at again."""
+    """Log and count what `Brain` returned, and wake a worker for the unfinished books."""
     if tally:
         log.debug(Line("processed", **dict(sorted(tally.items()))))
     wake(unfinished)
@@ -50,31 +51,34 @@ def report_and_wake(tally: Counter[str], unfinished: Sequence[str]) -> None:
 
 @lru_cache(maxsize=1)
 def this_brain() -> "Brain":
-    """This process's, with what it remembers of the rules of symbols."""
+    """The brain of this process; it keeps the cached rules of symbols from task to task."""
     settings = current()
     return Brain(shared(settings.redis_url), settings)
 
 
 class Brain:
-    """One worker's hand on the ledger."""
+    """Plans and commits books."""
 
     def __init__(self, client: Client, settings: Settings, now_ms: int | None = None) -> None:
         self.ledger = Ledger(client, settings, now_ms)
         self._failing: dict[str, str] = {}
-        """What is wrong with each book that failed last time, so that it is said once."""
+        """What was wrong with each book that failed last time, so that it is logged once."""
 
     def with_client(self, client: Client) -> "Brain":
-        """The same, with what it remembers, for another client."""
+        """This brain, with its cached rules and known failures, on another connection."""
         other = copy(self)
         other.ledger = self.ledger.with_client(client)
         return other
 
     def process(self, books: Sequence[str], deadline: float) -> tuple[Counter[str], list[str]]:
-        """Apply all that waits for `books`. Returns what was done, and the books unfinished at `deadline`."""
+        """Apply all entries that wait for `books`.
+
+        Returns counts of what was done, and the books that are unfinished at `deadline` (monotonic).
+        """
         return self._process(list(dict.fromkeys(books)), Counter(), deadline)
 
     def process_loaded(self, batch: LoadedBatch, deadline: float) -> tuple[Counter[str], list[str]]:
-        """The same for the books of `work`, which `ledger` loaded."""
+        """`process` for the books of `batch`, which `ledger` has loaded."""
         tally: Counter[str] = Counter()
         return self._process(self._pass(batch, tally), tally, deadline)
 
@@ -84,7 +88,7 @@ class Brain:
         return tally, waiting
 
     def _pass(self, batch: LoadedBatch, tally: Counter[str]) -> list[str]:
-        """Plan and commit each book once; the books that need another pass."""
+        """Plan and commit each book once. Returns the books that need another pass."""
         for failed in (book for book in batch.books if isinstance(book, FailedBook)):
             self._report(failed, tally)
         tally["busy"] += sum(isinstance(book, BusyBook) for book in batch.books)
@@ -92,16 +96,16 @@ class Brain:
         return self._settle(loaded, batch.rules, batch.guards, tally)
 
     def _settle(
-        self, work: Mapping[str, LoadedBook], rules: Mapping[str, Rules], guards: Guards, tally: Counter[str]
+        self, books: Mapping[str, LoadedBook], rules: Mapping[str, Rules], guards: Guards, tally: Counter[str]
     ) -> list[str]:
-        """Plan and commit until no guard objects any more; the books that need another pass."""
-        earlier: dict[str, dict[str, str]] = {book: {} for book in work}
+        """Plan and commit `books` until no guard objects. Returns those that need another pass."""
+        earlier: dict[str, dict[str, str]] = {book: {} for book in books}
         again: list[str] = []
         for _ in range(MAX_REVISIONS):
             idle: list[str] = []
-            settled = self.ledger.commit(self._plans(work, rules, guards, earlier, tally, idle))
+            settled = self.ledger.commit(self._plans(books, rules, guards, earlier, tally, idle))
             again += self.ledger.unlock(idle)
-            open_questions: dict[str, LoadedBook] = {}
+            unsettled: dict[str, LoadedBook] = {}
             for loaded, made, outcome in settled:
                 match outcome:
                     case Committed(left):
@@ -115,28 +119,29 @@ class Brain:
                     case Revise(revised, trades):
                         guards = replace(revised, published=guards.published | revised.published)
                         earlier[loaded.book].update(trades)
-                        open_questions[loaded.book] = loaded
+                        unsettled[loaded.book] = loaded
                     case FailedBook():
                         self._report(outcome, tally)
-            work = open_questions
-            if not work:
+            books = unsettled
+            if not books:
                 return again
-        self.ledger.unlock(list(work))
+        self.ledger.unlock(list(books))
         return again
 
     def _plans(
         self,
-        work: Mapping[str, LoadedBook],
+        books: Mapping[str, LoadedBook],
         rules: Mapping[str, Rules],
         guards: Guards,
         earlier: Mapping[str, Mapping[str, str]],
         tally: Counter[str],
         idle: list[str],
     ) -> Iterator[tuple[LoadedBook, Plan]]:
-        """A plan for each book that has something to write, each counting on what the ones before it left; the others
-        are put with the `idle`.
+        """A plan for each book that has something to write; the others are appended to `idle`.
+
+        Each plan counts on what the plans before it leave of the rate limit.
         """
-        for loaded in work.values():
+        for loaded in books.values():
             try:
                 made = plan(
                     loaded.position,
@@ -177,16 +182,13 @@ def _count(tally: Counter[str], made: Plan) -> None:
 
 
 def log_results(loaded: LoadedBook, made: Plan) -> None:
-    """A line for each thing that came of a book: what is held now, what the journal says, what could not be used.
-
-    Prices that change nothing are no news.
-    """
+    """Log what a commit changed: the position, each journal entry, each dead letter. Nothing for a mere price."""
     held, entry_id = made.position.holding, "{}-{}".format(*made.position.applied)
     if held.qty != loaded.position.holding.qty:
         facts = {"qty": plain(held.qty), "avg_entry": plain(held.avg_entry), "entry_id": entry_id}
         log.info(Line("position", book=loaded.book, **facts))
     for record in made.journal:
-        told = {name: value for name, value in record.items() if name not in ("decision", "cause")}
-        log.info(Line(record["decision"], **told, entry_id=record["cause"]))
-    for letter in made.deadletters:
-        log.warning(Line("deadletter", book=loaded.book, reason=letter.reason, entry_id=letter.source_id))
+        facts = {name: value for name, value in record.items() if name not in ("decision", "cause")}
+        log.info(Line(record["decision"], **facts, entry_id=record["cause"]))
+    for message in made.deadletters:
+        log.warning(Line("deadletter", book=loaded.book, reason=message.reason, entry_id=message.source_id))

@@ -1,4 +1,4 @@
-"""How a plan is put to commit.lua, and what its reply means."""
+"""Sends a plan to commit.lua, and parses its reply."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,19 +23,19 @@ DECISIONS_MAXLEN: Final = 100_000
 DEADLETTER_MAXLEN: Final = 10_000
 
 _PASSING: Final = frozenset({Refusal.KILLED.value, Refusal.RATE_LIMITED.value, Refusal.DUPLICATE.value})
-"""Refusals that may end without a new entry."""
+"""Refusals that may end by themselves, without a new entry."""
 
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """`left` entries wait in the inbox."""
+    """The plan was written; `left` entries wait in the inbox."""
 
     left: int
 
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """Another commit came first: load again."""
+    """Nothing was written, as another commit came first: load the book again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ CommitOutcome = Committed | Conflict | Revise | FailedBook
 
 
 def commit_call(loaded: LoadedBook, plan: Plan, settings: Settings, token: str, now_ms: int | None) -> script.Call:
-    """The invocation of commit.lua that writes `plan`."""
+    """The call of commit.lua that writes `plan`."""
     head: list[script.Value] = [
         loaded.book,
         loaded.version,
@@ -76,7 +76,7 @@ def commit_call(loaded: LoadedBook, plan: Plan, settings: Settings, token: str, 
 
 
 def commit_outcome(loaded: LoadedBook, plan: Plan, reply: Any) -> CommitOutcome:
-    """What the reply of commit.lua says became of `plan`."""
+    """What became of `plan`, from the reply of commit.lua."""
     if isinstance(reply, RedisError):
         return FailedBook(loaded.book, reply)
     if isinstance(reply, Exception):
@@ -131,8 +131,8 @@ def _lists(loaded: LoadedBook, plan: Plan, settings: Settings) -> list[script.Va
     for row in plan.past:
         args += ["harvest" if isinstance(row, HarvestRow) else "lifecycle", row_json(row)]
     args.append(len(plan.deadletters))
-    for letter in plan.deadletters:
-        args += [letter.reason, letter.source_id, letter.sha256, letter.size, letter.head]
+    for message in plan.deadletters:
+        args += [message.reason, message.source_id, message.sha256, message.size, message.head]
     return args
 
 
@@ -168,7 +168,7 @@ def _pairs(mapping: Mapping[str, str]) -> list[script.Value]:
 
 
 def _look_until(plan: Plan) -> int | str:
-    """Unix ms until which the mark stays fresh, if a refusal may end by itself."""
+    """Unix ms until which the mark stays fresh, if a refusal may end by itself; else empty."""
     position = plan.position
     if position.mark is None or not position.is_open or position.frozen:
         return ""

@@ -1,4 +1,4 @@
-"""Where the consumer group stands in the input stream, and what it can no longer read."""
+"""Where the consumer group is in the input stream, what it lost unread, and how far entries were moved. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ NOWHERE: Final = "0-0"
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """How far entries were moved, in our own words: up to the entry `moved_id`, the `read`-th ever added (None: not
-    known). `deleted_id` is the newest deleted entry whose loss was told.
+    """How far entries were moved, by Harvest's own account: up to the entry `moved_id`, the `read`-th ever added (None:
+    not known). `deleted_id` is the newest deleted entry whose loss was reported.
 
-    The group says the same, until it or the stream is destroyed.
+    The group holds the same, until it or the stream is destroyed.
     """
 
     moved_id: str = NOWHERE
@@ -23,7 +23,7 @@ class Cursor:
 
     @classmethod
     def of(cls, fields: Mapping[str, str]) -> "Cursor | None":
-        """From its hash; None before the first start."""
+        """The cursor from the fields of its hash; None before the first start."""
         if "id" not in fields:
             return None
         read = fields.get("read", "")
@@ -32,10 +32,10 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class GroupPosition:
-    """The group in its stream, as the server counts it, at the moment of a read.
+    """The group in its stream at one moment, as the server counts it.
 
-    `added` counts entries ever added, `length` those still there, `read` those delivered (None: nobody can say).
-    `deleted_id` is the newest entry that was deleted and not told of yet.
+    `added` counts entries ever added, `length` those still there, `read` those delivered (None: not known).
+    `deleted_id` is the newest deleted entry whose loss was not reported yet.
     """
 
     added: int
@@ -52,7 +52,7 @@ class GroupPosition:
         delivered_id, read = group["last-delivered-id"], group["entries-read"]
         if read is None and cursor is not None and cursor.moved_id == delivered_id:
             read = cursor.read
-        told = NOWHERE if cursor is None else cursor.deleted_id
+        reported = NOWHERE if cursor is None else cursor.deleted_id
         deleted_id = stream["max-deleted-entry-id"]
         first = stream["first-entry"]
         return cls(
@@ -62,7 +62,7 @@ class GroupPosition:
             first_id=first[0] if first else None,
             delivered_id=delivered_id,
             newest_id=stream["last-generated-id"],
-            deleted_id=deleted_id if parse_id(deleted_id) > parse_id(told) else NOWHERE,
+            deleted_id=deleted_id if parse_id(deleted_id) > parse_id(reported) else NOWHERE,
         )
 
     @property
@@ -80,8 +80,10 @@ class GroupPosition:
 
     @property
     def _trimmed(self) -> int:
-        """While an entry that was delivered is still there, or all were delivered, none can be trimmed: the oldest go
-        first. Only else is the server's counter asked: Redis 7.0 forgets it when it reloads its log.
+        """Entries trimmed unread, by the server's counter.
+
+        It is used only where it is needed, as Redis 7.0 forgets it when it reloads its log. No unread entry is gone
+        while a delivered one is still there, or when all were delivered: the oldest go first.
         """
         if self.is_at_the_end or self.read is None:
             return 0
@@ -94,12 +96,12 @@ class GroupPosition:
         return self.lost > 0 or (self.is_at_the_end and self.read != self.added)
 
     def read_after(self, count: int) -> int | None:
-        """How many entries the group has read once it read `count` more."""
+        """How many entries the group will have read after `count` more."""
         return None if self.read is None else self.read + count
 
 
 def is_continuation(stream: Mapping[str, Any], cursor: Cursor) -> bool:
-    """Whether `stream` (XINFO STREAM) is the one that `cursor` is in, or another that took its name."""
+    """Whether `stream` (XINFO STREAM) is still the one of `cursor`, not a new one under the same name."""
     if parse_id(stream["last-generated-id"]) < parse_id(cursor.moved_id):
         return False
     first = stream["first-entry"]

@@ -1,6 +1,6 @@
-"""What reaches a book other than through the input stream: freezes, releases and mark prices.
+"""The tracked books, and what reaches them other than through the input stream: freezes, releases and mark prices.
 
-They enter the inbox like everything else, so that a position stays a fold over its entries.
+These enter the inbox, too, so that a position stays a fold over its entries.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -59,10 +59,9 @@ def open_books(client: Client) -> list[str]:
 
 
 def freeze_all(client: Client, lost: int, why: str, now_ms: int) -> list[str]:
-    """Freeze every book because `lost` input entries (0: nobody knows how many) are gone, and say `why`; books that
-    appear later are frozen, too.
+    """Freeze every book because `lost` input entries (0: not known how many) are gone, for the reason `why`.
 
-    Returns the frozen books. Lasts until `release_all`.
+    Books that appear later are frozen, too, until `release_all`. Returns the frozen books.
     """
     books = known_books(client)
     with client.pipeline(transaction=True) as pipe:
@@ -74,12 +73,12 @@ def freeze_all(client: Client, lost: int, why: str, now_ms: int) -> list[str]:
 
 
 def release(client: Client, book: str, now_ms: int) -> None:
-    """Let `book` publish again."""
+    """End the freeze of `book`: it may publish again."""
     deliver(client, {book: Release("", now_ms)})
 
 
 def release_all(client: Client, now_ms: int) -> list[str]:
-    """Let every book publish again, and forget that input was lost. Returns the books."""
+    """End the freeze of every book, and forget that input was lost. Returns the books."""
     books = known_books(client)
     with client.pipeline(transaction=True) as pipe:
         pipe.delete(keys.LOST)
@@ -89,10 +88,10 @@ def release_all(client: Client, now_ms: int) -> list[str]:
 
 
 def forget_books(client: Client, books: Sequence[str]) -> list[str]:
-    """Track `books` no more, so that the next fill decides anew whether their symbol nets or has legs.
+    """Stop tracking `books`, so that the next fill decides again whether their symbol nets or has legs.
 
-    Only if all of them are flat with empty inboxes; returns those that are not. Their records stay: should a book come
-    back, its lifecycles count on.
+    Does so only if all of them are flat with empty inboxes; returns those that are not. Their positions stay in Redis:
+    if a book comes back, its lifecycles are numbered on.
     """
     names = [key for book in books for key in (keys.position(book), keys.inbox(book))]
     with client.pipeline(transaction=True) as pipe:
@@ -114,7 +113,7 @@ def _is_busy(client: Any, book: str) -> bool:
 
 
 def queue_entries(pipe: Any, entries: Mapping[str, Entry]) -> None:
-    """Have the transaction `pipe` put one entry into the inbox of each book."""
+    """Queue in the transaction `pipe`: one entry into the inbox of each book."""
     for book, entry in entries.items():
         # No MAXLEN: see route.lua.
         pipe.xadd(keys.inbox(book), {"e": inbox_entry.pack(entry)})

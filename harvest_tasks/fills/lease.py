@@ -1,7 +1,7 @@
 """The watcher's lease: at most one watcher reads the input at a time.
 
-A lease only saves work. The order and the uniqueness of what reaches an inbox rest on route.lua, which checks the
-token and the group's pending list itself.
+A lease only saves work. That entries reach an inbox in order and once is up to route.lua, which itself checks the token
+and the group's pending list.
 """
 
 from typing import Final
@@ -17,24 +17,25 @@ LEASE_MS: Final = 1_000
 
 
 class Lease:
-    """One holder's claim, named by a token of its own."""
+    """A claim to the lease, with a token of its own."""
 
     def __init__(self, client: Client) -> None:
         self.token = uuid4().hex
         self._lock = Lock(client, keys.LEASE, timeout=LEASE_MS / 1000, blocking=False, thread_local=False)
 
     def acquire(self) -> bool:
+        """Take the lease if it is free; whether it was."""
         return bool(self._lock.acquire(token=self.token))
 
     def renew(self) -> bool:
-        """Hold on for another `LEASE_MS`; False if it is another's by now."""
+        """Keep the lease for another `LEASE_MS`; False if another watcher has it by now."""
         try:
             return bool(self._lock.reacquire())
         except LockError:
             return False
 
     def release(self) -> None:
-        """Let the next watcher in, unless the lease is another's already."""
+        """Give up the lease, unless another watcher has it already."""
         try:
             self._lock.release()
         except LockError:

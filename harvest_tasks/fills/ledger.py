@@ -1,4 +1,4 @@
-"""The tracked positions in Redis: loaded with their inboxes in one round trip, committed in one atomic step each."""
+"""The tracked positions in Redis: loaded with their inboxes in one round trip, each committed in one atomic step."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
@@ -13,7 +13,7 @@ from harvest_tasks.fills.loading import BusyBook, FailedBook, LoadedBook
 from harvest_tasks.fills.plan import Plan
 from harvest_tasks.fills.symbol_rules import SymbolRules
 from harvest_tasks.server import keys, script
-from harvest_tasks.server.client import Client, Command, PipelinedRead, exchange
+from harvest_tasks.server.client import Client, Command, PipelinedRead, checked, exchange
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire.symbols import symbol_of
 from kernel.positions.guards import Guards
@@ -25,7 +25,7 @@ _COMMANDS_PER_BOOK: Final = 4
 
 
 class LoadedBatch(NamedTuple):
-    """What plans are made from: books with what waits for them, the guards of that moment, and the rules by symbol."""
+    """What plans are made from: books with their waiting entries, the state of the guards, and the rules by symbol."""
 
     guards: Guards
     books: list[LoadedBook | BusyBook | FailedBook]
@@ -44,21 +44,21 @@ class Ledger:
         self._symbol_rules = SymbolRules(client, settings)
 
     def with_client(self, client: Client) -> "Ledger":
-        """The same, with what it remembers, for another client."""
+        """This ledger, with its lock token and cached rules, on another connection."""
         other = copy(self)
         other._client = client
         return other
 
     def load(self, books: Sequence[str]) -> LoadedBatch:
-        """`books`, in order, in one round trip. Those that are not busy or failed are locked."""
+        """Load `books`, in order, in one round trip. Locks each one that is neither busy nor failed."""
         commands = [command for book in books for command in self._loading(book)]
-        moment = self.guard_state(map(symbol_of, books))
-        replies = exchange(self._client, [*commands, *moment.commands])
+        guard_state = self.guard_state(map(symbol_of, books))
+        replies = exchange(self._client, [*commands, *guard_state.commands])
         rows = [replies[i : i + _COMMANDS_PER_BOOK] for i in range(0, len(commands), _COMMANDS_PER_BOOK)]
-        return self.batch(zip(books, rows, strict=True), moment.parse(replies[len(commands) :]))
+        return self.batch(zip(books, rows, strict=True), guard_state.parse(replies[len(commands) :]))
 
     def guard_state(self, symbols: Iterable[str]) -> PipelinedRead[tuple[Guards, dict[str, Rules]]]:
-        """What else a plan needs: the guards, and the rules of `symbols`."""
+        """A read of what else a plan needs: the guards, and the rules of `symbols`."""
         settings, rules = self._settings, self._symbol_rules.read(symbols)
         guards: list[Command] = [
             ("TIME",),
@@ -66,23 +66,23 @@ class Ledger:
             ("LINDEX", keys.WINDOW, settings.harvest_max_actions_per_min - 1),
         ]
 
-        def answer(replies: Sequence[Any]) -> tuple[Guards, dict[str, Rules]]:
+        def parse(replies: Sequence[Any]) -> tuple[Guards, dict[str, Rules]]:
             time, switch, oldest, *others = replies
             return loading.guard_state(time, switch, oldest, settings, self._now_ms), rules.parse(others)
 
-        return PipelinedRead([*guards, *rules.commands], answer)
+        return PipelinedRead([*guards, *rules.commands], parse)
 
     def batch(
-        self, rows: Iterable[tuple[str, Sequence[Any]]], moment: tuple[Guards, Mapping[str, Rules]]
+        self, rows: Iterable[tuple[str, Sequence[Any]]], guard_state: tuple[Guards, Mapping[str, Rules]]
     ) -> LoadedBatch:
-        """From the replies about each book, and what was asked with them."""
-        guards, rules = moment
+        """The batch from the `rows` of replies, one of each book, and what `guard_state` read with them."""
+        guards, rules = guard_state
         return LoadedBatch(
             guards, [loading.loaded_book(book, row, self._settings.fallback_stop_pct) for book, row in rows], rules
         )
 
     def load_arguments(self) -> tuple[script.Value, ...]:
-        """How route.lua loads the books it moves entries to, as `load` does; its replies go to `work`."""
+        """What route.lua needs to load the books it moves entries to, as `load` does; its replies go to `batch`."""
         prefixes = keys.LOCK_PREFIX, keys.POSITION_PREFIX, self._settings.riskproposal_prefix
         return self._token, self._lock_ms, *prefixes, BATCH
 
@@ -97,7 +97,7 @@ class Ledger:
         )
 
     def commit(self, planned: Iterable[tuple[LoadedBook, Plan]]) -> list[tuple[LoadedBook, Plan, CommitOutcome]]:
-        """What became of each plan, in order, in one round trip. They are sent while the next ones are made."""
+        """Commit each plan, in order, in one round trip: each is sent while the next ones are made."""
         made: list[tuple[LoadedBook, Plan]] = []
 
         def calls() -> Iterator[script.Call]:
@@ -112,22 +112,21 @@ class Ledger:
         ]
 
     def unlock(self, books: Sequence[str]) -> list[str]:
-        """Give up locks that no commit gave up. A lock only saves double work, so its holder is not asked.
+        """Release locks that no commit released. A lock only saves double work, so its holder is not checked.
 
-        Returns the books with something in their inbox: who moved it there found them locked, and left it to us.
+        Returns the books with something in their inbox: the watcher found them locked and left it to this worker.
         """
         if not books:
             return []
         locks = [keys.lock(book) for book in books]
         replies = exchange(self._client, [("DEL", *locks), *[("XLEN", keys.inbox(book)) for book in books]])
-        if isinstance(replies[0], Exception):
-            raise replies[0]
-        # An inbox of another type is told of by the next load.
+        checked(replies[0])
+        # An inbox of another type is reported by the next load.
         return [book for book, waiting in zip(books, replies[1:], strict=True) if waiting != 0]
 
 
 def _growing(calls: Iterator[script.Call]) -> Iterator[list[script.Call]]:
-    """One, then two, then four, and so on: the first intent leaves at once, and many books cost few sends."""
+    """Batches of one, two, four, and so on: the first intent leaves at once, and many books cost few sends."""
     size = 1
     while batch := list(islice(calls, size)):
         yield batch

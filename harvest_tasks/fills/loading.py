@@ -1,4 +1,4 @@
-"""What is read before a plan is made: the guards of the moment, and each book with the entries that wait for it."""
+"""Parses what is read before a plan is made: the state of the guards, and each book with its waiting entries."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from kernel.positions.position import Position
 WINDOW_MS: Final = 60_000
 """The rate limit counts intents in a sliding minute."""
 SWITCH_OFF: Final = (None, "", "0")
-"""Values of the kill switch that let publish, as commit.lua has it; None is an absent key."""
+"""Values of the kill switch that allow publishing, as in commit.lua; None is an absent key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +37,24 @@ class LoadedBook:
 
 @dataclass(frozen=True, slots=True)
 class BusyBook:
-    """Another worker holds the book's lock: its commit will say what is left."""
+    """A book whose lock another worker holds: that worker's commit will find what is left."""
 
     book: str
 
 
 @dataclass(frozen=True, slots=True)
 class FailedBook:
-    """The book could not be read or written; its entries stay where they are."""
+    """A book that could not be read, planned or written; its entries stay in the inbox."""
 
     book: str
     error: Exception
 
 
 def guard_state(time: Any, switch: Any, oldest: Any, settings: Settings, now_ms: int | None) -> Guards:
-    """From the replies of TIME, the kill switch and the time of the oldest intent that could use up the rate window.
+    """The guards from the replies to TIME, the kill switch and the publish time of the oldest intent in a full window.
 
-    A switch that cannot be read is on. A window that is not used up passes for an empty one: how much of it is left
-    concerns only plans with several intents, and commit.lua tells them.
+    A switch that cannot be read is on. A window that is not full counts as empty: what is left of it matters only to
+    plans with several intents, and commit.lua checks those.
     """
     for reply in (time, oldest):
         if isinstance(reply, Exception):
@@ -71,7 +71,7 @@ def guard_state(time: Any, switch: Any, oldest: Any, settings: Settings, now_ms:
 
 
 def loaded_book(name: str, replies: Sequence[Any], fallback_stop_pct: Decimal) -> LoadedBook | BusyBook | FailedBook:
-    """From the replies about one book: its lock, hash, inbox and published stop distance."""
+    """A book from the four replies about it: its lock, hash, inbox and published stop distance."""
     locked, flat, inbox, stop_dist_pct = replies
     for reply in (locked, flat, inbox):
         if isinstance(reply, Exception):
@@ -94,7 +94,7 @@ def loaded_book(name: str, replies: Sequence[Any], fallback_stop_pct: Decimal) -
 
 
 def stop_distance(published: Any) -> Decimal | None:
-    """A published stop distance as a ratio; what cannot be one is as good as none."""
+    """A published stop distance as a ratio; None if it is absent or not usable."""
     if not isinstance(published, str):
         return None
     try:

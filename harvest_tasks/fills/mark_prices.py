@@ -15,9 +15,9 @@ TIME_NAMES: Final = ("ts", "timestamp", "time")
 
 
 def read_marks(client: Client, symbols: Sequence[str], now_ms: int) -> dict[str, Mark | str]:
-    """The newest usable mark of each symbol at `now_ms` (unix ms), or why there is none; one round trip.
+    """The newest usable mark of each symbol at `now_ms` (unix ms), or the reason why there is none.
 
-    A mark that claims to come from the future is only taken when there is no other.
+    A mark from the future is used only when there is no other. Reads in pieces with pauses, so that fills do not wait.
     """
     commands: list[Command] = []
     for symbol in symbols:

@@ -1,8 +1,8 @@
-"""The rules that a desk sets for one symbol: the hash `quantum:config:harvest:<SYMBOL>`, as it was read.
+"""The rules that a desk sets for one symbol: parses the hash `quantum:config:harvest:<SYMBOL>`.
 
 What always holds:
-1. Whatever the hash holds, each field is either used or refused with a reason; a refused one changes no rule.
-2. A field is read by the reader of the setting it stands in for, so both allow the same, up to `LONGEST_TEXT`.
+1. Each field of the hash is either used or refused with a reason; a refused field changes no rule.
+2. A field is parsed like the setting that it replaces, so both allow the same, up to `LONGEST_TEXT`.
 3. A ladder that has a rung still has one.
 """
 
@@ -22,14 +22,14 @@ SETTING_OF: Final = {
     "set_be_at_r": "harvest_set_be_at_r",
     "trail_atr_mult": "harvest_trail_atr_mult",
 }
-"""The fields that may be set, in the order they are told, and the setting that each stands in for."""
+"""The fields that may be set, in the order in which they are listed, and the setting that each replaces."""
 
 LONGEST_TEXT: Final = 1_000
-"""Characters of one field that are read: an environment is small by nature, a Redis value is not."""
+"""Characters of one field that are read: an environment variable is small by nature, a Redis value is not."""
 LONGEST_LINE: Final = 400
 _LONGEST_VALUE: Final = 160
-"""Characters of one value in the line, so that a long ladder hides none of the others."""
-_MOST_STRANGERS: Final = 3
+"""Characters of one value in the line, so that a long ladder does not hide the others."""
+_MOST_UNKNOWN: Final = 3
 """Unknown fields that are named; the others are counted."""
 
 _READERS: Final = {name: readers.reader_of(Settings.model_fields[setting]) for name, setting in SETTING_OF.items()}
@@ -37,7 +37,7 @@ _READERS: Final = {name: readers.reader_of(Settings.model_fields[setting]) for n
 
 @dataclass(slots=True)
 class _Sorted:
-    """Values in use and reasons of refusal, both by field, out of the texts of the known fields."""
+    """The texts of the known fields, sorted into values in use and reasons of refusal, both by field."""
 
     texts: Mapping[str, str]
     used: dict[str, Any] = field(default_factory=dict)
@@ -49,10 +49,10 @@ class _Sorted:
 
 
 def overridden(rules: Rules, default_min_r: Decimal, full_ladder: Ladder, fields: Mapping[str, str]) -> Rules:
-    """`rules` with the symbol's own in their place, and `overrides` as one printable line that says which, and what
-    was refused; empty for an empty hash.
+    """`rules` with the symbol's own values. Its `overrides` is one printable line that lists them and what was refused;
+    empty for an empty hash.
 
-    `full_ladder` is the deployment's before its rungs under `default_min_r` are cut; one at least is above.
+    `full_ladder` is the deployment's before its rungs under `default_min_r` are cut; at least one is above that.
     """
     found = _read({name: fields[name] for name in SETTING_OF if name in fields})
     ladder = _cut(found, default_min_r, full_ladder)
@@ -66,7 +66,7 @@ def overridden(rules: Rules, default_min_r: Decimal, full_ladder: Ladder, fields
 
 
 def not_a_hash(rules: Rules, key: str) -> Rules:
-    """`rules`, saying that `key` holds something else than fields."""
+    """`rules`, whose `overrides` reports that `key` is not a hash."""
     return replace(rules, overrides=_shortened(f"refused {key}: is not a hash", LONGEST_LINE))
 
 
@@ -102,21 +102,21 @@ def _cut(found: _Sorted, default_min_r: Decimal, full_ladder: Ladder) -> Ladder:
     return full_ladder.at_least(default_min_r)
 
 
-def _line(found: _Sorted, strangers: list[str]) -> str:
-    """The same for the same hash, whatever the order of its fields."""
+def _line(found: _Sorted, unknown: list[str]) -> str:
+    """The line about the hash; it does not depend on the order of the fields."""
     used = " ".join(
         f"{name}={_shortened(variables.setting_text(found.used[name]), _LONGEST_VALUE)}"
         for name in SETTING_OF
         if name in found.used
     )
     refused = [f"refused {found.refused[name]}" for name in SETTING_OF if name in found.refused]
-    parts = [*([used] if used else []), *refused, *([_unknown(strangers)] if strangers else [])]
+    parts = [*([used] if used else []), *refused, *([_unknown(unknown)] if unknown else [])]
     return _shortened("; ".join(parts), LONGEST_LINE)
 
 
-def _unknown(strangers: list[str]) -> str:
-    named = ", ".join(variables.shown_value("", name) for name in strangers[:_MOST_STRANGERS])
-    more = len(strangers) - _MOST_STRANGERS
+def _unknown(unknown: list[str]) -> str:
+    named = ", ".join(variables.shown_value("", name) for name in unknown[:_MOST_UNKNOWN])
+    more = len(unknown) - _MOST_UNKNOWN
     counted = f" and {more} more" if more > 0 else ""
     return f"refused {named}{counted}: not one of {', '.join(SETTING_OF)}"
 

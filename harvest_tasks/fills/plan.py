@@ -1,7 +1,7 @@
 """What a batch of a book's entries leads to, worked out before anything is written. Pure.
 
-A plan assumes the guards it was given. If the ledger finds them changed it refuses the plan as a whole and says what
-to assume; the batch is then planned again from the same position, so no state ever rests on an intent that a guard
+A plan assumes the guards it was given. If commit.lua finds them changed, it refuses the whole plan and replies with the
+present ones. The batch is then planned again from the same position, so no state ever rests on an intent that a guard
 refused.
 """
 
@@ -26,7 +26,7 @@ JournalRecord = dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class UnreadableEntry:
-    """An inbox entry that is not one of ours; `raw` is its text."""
+    """An inbox entry that Harvest did not write; `raw` is its text."""
 
     raw: str
 
@@ -50,10 +50,10 @@ class Plan:
     trades: dict[str, str] = field(default_factory=dict)
     """Trade ids first seen in this batch, with the digest of their content."""
     past: list[HistoryRow] = field(default_factory=list)
-    """Rows of the history: what came to an end, and what was suggested."""
+    """Rows of the history: lifecycles and harvests that ended, and harvests that were suggested."""
     deadletters: list[DeadLetter] = field(default_factory=list)
     held: Mapping[str, Refusal] = field(default_factory=dict)
-    """What is due after the last entry and held back, new or not: the refusal by action."""
+    """What is due after the last entry and held back by a guard: the refusal by action."""
     applied: int = 0
     duplicate: int = 0
     consumed: str = ""
@@ -74,9 +74,9 @@ def plan(
     terms: RiskTerms,
     earlier_trades: Mapping[str, str],
 ) -> Plan:
-    """The plan for `batch` after `position`; `earlier_trades` are ids known to be applied, with their digests.
+    """The plan for `batch` after `position`; `earlier_trades` maps trade ids that were applied before to their digests.
 
-    An empty batch looks again at what the guards held back.
+    An empty batch decides again about what the guards held back.
     """
     made = Plan(position, guards)
     _apply_overrides(made, rules)
@@ -96,7 +96,7 @@ def digest(fill: Fill) -> str:
 
 
 def _apply_entry(made: Plan, entry: Entry | UnreadableEntry, terms: RiskTerms, earlier: Mapping[str, str]) -> bool:
-    """Fold one entry into the plan; False if it was a duplicate."""
+    """Fold one entry into the plan. Returns False if it is a duplicate."""
     if isinstance(entry, UnreadableEntry):
         _refuse(made, "unreadable_inbox_entry", "", entry.raw, 0)
         return True
@@ -122,7 +122,7 @@ def _apply_entry(made: Plan, entry: Entry | UnreadableEntry, terms: RiskTerms, e
 
 
 def _refuse(made: Plan, reason: str, source_id: str, raw: str, time_ms: int) -> None:
-    """Dead-letter an entry that reached the inbox, and freeze the book it cannot be applied to."""
+    """Dead-letter an entry that cannot be applied, and freeze its book."""
     made.deadletters.append(DeadLetter.of(reason, source_id, raw))
     freeze = Freeze(source_id, time_ms, reason)
     made.position = apply(made.position, freeze)
@@ -130,14 +130,14 @@ def _refuse(made: Plan, reason: str, source_id: str, raw: str, time_ms: int) -> 
 
 
 def _apply_overrides(made: Plan, rules: Rules) -> None:
-    """Journal the rules of the symbol's own when they are others than last time."""
+    """Take over the symbol's own rules, and journal them if they changed."""
     if rules.overrides != made.position.overrides:
         made.journal.append(_record(made.position, "overrides", reason=rules.overrides or "none"))
         made.position = made.position._replace(overrides=rules.overrides)
 
 
 def _journal_entry(made: Plan, entry: Entry) -> None:
-    """Journal what is not a decision but changes what may be decided. `made.position` is the one before."""
+    """Journal an entry that changes what may be decided. `made.position` is still the one before it."""
     position = made.position
     match entry:
         case Fill():

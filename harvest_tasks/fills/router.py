@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 DEADLETTER_MAXLEN: Final = 10_000
 NOT_LOADING: Final[Sequence[script.Value]] = ("", 0, "", "", "", 0)
-"""What route.lua receives in place of `Ledger.loading` when it is to load no book."""
+"""What route.lua receives in place of `Ledger.load_arguments` when it is to load no book."""
 NOTHING_MORE: Final[PipelinedRead[Any]] = PipelinedRead((), lambda _: None)
 
 LOST_INPUT: Final = "lost_input"
@@ -40,8 +40,8 @@ _KINDS: Final[Mapping[type, str]] = {Fill: "B", Funding: "K", OrderEnded: "O"}
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """`count` entries left the group's pending list; the inboxes of `books` received something. `work` is what was
-    loaded of them.
+    """`count` entries left the group's pending list, and the inboxes of `books` received something; `batch` is what was
+    loaded of these books.
     """
 
     count: int
@@ -81,9 +81,9 @@ class Router:
         instructions = {entry[0]: instruction(entry) for entry in entries}
         raws = {entry[0]: entry for entry in entries}
         loading = ledger.load_arguments() if ledger else NOT_LOADING
-        moment = ledger.guard_state(_symbols(instructions)) if ledger else NOTHING_MORE
+        guard_state = ledger.guard_state(_symbols(instructions)) if ledger else NOTHING_MORE
         while True:
-            (kind, *values), *replies = self._run(token, lease_ms, instructions, read, loading, moment.commands)
+            (kind, *values), *replies = self._run(token, lease_ms, instructions, read, loading, guard_state.commands)
             match kind:
                 case "lease_lost":
                     return LeaseLost()
@@ -96,8 +96,10 @@ class Router:
                 case _:
                     _log_refused(instructions)
                     count, *rows = values
-                    work = ledger.batch([(book, row) for book, *row in rows], moment.parse(replies)) if ledger else None
-                    return Moved(int(count), tuple(book for book, *_ in rows), work)
+                    batch = None
+                    if ledger:
+                        batch = ledger.batch([(book, row) for book, *row in rows], guard_state.parse(replies))
+                    return Moved(int(count), tuple(book for book, *_ in rows), batch)
 
     def _run(
         self,

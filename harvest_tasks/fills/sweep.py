@@ -1,5 +1,5 @@
-"""The sweep: each second, what bells may have missed, prices that come by key instead of by stream, and intents that
-nobody answered.
+"""The sweep: each second, look after what wake-ups missed, prices that come by key instead of by stream, and intents
+without a reply.
 """
 
 import logging
@@ -30,13 +30,13 @@ _is_time = re.compile(r"[0-9]{1,15}").fullmatch
 
 LOST_INBOX: Final = "lost_inbox"
 SWEEP_FOR_SEC: Final = 0.8
-"""Under the second after which the next sweep comes; what is not evaluated by then is rung."""
+"""Less than the second after which the next sweep comes; books that are left get a wake-up."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenBook:
-    """What the sweep needs to know of an open book: the time of its mark, and when the oldest intent was published
-    that is unanswered and not called overdue (unix ms; 0 and None: there is none).
+    """What the sweep needs to know of an open book, in unix ms: the time of its mark (0: none), and when its oldest
+    intent without a reply was published, unless that was reported as overdue (None: none).
     """
 
     book: str
@@ -45,7 +45,7 @@ class OpenBook:
 
 
 def evaluate(client: Client, settings: Settings, brain: Brain) -> None:
-    """Bring fresh marks to open positions and have `brain` decide about them and about whatever else waits."""
+    """Bring fresh marks to open positions, and have `brain` process them and every other book that waits."""
     summary = sweep(client, settings)
     waiting = waiting_books(client)
     unblock(client, sorted(waiting), settings.harvest_lock_ttl_sec * 1000)
@@ -54,43 +54,43 @@ def evaluate(client: Client, settings: Settings, brain: Brain) -> None:
     sums = {liveness.SWEPT_PREFIX + name: n for name, n in summary.items() if n}
     liveness.record_sign(client, liveness.SWEPT_MS, server_ms(client), sums)
     liveness.count_failed(client, tally["failed"])
-    summary.update({_told(name): n for name, n in tally.items() if n})
+    summary.update({_reported_name(name): n for name, n in tally.items() if n})
     if summary:
         log.debug(Line("evaluated", **dict(sorted(summary.items()))))
 
 
 def sweep(client: Client, settings: Settings) -> Counter[str]:
-    """Put newer marks and alarms into the inboxes of open books; what was scanned, by result."""
+    """Put newer marks and overdue intents into the inboxes of open books. Returns how many were scanned, by result."""
     books = read_open(client)
     if not books:
         return Counter()
     now_ms = server_ms(client)
-    # What waits is about to be looked at; a book that cannot be must not pile up entries.
+    # A book that waits is processed next anyway; one that cannot be processed must not pile up entries.
     waiting = waiting_books(client)
     call_overdue(
         client, [b for b in books if b.book not in waiting], now_ms, settings.harvest_intent_timeout_sec * 1000
     )
     marks = read_marks(client, sorted({symbol_of(book.book) for book in books}), now_ms)
-    newer, summary = sorted_out(books, marks, now_ms, settings.harvest_require_fresh_snapshot_sec * 1000)
+    newer, summary = newer_marks(books, marks, now_ms, settings.harvest_require_fresh_snapshot_sec * 1000)
     deliver(client, {book: mark for book, mark in newer.items() if book not in waiting})
     return summary
 
 
-def sorted_out(
+def newer_marks(
     books: Sequence[OpenBook], marks: Mapping[str, Mark | str], now_ms: int, fresh_ms: int
 ) -> tuple[dict[str, Mark], Counter[str]]:
-    """The marks to deliver, by book, and how many books were scanned, evaluated, or not, by reason."""
+    """The marks to deliver, by book, and the counts of books scanned, evaluated, or left, by reason."""
     newer: dict[str, Mark] = {}
     summary = Counter(scanned=len(books))
     for book in books:
         mark = marks[symbol_of(book.book)]
-        # What claims to come from the future loses to whatever arrives before then.
+        # A mark from the future loses to any mark that arrives before its time.
         known_ms = book.mark_ms if book.mark_ms <= now_ms + FUTURE_TOLERANCE_MS else 0
         if isinstance(mark, Mark) and mark.time_ms > known_ms and _is_fresh(mark.time_ms, now_ms, fresh_ms):
             newer[book.book] = mark
             summary["evaluated"] += 1
         elif _is_fresh(book.mark_ms, now_ms, fresh_ms):
-            # Its own stream brought a fresh one, and it was evaluated then.
+            # A fresh mark came by the input stream, and was evaluated then.
             summary["current"] += 1
         else:
             summary["stale" if isinstance(mark, Mark) else f"mark_{mark}"] += 1
@@ -98,15 +98,15 @@ def sorted_out(
 
 
 def call_overdue(client: Client, books: Sequence[OpenBook], now_ms: int, timeout_ms: int) -> None:
-    """Tell the books whose intents went unanswered for too long."""
+    """Deliver `Overdue` to the books with an intent that had no reply for `timeout_ms`."""
     limit = now_ms - timeout_ms
     late = [book.book for book in books if book.unanswered_ms is not None and book.unanswered_ms <= limit]
     deliver(client, dict.fromkeys(late, Overdue("", now_ms, limit)))
 
 
 def unblock(client: Client, books: Sequence[str], lock_ms: int) -> None:
-    """Let no lease, and no lock of `books`, last longer than a new one: a clock that was set back lengthens
-    them. Freeze those books whose inbox somebody deleted.
+    """Shorten the lease and the locks of `books` that last longer than new ones: a clock that was set back lengthens
+    them. Freeze those books whose inbox was deleted.
     """
     with client.pipeline(transaction=False) as pipe:
         pipe.pexpire(keys.LEASE, LEASE_MS, lt=True)
@@ -121,7 +121,7 @@ def unblock(client: Client, books: Sequence[str], lock_ms: int) -> None:
 
 
 def _without_inbox(client: Client, books: Sequence[str]) -> list[str]:
-    """Those of `books` that wait with nothing in their inbox: a commit that empties one takes the mark away with it."""
+    """Those of `books` that wait with an empty inbox: a commit that empties an inbox also ends the waiting."""
     with client.pipeline(transaction=True) as pipe:
         for book in books:
             pipe.sismember(keys.WAITING, book)
@@ -132,12 +132,12 @@ def _without_inbox(client: Client, books: Sequence[str]) -> list[str]:
 
 
 def waiting_books(client: Client) -> set[str]:
-    """Books whose inbox is not empty: a mark of this sweep, or an entry whose bell was lost or is still on its way."""
+    """Books with entries in the inbox: a mark of this sweep, or an entry whose wake-up was lost or is on its way."""
     return cast("set[str]", client.smembers(keys.WAITING))
 
 
 def held_books(client: Client) -> set[str]:
-    """Books with a due intent whose guard may have changed its mind while the mark is still fresh."""
+    """Books with a due intent that a guard held back and may allow by now, while the mark is still fresh."""
     now_ms = server_ms(client)
     client.zremrangebyscore(keys.HELD, "-inf", f"({now_ms}")
     return set(cast("list[str]", client.zrange(keys.HELD, 0, -1)))
@@ -151,7 +151,7 @@ def read_open(client: Client) -> list[OpenBook]:
 
 
 def _open_book(book: str, reply: Any) -> OpenBook:
-    """A book whose record cannot be read has no mark; the brain says what is wrong with it."""
+    """A book that cannot be read counts as one without a mark; the brain reports what is wrong with it."""
     mark_ms, unanswered_ms = (None, None) if isinstance(reply, Exception) else reply
     return OpenBook(book, _ms(mark_ms) or 0, _ms(unanswered_ms))
 
@@ -164,5 +164,5 @@ def _is_fresh(time_ms: int, now_ms: int, fresh_ms: int) -> bool:
     return -FUTURE_TOLERANCE_MS <= now_ms - time_ms < fresh_ms
 
 
-def _told(name: str) -> str:
+def _reported_name(name: str) -> str:
     return "published" if name == "intents" else name

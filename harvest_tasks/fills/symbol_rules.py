@@ -1,4 +1,4 @@
-"""What a decision needs to know of a symbol besides its position: the rules that hold for it, and its ATR."""
+"""What a decision needs to know of a symbol besides its position: its rules and its ATR."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -18,11 +18,11 @@ from kernel.positions.ladder import Ladder
 from kernel.positions.rules import Rules
 
 CACHE_SEC: Final = 5.0
-"""How long a change of a symbol's rules may go unnoticed."""
+"""How long a change of a symbol's rules may go unnoticed by a worker."""
 
 
 def base_rules(settings: Settings) -> Rules:
-    """How this deployment harvests a symbol of which it knows nothing more."""
+    """The rules of this deployment for a symbol without rules of its own."""
     return Rules(
         ladder=settings.ladder,
         set_be_at_r=settings.harvest_set_be_at_r,
@@ -37,14 +37,14 @@ def base_rules(settings: Settings) -> Rules:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """Rules, and when they were asked for (seconds of the cache's clock)."""
+    """Rules, and when they were read (seconds of the cache's clock)."""
 
     rules: Rules
     asked: float
 
 
 class SymbolRules:
-    """The rules by symbol, as Redis and the settings have them; a read is remembered for `CACHE_SEC`."""
+    """The rules by symbol, from Redis and the settings, cached for `CACHE_SEC`."""
 
     def __init__(self, client: Client, settings: Settings, clock: Callable[[], float] = monotonic) -> None:
         self._client = client
@@ -59,11 +59,11 @@ class SymbolRules:
         """The rules of each of `symbols`; at most one round trip. Raises redis-py's errors, except for a key of a
         wrong type.
         """
-        question = self.read(symbols)
-        return question.parse(exchange(self._client, question.commands))
+        missing = self.read(symbols)
+        return missing.parse(exchange(self._client, missing.commands))
 
     def read(self, symbols: Iterable[str]) -> PipelinedRead[dict[str, Rules]]:
-        """The same, about what is not remembered."""
+        """A read of the rules of `symbols` that are not cached; it returns those of all of them."""
         wanted = list(dict.fromkeys(symbols))
         now = self._clock()
         missing = [symbol for symbol in wanted if not _is_fresh(self._kept.get(symbol), now)]
@@ -74,12 +74,12 @@ class SymbolRules:
                 ("HGETALL", keys.overrides(symbol)),
             )
 
-        def answer(replies: Sequence[Any]) -> dict[str, Rules]:
+        def parse(replies: Sequence[Any]) -> dict[str, Rules]:
             if missing:
                 self._remember(missing, [_checked(reply) for reply in replies], now)
             return {symbol: self._kept[symbol].rules for symbol in wanted}
 
-        return PipelinedRead(commands, answer)
+        return PipelinedRead(commands, parse)
 
     def _remember(self, symbols: Sequence[str], replies: Sequence[Any], now: float) -> None:
         self._kept |= {
@@ -91,7 +91,7 @@ class SymbolRules:
             self._tidied = now
 
     def _rules(self, symbol: str, atr: Any, fields: Any) -> Rules:
-        """From the replies about one symbol; None stands for a key of a wrong type."""
+        """From the replies about one symbol; None stands for a key of another type."""
         settings = self._settings
         instrument = instrument_of(settings.instruments, symbol, settings.harvest_min_notional)
         rules = replace(self._base, instrument=instrument, atr=_atr(atr))
@@ -105,7 +105,7 @@ def _is_fresh(kept: _Kept | None, now: float) -> bool:
 
 
 def _checked(reply: Any) -> Any:
-    """None for the error of a key of a wrong type; any other error is raised."""
+    """`reply`; None for a key of another type. Raises any other error."""
     if not isinstance(reply, Exception):
         return reply
     if not str(reply).startswith("WRONGTYPE"):
@@ -114,7 +114,7 @@ def _checked(reply: Any) -> Any:
 
 
 def _atr(stated: str | None) -> Decimal | None:
-    """A price difference; what cannot be one is as good as none."""
+    """A price difference; None if it is absent or not usable."""
     try:
         return positive("atr", stated)
     except InvalidInput:

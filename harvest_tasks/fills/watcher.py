@@ -1,13 +1,13 @@
-"""The watcher: reads fills and prices from the input stream and brings them to the inboxes of their books.
+"""The watcher: reads fills and prices from the input stream and moves them to the inboxes of their books.
 
-A watcher is a bounded task. Beat starts one each second; all but the holder of the lease return at once, unless the
-lease was not renewed in time: its holder is dead or slow, and they wait for the end of it. The holder first takes over
-what an earlier one left pending, then reads until its slice is over. Shortly before that it starts its successor, which
-waits for the lease. When the server is started again, it goes on: the lease outlives that, so nobody else could begin
-before it ends.
+A watcher is a bounded task. Beat starts one each second. All but the holder of the lease return at once, unless the
+lease was not renewed in time: then its holder is dead or slow, and they wait until it expires. The holder first moves
+what an earlier watcher left pending, then reads until its slice is over. Shortly before that it starts its successor,
+which waits for the lease. The holder goes on after a restart of the server: its lease survives that, so no other
+watcher could begin before it expires.
 
-Where little is moved at once, it also processes the books itself: a bell would take longer than the work. Whoever
-processes a book does it with the same code, and a watcher that is killed at it has only moved the entries.
+The watcher processes the books of a small batch itself: a wake-up would take longer than the work. It runs the code of
+a brain worker. If it is killed while it does so, the entries are in the inboxes and nothing is lost.
 """
 
 import logging
@@ -17,7 +17,7 @@ from time import monotonic, sleep
 from typing import Final
 
 from redis.exceptions import ConnectionError as Disconnected
-from redis.exceptions import TimeoutError as Unanswered
+from redis.exceptions import TimeoutError as TimedOut
 
 from harvest_tasks.fills import inbox
 from harvest_tasks.fills.group_position import NOWHERE, GroupPosition
@@ -35,21 +35,21 @@ log = logging.getLogger(__name__)
 
 BLOCK_MS: Final = 500
 RECONNECT_FOR_SEC: Final = 3.0
-"""How long a server is looked for that is away."""
+"""How long to try to reach a server that went away."""
 RETRY_SEC: Final = 0.05
 HANDOVER_SEC: Final = 0.1
-"""How long before its end a slice starts the next one: as a message of Celery takes on a busy machine."""
+"""How long before its end a slice starts the next one: what a Celery message takes on a busy machine."""
 WAIT_FOR_HOLDER_SEC: Final = 0.3
-"""How long a successor waits for the lease."""
+"""How long a successor waits for the holder to give up the lease."""
 LEASE_RETRY_SEC: Final = 0.002
 OVERDUE_MS: Final = LEASE_MS - BLOCK_MS - 100
-"""What is left of a lease whose holder is late: it renews at least every `BLOCK_MS`."""
+"""A lease with less left than this was not renewed in time: its holder renews it at least every `BLOCK_MS`."""
 
 Wake = Callable[[Sequence[str]], None]
 
 
 class Superseded(Exception):
-    """Another watcher reads the input now."""
+    """Another watcher took the lease."""
 
 
 def watch(
@@ -62,31 +62,31 @@ def watch(
     handover: "Handover | None" = None,
     first_start: Callable[[], None] = lambda: None,
 ) -> bool:
-    """Watch for `seconds`, calling `ring` with the books whose inboxes received something, unless that was at most
-    `settings.watch_answers_up_to` entries, and there is an `answerer`. `first_start` is called before anything was
-    ever read.
+    """Move the input to the inboxes for `seconds`. Returns False if another watcher holds the lease, or took it.
 
-    False if another watcher holds the lease, or took it. Raises redis-py's ConnectionError or TimeoutError when the
-    server goes and stays away for `patience` seconds. Without patience it raises at once, and waits for no lease that
-    is overdue.
+    `wake` receives the books whose inboxes received something; `inline`, if given, processes them at once when a batch
+    has at most `settings.watch_answers_up_to` entries. `first_start` runs before anything was ever read.
+
+    Raises redis-py's ConnectionError or TimeoutError once the server has been away for `patience` seconds. Without
+    patience it raises at once, and does not wait for a lease that is overdue.
     """
     lease = Lease(client)
     waits = handover is not None and handover.waits
-    if not (lease.acquire() or (waits and _succeeds_holder(lease)) or (patience and _outlives_holder(client, lease))):
+    if not (lease.acquire() or (waits and _inherits(lease)) or (patience and _outwaits(client, lease))):
         return False
     try:
-        bells = Notifier(wake, inline, settings.watch_answers_up_to)
-        watcher = Watcher(client, InputStream(client, settings), Router(client, settings), lease, bells, first_start)
+        notifier = Notifier(wake, inline, settings.watch_answers_up_to)
+        watcher = Watcher(client, InputStream(client, settings), Router(client, settings), lease, notifier, first_start)
         end = monotonic() + seconds
         if handover:
             watcher.run(end - HANDOVER_SEC, patience)
             handover.begin_next()
         watcher.run(end, patience)
     except Superseded:
-        log.warning("watch lease lost")
+        log.warning("watch lease lost to another watcher")
         return False
     except InputGone as gone:
-        log.warning("%s: beginning again", gone)
+        log.warning("%s: starting again", gone)
         if handover:
             handover.begin_next()
     except InputUnusable as unusable:
@@ -97,8 +97,8 @@ def watch(
     return True
 
 
-def _succeeds_holder(lease: Lease) -> bool:
-    """Whether the holder gives the lease up soon, and it is ours then."""
+def _inherits(lease: Lease) -> bool:
+    """Wait for the holder to give up the lease; whether we got it."""
     until = monotonic() + WAIT_FOR_HOLDER_SEC
     while monotonic() < until:
         sleep(LEASE_RETRY_SEC)
@@ -107,8 +107,8 @@ def _succeeds_holder(lease: Lease) -> bool:
     return False
 
 
-def _outlives_holder(client: Client, lease: Lease) -> bool:
-    """Whether the lease was overdue, and is ours at the end of it."""
+def _outwaits(client: Client, lease: Lease) -> bool:
+    """Wait until a lease that was not renewed in time expires; whether we got it."""
     left_ms = int(client.pttl(keys.LEASE))
     if left_ms > OVERDUE_MS:
         return False
@@ -117,7 +117,7 @@ def _outlives_holder(client: Client, lease: Lease) -> bool:
 
 
 def _freeze_once(client: Client, why: str, wake: Wake) -> None:
-    """Of an input that is no stream; said once, though it is tried each second."""
+    """Freeze all books because the input is not a stream. Logs it once, although beat tries each second."""
     if not client.exists(keys.LOST):
         books = inbox.freeze_all(client, 0, why, server_ms(client))
         log.error("%s; books frozen: %d", why, len(books))
@@ -126,7 +126,7 @@ def _freeze_once(client: Client, why: str, wake: Wake) -> None:
 
 @dataclass(frozen=True, slots=True)
 class InlineProcessing:
-    """Carries out what was loaded for `ledger`."""
+    """Processes in this process, at once, the books that were loaded for `ledger`."""
 
     ledger: Ledger
     process: Callable[[LoadedBatch], None]
@@ -134,7 +134,9 @@ class InlineProcessing:
 
 @dataclass(frozen=True, slots=True)
 class Handover:
-    """`waits` for the lease of one that is about to end; has the next one begin when its own end is near."""
+    """How slices follow each other: this one `waits` for the lease of the one before it, and calls `begin_next` shortly
+    before its own end.
+    """
 
     waits: bool
     begin_next: Callable[[], object]
@@ -142,14 +144,14 @@ class Handover:
 
 @dataclass(frozen=True, slots=True)
 class Notifier:
-    """Who is told of books with entries: `answerer` of up to `few` entries, `ring` of more."""
+    """Sees to books that received entries: processes up to `inline_up_to` entries inline, and calls `wake` for more."""
 
     wake: Wake
     inline: InlineProcessing | None
     inline_up_to: int
 
     def ledger(self, count: int) -> Ledger | None:
-        """For whom the books of so many entries are to be loaded."""
+        """The ledger for which to load the books of `count` entries; None if they will not be processed inline."""
         return self.inline.ledger if self.inline and count <= self.inline_up_to else None
 
     def notify(self, moved: Moved) -> None:
@@ -161,7 +163,7 @@ class Notifier:
 
 @dataclass(frozen=True, slots=True)
 class Watcher:
-    """One holder of the lease at work."""
+    """The holder of the lease at work."""
 
     client: Client
     stream: InputStream
@@ -171,23 +173,23 @@ class Watcher:
     first_start: Callable[[], None]
 
     def run(self, deadline: float, patience: float = 0.0) -> None:
-        """Read until `deadline` (monotonic), also after the server was away. Raises `Superseded`."""
+        """Read until `deadline` (monotonic), and go on when the server comes back. Raises `Superseded`."""
         while True:
             try:
                 return self._read(deadline)
-            except (Disconnected, Unanswered) as error:
+            except (Disconnected, TimedOut) as error:
                 if not patience:
                     raise
-                log.warning("server away: %s", error)
+                log.warning("server is away: %s", error)
                 self._come_back(monotonic() + patience)
 
     def _come_back(self, until: float) -> None:
-        """Returns once the server answers and the lease is this watcher's. Raises what keeps it away after `until`."""
+        """Wait until the server answers and the lease is ours; after `until` (monotonic), raise what prevents it."""
         while True:
             try:
                 if self.lease.renew() or self.lease.acquire():
                     return
-            except (Disconnected, Unanswered):
+            except (Disconnected, TimedOut):
                 if monotonic() > until:
                     raise
                 sleep(RETRY_SEC)
@@ -203,7 +205,7 @@ class Watcher:
             left = deadline - monotonic()
             wait_ms = max(1, min(BLOCK_MS, int(left * 1000)))
             if position.is_miscounted:
-                self._report(position, entries)
+                self._report_loss(position, entries)
             if entries:
                 self._move(entries, position.read_after(len(entries)))
                 after_id = entries[-1][0]
@@ -212,14 +214,14 @@ class Watcher:
             elif position.is_at_the_end:
                 after_id = position.delivered_id
             else:
-                # All that was left of the stream has been deleted, and was told of.
+                # All that was left of the stream was deleted, and that was reported.
                 self.stream.recount(position, entries)
-            # However late the slice began, it read once.
+            # A slice reads once, however late it began.
             if left <= 0:
                 return
 
     def _take_over(self) -> None:
-        """Move everything that is pending, whoever read it, in stream order."""
+        """Move everything that is pending, regardless of its reader, in stream order."""
         while True:
             entries, trimmed = self.stream.claim()
             if trimmed:
@@ -245,18 +247,18 @@ class Watcher:
     def _moved(self, entries: list[RawEntry], read: int | None) -> Moved | LeaseLost | OlderPending:
         return self.router.move(self.lease.token, LEASE_MS, entries, read, self.notifier.ledger(len(entries)))
 
-    def _report(self, position: GroupPosition, entries: list[RawEntry]) -> None:
-        """Freeze what lost entries concern before the entries behind them are moved."""
+    def _report_loss(self, position: GroupPosition, entries: list[RawEntry]) -> None:
+        """Freeze all books if entries were lost, before the entries behind them are moved."""
         if position.lost:
             self._lost(position.lost, f"{position.lost} entries were trimmed or deleted before they were read")
         self.stream.recount(position, entries)
 
     def _destroyed(self, why: str) -> None:
-        """Whatever was unread is gone with the stream, and nobody can say how much that was."""
+        """What was unread is gone with the stream; its number is not known."""
         self._lost(0, why)
 
     def _lost(self, count: int, why: str) -> None:
         books = inbox.freeze_all(self.client, count, why, server_ms(self.client))
-        mend = "once positions are right, harvest release --all"
-        log.error(Line("input lost", lost=count, why=why, frozen=len(books), mend=mend))
+        fix = "compare positions with the exchange, then: harvest release --all"
+        log.error(Line("input lost", lost=count, why=why, frozen=len(books), fix=fix))
         self.notifier.wake(books)

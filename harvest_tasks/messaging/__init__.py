@@ -1,1 +1,1 @@
-"""All that is done to Celery and kombu: what they are told, what beat sends, and what they get wrong."""
+"""How do tasks get to workers? All that is done to Celery and kombu: settings, beat, transport, pool, wake-ups."""

@@ -7,7 +7,7 @@ from typing import Any, Final
 from celery.schedules import schedstate, schedule
 
 _EARLY_SEC: Final = 0.010
-"""Beat looks this much before the moment it was told, and would then turn in circles until it has come."""
+"""Beat wakes this much before the time it asked for, and would then poll until that time."""
 
 
 class ClockSchedule(schedule):  # type: ignore[misc]  # Celery publishes no types

@@ -1,8 +1,8 @@
-"""What Celery is told, and why: each setting that differs from Celery's own costs fills, slots or results without it.
+"""Celery's settings, and why: without each one that differs from the default, fills, slots or results are lost.
 
-Celery carries bells: a lost, doubled, late or reordered message costs latency only. So tasks are acknowledged late
-and redelivered, there is no retry, countdown or ETA (they would outlive the visibility timeout), and the next bell
-repeats what one missed.
+Celery carries wake-ups: a lost, doubled, late or reordered message costs latency only. So tasks are acknowledged late
+and redelivered, there is no retry, countdown or ETA (they would outlive the visibility timeout), and the next wake-up
+repeats what an earlier one missed.
 """
 
 from typing import Any, Final
@@ -38,7 +38,7 @@ TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "harvest_tasks.messa
 
 
 def configuration(settings: Settings) -> dict[str, Any]:
-    """Everything the app is told, as Celery's settings."""
+    """All of Celery's settings for `settings`."""
     return {
         **_messages(),
         **_broker(settings),
@@ -60,7 +60,7 @@ def _messages() -> dict[str, Any]:
         "task_queues": [_queue(name) for name in QUEUES],
         "task_routes": {task: {"queue": queue} for task, queue in ROUTES.items()},
         "task_default_queue": "control",
-        # A misspelled queue is an error, not a list that nobody reads.
+        # A misspelled queue is an error, not a list without a reader.
         "task_create_missing_queues": False,
     }
 
@@ -79,8 +79,8 @@ def _broker(settings: Settings) -> dict[str, Any]:
         "broker_connection_max_retries": None,
         "broker_transport_options": {
             "visibility_timeout": VISIBILITY_TIMEOUT_SEC,
-            # Look for overdue messages every 2 s instead of every 100, and let the look of a dead worker block
-            # the others' for 10 s instead of 300.
+            # Look for overdue messages every 2 s instead of every 100; if a worker dies during that, it keeps the
+            # others from it for 10 s instead of 300.
             "unacked_restore_interval": 2,
             "unacked_restore_throttle": 1,
             "unacked_mutex_expire": 10,
@@ -89,7 +89,7 @@ def _broker(settings: Settings) -> dict[str, Any]:
             "socket_keepalive": True,
             "health_check_interval": 10,
         },
-        # A repeated publish at worst rings twice.
+        # A repeated publish at worst wakes a worker twice.
         "task_publish_retry": True,
         "task_publish_retry_policy": {"max_retries": 3, "interval_start": 0, "interval_step": 0.2, "interval_max": 1},
     }
@@ -132,7 +132,7 @@ def _worker() -> dict[str, Any]:
     return {
         "worker_prefetch_multiplier": 1,
         "worker_pool": "harvest_tasks.messaging.pool:TaskPool",
-        # A killed child's slot is free again after this, not after 10 s.
+        # The slot of a killed child is free again after this, not after 10 s.
         "worker_lost_wait": 1.0,
         # Starting children may take a while on a small or busy machine; Celery would kill them after 4 s.
         "worker_proc_alive_timeout": 30.0,

@@ -1,12 +1,11 @@
-"""A prefork pool that outlives the death of a child while its broker is away, and stops when it is asked to.
+"""A prefork pool that survives the death of a child while its broker is away, and stops when it is asked to.
 
-When a worker connects again it watches all its children once more. Celery 5.7 expects that a child which has just
-exited has no descriptor left (`None`) to fail with an AttributeError, and kombu 5.7 raises a ValueError: the worker
-would end itself.
+A worker that reconnects watches all its children again. For a child that has just exited, and so has no descriptor
+left (`None`), Celery 5.7 expects an AttributeError, but kombu 5.7 raises a ValueError: the worker would end itself.
 
-When a worker stops it gives up a task that it has handed to a child but of which it has not yet heard. That message
-goes back to its queue, and nobody reads what the child says of it. With billiard 4.3 a child waits 30 s for its last
-result to be read before it exits, and the worker as long for the child.
+A worker that stops gives up each task that it handed to a child without a report back. The message returns to its
+queue, and the child's result is never read. With billiard 4.3 the child waits 30 s for its last result to be read
+before it exits, and the worker waits as long for the child.
 """
 
 from typing import Any, Final
@@ -19,10 +18,10 @@ UNREAD_MAY_STAY: Final = 2**31 - 1
 
 
 class Results(AsynPool.ResultHandler):  # type: ignore[misc]  # Celery publishes no types
-    """What children say of their tasks."""
+    """Reads the results that children send."""
 
     def on_stop_not_started(self) -> None:
-        """Read what is still expected, then let the children go without being read."""
+        """Read the results that are still expected, then let the children exit without further reads."""
         super().on_stop_not_started()
         for read in self.on_ready_counters.values():
             read.value = UNREAD_MAY_STAY
@@ -34,7 +33,7 @@ class Children(AsynPool):  # type: ignore[misc]  # the same
     ResultHandler = Results
 
     def _track_child_process(self, proc: Any, hub: Any) -> None:
-        """Watch `proc`, unless its exit was seen already: then the pool is about to replace it."""
+        """Watch `proc`, unless its exit was noticed already: then the pool is about to replace it."""
         if getattr(proc, "_sentinel_poll", True) is not None:
             super()._track_child_process(proc, hub)
 

@@ -1,7 +1,7 @@
-"""The beat that Harvest runs: it keeps no file, and stops ringing where nobody answers.
+"""The beat that Harvest runs: it keeps no file, and stops sending to a queue that no worker consumes.
 
-What is due follows from the clock (see `spread`), so there is nothing to store. Messages in a Redis queue have no
-lifetime of their own: without a bound, beat would fill the server while the workers are down.
+What is due follows from the clock (see `clock_schedule`), so there is nothing to store. Messages in a Redis queue have
+no lifetime of their own: without a limit, beat would fill the server while the workers are down.
 """
 
 import logging
@@ -13,13 +13,13 @@ from redis.exceptions import RedisError
 from harvest_tasks.messaging.systemd import AT_WORK, notify_systemd
 
 MOST_WAITING: Final = 500
-"""Bells of one queue. Expired ones cost a worker well under a millisecond each when it comes back."""
+"""Messages in one queue. An expired one costs a worker well under a millisecond when it comes back."""
 
 log = logging.getLogger(__name__)
 
 
 class BoundedScheduler(Scheduler):  # type: ignore[misc]  # Celery publishes no types
-    """Sends nothing to a queue in which `MOST_WAITING` messages wait; says once when a queue stops and goes on."""
+    """Sends nothing to a queue in which `MOST_WAITING` messages wait. Logs once when it stops, once when it resumes."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._stopped: set[str] = set()
@@ -30,21 +30,21 @@ class BoundedScheduler(Scheduler):  # type: ignore[misc]  # Celery publishes no 
         try:
             waiting = producer.channel.queue_declare(queue=queue).message_count
             if waiting >= MOST_WAITING:
-                self._stop(queue, f"{waiting} messages wait in it; does a worker consume it?")
+                self._stop(queue, f"{waiting} messages wait; beat sends no more until a worker consumes it")
             else:
                 self.apply_async(entry, producer=producer, advance=False)
-                self._go_on(queue)
+                self._resume(queue)
         except (RedisError, SchedulingError) as error:
-            self._stop(queue, str(error))
+            self._stop(queue, f"beat cannot send: {error}")
         else:
             notify_systemd(AT_WORK)
 
     def _stop(self, queue: str, reason: str) -> None:
         if queue not in self._stopped:
-            log.error("queue %s gets no more bells: %s", queue, reason)
+            log.error("queue %s: %s", queue, reason)
         self._stopped.add(queue)
 
-    def _go_on(self, queue: str) -> None:
+    def _resume(self, queue: str) -> None:
         if queue in self._stopped:
-            log.warning("queue %s gets bells again", queue)
+            log.warning("queue %s: beat sends again", queue)
         self._stopped.discard(queue)

@@ -1,8 +1,8 @@
-"""Tells systemd that a worker or beat is at work: `Type=notify` with `WatchdogSec=`.
+"""Notifies systemd that a worker or beat is at work: `Type=notify` with `WatchdogSec=`.
 
-A process that hangs, or whose connection is dead without anybody noticing, lives on and does nothing. So nothing here
-says that the process lives: a worker says that its server answered its reads, and beat that its bells arrived. When
-they fall silent for `WatchdogSec=`, systemd starts another one. Without $NOTIFY_SOCKET nothing is said.
+A process that hangs, or whose connection is dead unnoticed, stays alive and does nothing. So a notification means more
+than a living process: from a worker, that the server replied to its reads; from beat, that its messages arrived. After
+`WatchdogSec=` without one, systemd restarts the process. Without $NOTIFY_SOCKET nothing is sent.
 """
 
 import os
@@ -17,14 +17,14 @@ from harvest_tasks.messaging.configuration import TIME_LIMIT_SEC
 from harvest_tasks.messaging.transport import Channel
 
 AT_WORK: Final = "READY=1\nWATCHDOG=1"
-"""systemd takes the first one for the end of the start, and no notice of the others' READY."""
+"""systemd takes the first READY for the end of the start, and ignores later ones."""
 LOOK_EVERY_SEC: Final = 0.5
 ANSWER_WITHIN_SEC: Final = 5.0
-"""A read that finds nothing is answered after 1 s."""
+"""The server replies to a read that finds nothing after 1 s."""
 
 
 def notify_systemd(state: str) -> None:
-    """Sends `state`, as sd_notify(3) spells it, to whoever started this process and asked for it."""
+    """Send `state`, as in sd_notify(3), to the service manager, if it asked for that."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
@@ -36,7 +36,7 @@ def notify_systemd(state: str) -> None:
 
 
 class Consuming(StartStopStep):  # type: ignore[misc]  # Celery publishes no types
-    """A worker's step: says that it is at work while its server answers. Begins anew with each connection."""
+    """A worker's step: notifies systemd while the server replies. Starts again with each connection."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
@@ -62,10 +62,10 @@ def _look(channel: Channel) -> None:
 
 
 def is_consuming(channel: Channel, now: float) -> bool:
-    """Whether the server answered a read within the time that it may take.
+    """Whether the server replied to a read in time; `now` is monotonic.
 
-    A worker reads nothing while all its slots are taken. None is taken for longer than `TIME_LIMIT_SEC`: a pool that
-    hangs shows in the same way as a server that does.
+    A worker does not read while all its slots are taken. No slot is taken for longer than `TIME_LIMIT_SEC`: a pool that
+    hangs is detected like a server that hangs.
     """
     if channel.answered_at is None:
         return False

@@ -1,13 +1,13 @@
-"""Kombu's Redis transport, in which a closed channel still knows where its server is, and a lost server is waited for.
+"""Kombu's Redis transport, with closed channels that still know their server, and a short wait for a lost server.
 
 When the server goes while tasks run, Celery closes its connection twice, and later acknowledges those tasks on the
 channel that it closed; beat goes on looking at its queues on the channel that a failed publish closed. Kombu would
-look for the server's address where closing left None, and fail with an AttributeError, which nobody around expects:
-the worker or beat would end. Here such a late command reaches the server if it is back, and else fails as any command
-without a server does, with redis-py's ConnectionError, upon which everybody connects again.
+look for the server's address where closing left None, and fail with an AttributeError that no caller expects: the
+worker or beat would end. Here such a late command reaches the server if it is back, and otherwise fails like any
+command without a server, with redis-py's ConnectionError, and its caller connects again.
 
-A worker that finds no server looks again only 2 s later, then 4 s, then 6 s. A server that is started again at once is
-back long before. So whoever was connected looks for it every few milliseconds first, for a moment, once.
+A worker that finds no server tries again only 2 s later, then 4 s, then 6 s. A server that is restarted is back long
+before that. So a process that was connected first tries every `RETRY_SEC`, for `RECONNECT_FOR_SEC`, once an outage.
 """
 
 from queue import Empty
@@ -21,18 +21,18 @@ RETRY_SEC: Final = 0.05
 
 Server = tuple[str | None, int | None, str | None]
 _away_since: dict[Server, float | None] = {}
-"""Monotonic times of the servers that this process was ever connected to; None while they are there."""
+"""Servers that this process was ever connected to: since when each is away (monotonic), or None while it is there."""
 _is_worker = False
 
 
 def mark_as_worker(**_: Any) -> None:
-    """This process is a worker."""
+    """Note that this process is a worker: it restores the messages of dead workers."""
     global _is_worker
     _is_worker = True
 
 
 class QoS(redis.QoS):
-    """Looks after the messages of dead workers in workers alone: who only watches or rings may lack the rights."""
+    """Restores the messages of dead workers, but only in workers: a process that only sends may lack the rights."""
 
     def restore_visible(self, *args: Any, **options: Any) -> None:
         if _is_worker:
@@ -40,13 +40,13 @@ class QoS(redis.QoS):
 
 
 class Channel(redis.Channel):
-    """Finds out while it is open what it needs when it is closed, and notes that its server answers."""
+    """Keeps what it needs after it is closed, and notes when its server replied."""
 
     QoS = QoS
 
     def __init__(self, connection: Any, **options: Any) -> None:
         self.answered_at: float | None = None
-        """Monotonic time of the last answer to a read of the queues, also to one that found nothing."""
+        """Monotonic time of the last reply to a read of the queues, even to one that found nothing."""
         self._declared = connection.state
         self._servers: dict[bool, dict[str, Any]] = {}
         super().__init__(connection, **options)  # type: ignore[no-untyped-call]  # the same
@@ -59,13 +59,13 @@ class Channel(redis.Channel):
 
     @property
     def pool(self) -> Any:
-        """Of a closed channel, one for a single command: nobody would close it."""
+        """The channel's pool; of a closed channel, one for a single command: nothing would close a lasting one."""
         return self._get_pool() if self.closed else super().pool  # type: ignore[no-untyped-call]  # the same
 
     def close(self) -> None:
         kinds = self.exchange_types
         super().close()  # type: ignore[no-untyped-call]  # the same
-        # Without them a message that is given back late would be taken from Redis and put nowhere.
+        # Without them, a message that is given back late would be taken from Redis and lost.
         self.exchange_types = kinds
 
     def _brpop_read(self, **options: Any) -> Any:
@@ -78,7 +78,7 @@ class Channel(redis.Channel):
         return found
 
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
-        """How to connect to the server: watched by the event loop, or not."""
+        """How to connect to the server: with a connection that the event loop watches, or without."""
         if asynchronous not in self._servers:
             self._servers[asynchronous] = super()._connparams(asynchronous)  # type: ignore[no-untyped-call]  # the same
         return dict(self._servers[asynchronous])
@@ -105,7 +105,7 @@ class Transport(redis.Transport):
 
 
 def _is_waited_for(server: Server) -> bool:
-    """Whether it was there a moment ago."""
+    """Whether `server` was there until at most `RECONNECT_FOR_SEC` ago."""
     if server not in _away_since:
         return False
     since = _away_since[server]

@@ -1,4 +1,4 @@
-"""Bells: they say which books to look at, and nothing else."""
+"""Wake-ups: messages that say which books to process, and nothing else."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -9,8 +9,8 @@ BOOKS_PER_WAKEUP: Final = 200
 
 
 def wake(books: Sequence[str]) -> None:
-    """Have `books` looked at soon."""
+    """Have a brain worker process `books` soon."""
     for start in range(0, len(books), BOOKS_PER_WAKEUP):
         chunk = list(books[start : start + BOOKS_PER_WAKEUP])
-        # By name, since the task itself stands on what calls this.
+        # By name: the module of the task imports this one.
         app.send_task("harvest_tasks.brain.process_fills", (chunk,), ignore_result=True)

@@ -1,1 +1,1 @@
-"""The Redis server: the client, the scripts, the names of the keys, its clock, and what says that Harvest is alive."""
+"""How does Harvest talk to Redis? The client, the Lua scripts, the names of the keys, the server's clock, liveness."""

@@ -1,7 +1,7 @@
 """The one place that makes Redis clients.
 
-redis-py retries commands silently by default; after a lost reply that runs a write twice. Nothing here retries:
-the next bell, beat or sweep does.
+redis-py retries commands silently by default; after a lost reply that runs a write twice. Nothing here retries: the
+next wake-up, beat or sweep repeats the work.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -31,7 +31,7 @@ SOCKET_TIMEOUT_SEC = 10.0
 
 @dataclass(frozen=True, slots=True)
 class PipelinedRead(Generic[Parsed]):
-    """Commands that may share a round trip with others, and what their replies say. `answer` raises what is wrong."""
+    """Commands that may share a round trip with others; `parse` makes a value of their replies, or raises an error."""
 
     commands: Sequence[Command]
     parse: Callable[[Sequence[Any]], Parsed]
@@ -41,7 +41,7 @@ def connect(url: str, timeout_sec: float = SOCKET_TIMEOUT_SEC) -> Client:
     """A client of the server at `url` (`redis://`, `rediss://` or `unix://`).
 
     Replies are text; bytes that are not UTF-8 arrive as surrogate escapes and leave as the same bytes. A server that
-    says nothing for `timeout_sec` is away.
+    does not reply for `timeout_sec` counts as away.
     """
     return redis.Redis.from_url(
         url,
@@ -57,17 +57,18 @@ def connect(url: str, timeout_sec: float = SOCKET_TIMEOUT_SEC) -> Client:
 
 
 def exchange(client: Client, commands: Sequence[Command]) -> list[Any]:
-    """The server's replies to `commands`, as it sent them, in one round trip; an error is a reply like any other.
+    """The server's raw replies to `commands`, in one round trip; an error is a reply like any other.
 
-    A pipeline of redis-py does the same and more, at several times the cost: it is what a pass over many books mostly
-    spent. Raises redis-py's ConnectionError or TimeoutError.
+    A pipeline of redis-py does the same and more at several times the cost, which dominated a pass over many books.
+    Raises redis-py's ConnectionError or TimeoutError.
     """
     return exchange_as_made(client, [commands]) if commands else []
 
 
 def exchange_gently(client: Client, commands: Sequence[Command]) -> list[Any]:
-    """`exchange` of many commands in pieces, with pauses: for who is in no hurry, so that fills need not wait for the
-    server and the processor meanwhile. It pauses for a tenth of a second at most.
+    """`exchange` of many commands in pieces, with pauses, so that fills do not wait for the server or the processor.
+
+    Pauses for a tenth of a second at most, in total.
     """
     size = max(PIECE, ceil(len(commands) / (MOST_PAUSES + 1)))
     replies: list[Any] = []
@@ -79,10 +80,10 @@ def exchange_gently(client: Client, commands: Sequence[Command]) -> list[Any]:
 
 
 def exchange_as_made(client: Client, batches: Iterable[Sequence[Command]]) -> list[Any]:
-    """`exchange` of all the commands in `batches`, each sent as soon as it is made, for the server to work on it while
-    the next one is made. Waits for the server once, at the end.
+    """`exchange` of all commands in `batches`, each batch sent as soon as it is made: the server works on it while the
+    next one is made. Reads the replies once, at the end.
     """
-    # Whoever exchanges something while a batch is made must not meet a client's own connection half way.
+    # A caller that exchanges something while a batch is made must not use the client's own connection half way.
     pool, own, client.connection = client.connection_pool, client.connection, None
     connection, sent = own or pool.get_connection(), 0
     replies: list[Any] = []
@@ -95,7 +96,7 @@ def exchange_as_made(client: Client, batches: Iterable[Sequence[Command]]) -> li
         return replies
     finally:
         if len(replies) < sent:
-            # Whoever came next would take what is still to come for replies of his own.
+            # The next user of the connection would take the replies that are still to come for its own.
             connection.disconnect()
         if own:
             client.connection = own
@@ -118,17 +119,17 @@ def checked(reply: Any) -> Any:
 
 
 def mapping(flat: Sequence[str]) -> dict[str, str]:
-    """A reply of names and values in turn as what it stands for."""
+    """A reply of names and values in turn, as a dict."""
     each = iter(flat)
     return dict(zip(each, each, strict=True))
 
 
 class Packer:
-    """Packs commands whose arguments are text, bytes or numbers, which all of ours are: redis-py looks at each."""
+    """Packs commands whose arguments are text, bytes or numbers, as all of Harvest's are: redis-py checks each one."""
 
     def pack(self, *args: Any) -> list[bytes]:
         name, *rest = args
-        # redis-py writes the name of a subcommand into the same text.
+        # redis-py passes a command and its subcommand as one text.
         words = (*name.split(" "), *rest) if isinstance(name, str) and " " in name else args
         try:
             return [hiredis.pack_command(words)]

@@ -1,4 +1,4 @@
-"""Every Redis key that Harvest owns or reads by a fixed name: nobody else spells one.
+"""Every Redis key that Harvest owns or reads by a fixed name. No other module spells one.
 
 Names that a deployment may change (streams, prefixes, the kill switch) come from `Settings`.
 """
@@ -25,21 +25,21 @@ LEASE: Final = "quantum:harvest:watch:lease"
 CURSOR: Final = "quantum:harvest:watch:cursor"
 """Hash: up to which input entry all was moved, and how many had been read by then."""
 BROKEN: Final = "quantum:harvest:broken"
-"""Set of the books that missed entries because their inbox was another type of key."""
+"""Set of the books that missed entries because their inbox was not a stream."""
 LOST: Final = "quantum:harvest:lost"
-"""Hash: input entries that were trimmed before they were read, until an operator releases the books."""
+"""Hash: input entries that were lost before they were read; deleted when an operator releases the books."""
 ADOPTION: Final = "quantum:harvest:adoption"
 """Hash: since when, and up to which input entry, positions that were open before the first start are being adopted."""
 COMPARED: Final = "quantum:harvest:compared"
-"""Hash: what the newest comparison with the exchange's record found, by book, where either of them is open."""
+"""Hash: what the newest comparison with the exchange found, by book, where either side is open."""
 MISMATCHES: Final = "quantum:harvest:suspected"
-"""Hash: differences between the two that were seen once, by book, until another look."""
+"""Hash: differences found once, by book, until another comparison confirms or clears them."""
 COUNTS: Final = "quantum:harvest:counts"
-"""Hash of counters: in, ignored, deadlettered, applied, duplicate, intents; and the sums of `heartbeat`."""
+"""Hash of counters: in, ignored, deadlettered, applied, duplicate, intents; and the sums of `liveness`."""
 WINDOW: Final = "quantum:harvest:window"
 """List of the publish times (unix ms) of the newest intents, newest first: the rate limit's memory."""
 HEARTBEAT: Final = "quantum:harvest:heartbeat"
-"""Hash: when each part of Harvest last did its work (unix ms), see `heartbeat`."""
+"""Hash: when each part of Harvest last did its work (unix ms), see `liveness`."""
 
 PROOF: Final = "quantum:harvest:proof"
 """Marks a database in which `harvest proof --active` rehearses."""
@@ -93,7 +93,7 @@ def dedup(position_id: str, action: str) -> str:
 
 
 def paper_answer(intent_id: str) -> str:
-    """String: how the reference executor answered an intent."""
+    """String: the reference executor's reply to an intent."""
     return f"quantum:harvest:paper:{intent_id}"
 
 

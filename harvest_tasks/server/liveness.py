@@ -1,7 +1,7 @@
 """Signs of life and running sums, kept where they outlive every process.
 
-A sign says when a part of Harvest last did its work, whether or not anything changed: a calm market must not look like
-a dead service. A sum only grows.
+A sign of life is the time at which a part of Harvest last did its work, whether or not anything changed: a calm market
+must not look like a dead service. A sum only grows.
 """
 
 from collections.abc import Mapping
@@ -13,26 +13,26 @@ from harvest_tasks.server.client import Client
 BEAT_MS: Final = "beat_ms"
 """Heartbeat field: when beat last got a task run (unix ms, like all of them)."""
 PROPOSALS_CYCLE_MS: Final = "proposals_cycle_ms"
-"""When a cycle of proposals last ended, whatever it published."""
+"""When a cycle of proposals last ended, even if it published nothing."""
 WATCHED_MS: Final = "watched_ms"
 """When a watcher last ended a slice of work."""
 SWEPT_MS: Final = "swept_ms"
-"""When the open positions were last looked at."""
+"""When a sweep over the open positions last ended."""
 RECONCILED_MS: Final = "reconciled_ms"
-"""When positions were last compared with the exchange's record."""
+"""When positions were last compared with the exchange."""
 STARTED_PREFIX: Final = "started_ms:"
 """Before a worker's name: when it last started."""
 
 PROPOSALS_PREFIX: Final = "proposals:"
 SWEPT_PREFIX: Final = "swept:"
 STARTS_PREFIX: Final = "starts:"
-"""Before what is counted, in the names of the sums."""
+"""Prefixes of the names of sums."""
 FAILED_BOOKS: Final = "books:failed"
 """Sum: how often a book could not be read, planned or written."""
 
 
 def record_sign(client: Client, sign: str, now_ms: int, sums: Mapping[str, int] | None = None) -> None:
-    """Set `sign` to `now_ms` and let `sums` grow, in one round trip."""
+    """Set `sign` to `now_ms` (unix ms), and add `sums` to the running ones, in one round trip."""
     with client.pipeline(transaction=False) as pipe:
         pipe.hset(keys.HEARTBEAT, sign, now_ms)
         for name, count in (sums or {}).items():
@@ -46,5 +46,5 @@ def count_failed(client: Client, books: int) -> None:
 
 
 def record_start(client: Client, worker: str, now_ms: int) -> None:
-    """Note that the worker of that node name begins to consume."""
+    """Record that the worker with this node name starts to consume."""
     record_sign(client, STARTED_PREFIX + worker, now_ms, {STARTS_PREFIX + worker: 1})

@@ -1,6 +1,4 @@
-"""Lua scripts: each stands beside the module that calls it, is run by its digest, and is loaded again when the server
-forgot it.
-"""
+"""Lua scripts: each is beside the module that calls it, runs by its digest, and is reloaded if the server forgot it."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +9,7 @@ from typing import Any, Final
 
 from redis.exceptions import NoScriptError
 
-from harvest_tasks.server.client import Client, Command, exchange, exchange_as_made
+from harvest_tasks.server.client import Client, Command, checked, exchange, exchange_as_made
 
 Value = str | int
 
@@ -48,20 +46,18 @@ def load(name: str) -> Script:
 def run(client: Client, call: Call) -> Any:
     """The reply of one call. Raises redis-py's errors."""
     (reply,) = run_all(client, [call])
-    if isinstance(reply, Exception):
-        raise reply
-    return reply
+    return checked(reply)
 
 
 def run_all(client: Client, calls: Sequence[Call], also: Sequence[Command] = ()) -> list[Any]:
-    """The replies of `calls`, then of the commands `also`, in order, in one round trip; a failed one's place holds its
-    exception.
+    """The replies to `calls`, then to the commands `also`, in order, in one round trip; an error is a reply like any
+    other.
     """
     return _known(client, calls, exchange(client, [*map(_command, calls), *also]))
 
 
 def run_as_made(client: Client, batches: Iterable[Sequence[Call]]) -> list[Any]:
-    """`run_all` of all the calls in `batches`, each sent as soon as it is made."""
+    """`run_all` of all calls in `batches`, each batch sent as soon as it is made."""
     made: list[Call] = []
 
     def commands() -> Iterator[list[Command]]:
@@ -73,7 +69,7 @@ def run_as_made(client: Client, batches: Iterable[Sequence[Call]]) -> list[Any]:
 
 
 def _known(client: Client, calls: Sequence[Call], replies: list[Any]) -> list[Any]:
-    """`replies`, of which the first are to `calls`; where the server did not know the script, those to another try."""
+    """`replies`, of which the first are to `calls`; a call of a script that the server did not know is repeated."""
     unknown = [index for index, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
     if unknown:
         for script in {calls[index].script for index in unknown}:

@@ -8,7 +8,7 @@ from harvest_tasks.server.client import Client
 
 PAGE: Final = 1_000
 SEARCHED: Final = 20_000
-"""Whoever looks for some entries looks at this many of the newest: a stream may hold millions."""
+"""A search covers this many of the newest entries: a stream may hold millions."""
 
 StreamEntry = tuple[str, Mapping[str, str]]
 

@@ -90,8 +90,8 @@ def test_bells_stop_where_nobody_takes_them_and_go_on_when_somebody_does(
     ring(beat)
     assert waiting(app, "watch") == 1
     assert _told(caplog) == [
-        ("ERROR", f"queue watch gets no more bells: {MOST_WAITING} messages wait in it; does a worker consume it?"),
-        ("WARNING", "queue watch gets bells again"),
+        ("ERROR", f"queue watch: {MOST_WAITING} messages wait; beat sends no more until a worker consumes it"),
+        ("WARNING", "queue watch: beat sends again"),
     ]
 
 
