@@ -21,15 +21,15 @@ LIVE = {"HARVEST_MODE": "live", "HARVEST_LIVE_CONFIRM": "yes"}
 class Desk:
     """One client's view of the whole path."""
 
-    def __init__(self, client: Client, now_ms: int | None = None, **environ: str) -> None:
-        self.client = client
+    def __init__(self, client: Client, now_ms: int | None = None, /, **environ: str) -> None:
+        self.client: Any = client  # redis-py types a reply as all that it could be under any settings
         self.now_ms = now_ms
         self.settings = Settings.from_env({"HARVEST_MAX_ACTIONS_PER_MIN": "1000", **environ})
         self.source = self.settings.stream_execution_result
         self.last_ms = self.server_ms()
 
     def server_ms(self) -> int:
-        seconds, micros = self.client.time()
+        seconds, micros = map(int, self.client.time())
         return seconds * 1000 + micros // 1000
 
     def feed(self, *entries: Fields, at: str = "*") -> list[str]:

@@ -127,6 +127,7 @@ class Site:
 
     def watcher_and_other(self) -> tuple[Host, Host]:
         watcher = wait_until(self.watching, READY_WITHIN_SEC, "a watcher waits for input")
+        assert watcher is not None
         return watcher, next(host for host in self.hosts if host is not watcher)
 
     def wait_for_watcher(self, host: Host) -> None:

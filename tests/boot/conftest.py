@@ -1,6 +1,6 @@
 """A failed test shows what the machine logged."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import pytest
 
@@ -8,8 +8,8 @@ LINES = "60"
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    report: pytest.TestReport = yield
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
     server = getattr(item, "funcargs", {}).get("server")
     if report.failed and server is not None:
         for command in (["systemctl", "list-jobs"], ["systemctl", "--failed"], ["journalctl", "--lines", LINES]):

@@ -6,7 +6,7 @@ empty database and ends when everything it fed is accounted for. A module that n
 which look everywhere and break things, are the server's owner.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -37,9 +37,9 @@ TAIL = 4_000
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A failed test shows what its programs logged."""
-    report: pytest.TestReport = yield
+    report = yield
     programs = getattr(item, "funcargs", {}).get("programs", {})
     if report.failed:
         report.sections += [(f"log of {name}", _tail(program)) for name, program in programs.items()]

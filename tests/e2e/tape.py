@@ -113,7 +113,7 @@ def replayed(desk: Desk, url: str, environ: Mapping[str, str]) -> Outcome:
     try:
         alone.flushdb()
         entries = desk.client.xrange(desk.source)
-        replay = Desk(alone, now_ms=desk.server_ms(), **environ)
+        replay = Desk(alone, desk.server_ms(), **environ)
         with alone.pipeline(transaction=False) as pipe:
             for entry_id, fields in entries:
                 pipe.xadd(replay.source, fields, id=entry_id)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from builders import BUY
@@ -93,7 +93,7 @@ def test_a_fill_reaches_its_position(place: Place) -> None:
         assert up.stdout is not None
         assert up.stdout.readline().startswith(b"ready ")
         with closing(connect(place.address)) as client:
-            client.xadd(INPUT, dict(BUY))
+            client.xadd(INPUT, dict[Any, Any](BUY))
             wait_until(lambda: client.exists(keys.position("BTCUSDT")), 20.0, "the fill reached its position")
         up.terminate()
         up.wait(60.0)

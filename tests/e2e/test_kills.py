@@ -71,7 +71,7 @@ def test_workers_killed_at_random_moments_apply_every_fill_once(
 def _waiting(desk: Desk) -> int:
     counts = desk.counts()
     done = ("applied", "duplicate", "ignored", "deadlettered")
-    return desk.client.xlen(desk.source) - sum(counts.get(name, 0) for name in done)
+    return int(desk.client.xlen(desk.source)) - sum(counts.get(name, 0) for name in done)
 
 
 def _locks(desk: Desk) -> set[str]:
@@ -151,7 +151,9 @@ def test_a_killed_watcher_is_replaced_and_what_it_had_read_is_moved_in_order(
 
 def _stopped_watcher(desk: Desk, setup: CeleryTestSetup) -> int:
     """The watching process, standing still while it waits for entries."""
-    return wait_until(lambda: _stop_watcher(desk, setup), AT_WORK_WITHIN_SEC, "a watcher stands still")
+    stopped = wait_until(lambda: _stop_watcher(desk, setup), AT_WORK_WITHIN_SEC, "a watcher stands still")
+    assert stopped is not None
+    return stopped
 
 
 def _stop_watcher(desk: Desk, setup: CeleryTestSetup) -> int | None:

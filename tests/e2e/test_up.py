@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import feeds
 import pytest
@@ -147,7 +148,7 @@ def test_the_proof_passes_in_it(start: Start, given: GuardedServer, tmp_path: Pa
         with closing(connect(given.url())) as client:
             for symbol in ("BTCUSDT", "ETHUSDT"):
                 feeds.market_state(client, symbol, ts_timestamp=str(client.time()[0]))
-            client.xadd(INPUT, dict(BUY))
+            client.xadd(INPUT, dict[Any, Any](BUY))
             client.xadd(INPUT, {"status": "PRICE_UPDATE", "symbol": "BTCUSDT", "price": "105.2"})
             wait_until(lambda: client.exists("quantum:harvest:proposal:BTCUSDT"), 20.0, "a proposal is published")
             wait_until(lambda: client.hget(keys.HEARTBEAT, liveness.BEAT_MS), 20.0, "beat's heart beats")

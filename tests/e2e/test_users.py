@@ -51,7 +51,7 @@ def test_a_producers_fill_becomes_an_intent_that_an_executor_fills(
     producer = own_server.users.client(own_server, "producer")
     with program([HARVEST, "paper"], environ=environ_of("executor")):
         for entry in (BUY, price("105.2")):
-            producer.xadd(desk.source, dict(entry))
+            producer.xadd(desk.source, dict[Any, Any](entry))
         (intent,) = wait_until(desk.live_intents, 20.0, "the intent")
         wait_until(lambda: str(desk.position().holding.qty) == "0.75", 20.0, "the executor's fill")
     assert intent["qty"] == 0.25

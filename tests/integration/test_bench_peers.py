@@ -18,7 +18,7 @@ from bench.peers import sequential_publisher
 from bench.peers.bare_loop import BareLoop
 from harvest_tasks.proposing.cycle import run_cycle
 from harvest_tasks.server import keys
-from harvest_tasks.server.client import Client, connect
+from harvest_tasks.server.client import connect
 from harvest_tasks.server.clock import server_now
 from harvest_tasks.settings.model import Settings
 
@@ -30,7 +30,7 @@ OURS_ALONE = ("version", "trades_generation")
 Outcome = tuple[dict[str, dict[str, str]], list[dict[str, Any]]]
 
 
-def outcome(client: Client, settings: Settings) -> Outcome:
+def outcome(client: Any, settings: Settings) -> Outcome:
     """Positions by book, and intents in an order of their own: ours publishes book by book."""
     positions = {}
     for key in client.scan_iter(keys.position("*")):
@@ -100,7 +100,7 @@ def test_the_sequential_publisher_publishes_the_same(url: str) -> None:
     assert len(found) == 20
 
 
-def published(client: Client, settings: Settings) -> dict[str, dict[str, str]]:
+def published(client: Any, settings: Settings) -> dict[str, dict[str, str]]:
     """Every proposal, without when it was made."""
     made = {key: client.hgetall(key) for key in client.scan_iter(f"{settings.harvest_prefix}*")}
     timely = ("computed_at_utc", "last_update_epoch")

@@ -64,7 +64,7 @@ def rows(result: Result) -> list[list[str]]:
     return [line.split() for line in lines[start:]]
 
 
-def everything(redis: Client) -> dict[str, bytes]:
+def everything(redis: Client) -> dict[bytes | str, bytes | None]:
     """The server's content."""
     return {key: redis.dump(key) for key in redis.scan_iter()}
 

@@ -1,5 +1,6 @@
 """The demo's feed on a real server: it returns only when everything that follows from what it sent is done."""
 
+from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
@@ -71,8 +72,9 @@ def test_when_nothing_moves_it_says_whose_turn_it_is(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, done: tuple[str, ...], missing: str
 ) -> None:
     desk.feed(BUY, PRICE)
+    steps: dict[str, Callable[[], object]] = {"route": desk.route, "apply": desk.process}
     for step in done:
-        {"route": desk.route, "apply": desk.process}[step]()
+        steps[step]()
     monkeypatch.setattr(feeds, "SETTLE_TIMEOUT_SEC", 0.0)
     with pytest.raises(Stuck, match=missing):
         Feed(desk.client, desk.settings, ["BTCUSDT"], lambda: False).send([])

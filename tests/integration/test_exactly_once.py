@@ -1,5 +1,6 @@
 """Effects happen once: whoever reads, whoever commits, whatever reply is lost."""
 
+from collections.abc import Sequence
 from threading import Thread
 from time import monotonic
 
@@ -12,8 +13,8 @@ from harvest_tasks.fills.brain import Brain
 from harvest_tasks.fills.commit import Committed, Conflict
 from harvest_tasks.fills.lease import LEASE_MS, Lease
 from harvest_tasks.fills.ledger import Ledger
-from harvest_tasks.fills.loading import BusyBook, FailedBook
-from harvest_tasks.fills.plan import plan
+from harvest_tasks.fills.loading import BusyBook, FailedBook, LoadedBook
+from harvest_tasks.fills.plan import Plan, plan
 from harvest_tasks.fills.router import LeaseLost, Moved, OlderPending, Router
 from harvest_tasks.fills.stream import InputStream
 from harvest_tasks.fills.symbol_rules import base_rules
@@ -129,7 +130,8 @@ def test_entries_that_arrive_while_a_worker_looks_in_vain_are_applied_by_it(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk.run(BUY)
-    load, looks = Ledger.load, []
+    load = Ledger.load
+    looks: list[object] = []
 
     def disturbed(ledger, books):
         work = load(ledger, books)
@@ -151,24 +153,27 @@ def test_entries_that_arrive_while_a_worker_looks_in_vain_are_applied_by_it(
 def test_a_book_that_waits_with_an_empty_inbox_is_looked_at_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.run(BUY)
     desk.client.sadd(keys.WAITING, "BTCUSDT")
-    load, looks = Ledger.load, []
+    load = Ledger.load
+    looks: list[object] = []
     monkeypatch.setattr(Ledger, "load", lambda ledger, books: looks.append(books) or load(ledger, books))
     desk.process("BTCUSDT")
     assert len(looks) == 1
 
 
-def test_a_kill_switch_set_between_plan_and_commit_stops_the_intents(desk: Desk) -> None:
+def test_a_kill_switch_set_between_plan_and_commit_stops_the_intents(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     desk.feed(BUY, MARK)
     desk.route()
     brain = Brain(desk.client, desk.settings)
     ledger = brain.ledger
     commit = ledger.commit
 
-    def after_kill(plans):
+    def after_kill(plans: Sequence[tuple[LoadedBook, Plan]]) -> object:
         desk.client.set("quantum:kill", "1")
         return commit(plans)
 
-    ledger.commit = after_kill
+    monkeypatch.setattr(ledger, "commit", after_kill)
     brain.process(["BTCUSDT"], monotonic() + 5)
     assert desk.suggestions() == []
     assert {r["reason"] for r in desk.journal("held")} == {"killed"}

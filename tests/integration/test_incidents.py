@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import feeds
 import pytest
 from builders import BUY
 from desk import Desk
@@ -42,7 +43,7 @@ EMPTIED_BY_COMMITS = keys.inbox("BTCUSDT")
 
 @pytest.fixture
 def desk(redis: Client) -> Desk:
-    redis.hset("quantum:marketstate:BTCUSDT", mapping=MARKET_STATE)
+    feeds.write_hash(redis, "quantum:marketstate:BTCUSDT", MARKET_STATE)
     redis.hset("quantum:ticker:BTCUSDT", mapping={"price": "108", "ts": str(redis.time()[0])})
     return Desk(redis, ENABLE_STREAM="true")
 

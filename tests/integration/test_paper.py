@@ -123,7 +123,7 @@ class Rival:
                 paper(self.desk).drain()
             return look()
 
-        pipe.time = time_then_lose  # type: ignore[method-assign]  # the race, at the moment it matters
+        pipe.time = time_then_lose  # the race, at the moment it matters
         return pipe
 
 
@@ -219,7 +219,7 @@ def test_shadow_intents_are_acknowledged_and_never_filled(redis: Client) -> None
     shadow = Desk(redis, HARVEST_SET_BE_AT_R="50")
     shadow.run(BUY, price("106"))
     for _, values in redis.xrange(shadow.settings.stream_harvest_suggestions):
-        redis.xadd(shadow.settings.stream_trade_intent, values)
+        shadow.client.xadd(shadow.settings.stream_trade_intent, values)
     executor = paper(shadow)
     executor.drain()
     assert executor.tally == {Answer.SHADOW: 1}

@@ -7,6 +7,7 @@ from desk import LIVE, Desk, assert_all_accounted_for
 from harvest_tasks.fills import inbox
 from harvest_tasks.fills.commit import Committed, Conflict
 from harvest_tasks.fills.ledger import Ledger
+from harvest_tasks.fills.loading import LoadedBook
 from harvest_tasks.fills.plan import plan
 from harvest_tasks.fills.symbol_rules import base_rules
 from harvest_tasks.server import keys
@@ -203,7 +204,7 @@ def test_batches_of_any_size_give_the_same_intents(redis: Client) -> None:
     seen = []
     for size in (1, 2, 3, 7):
         redis.flushall()
-        desk = Desk(redis, now_ms=1_700_000_001_000)
+        desk = Desk(redis, 1_700_000_001_000)
         for start in range(0, len(entries), size):
             for i, entry in enumerate(entries[start : start + size], start):
                 desk.feed(entry, at=f"{1_700_000_000_000 + i}-0")
@@ -231,6 +232,7 @@ def test_two_workers_with_the_same_batch_commit_it_once(desk: Desk) -> None:
         ledger = Ledger(desk.client, desk.settings)
         guards, (loaded,), _ = ledger.load(["BTCUSDT"])
         desk.client.delete(keys.lock("BTCUSDT"))  # as if it had run out
+        assert isinstance(loaded, LoadedBook)
         made = plan(loaded.position, loaded.batch, base_rules(desk.settings), guards, loaded.terms, {})
         plans.append((ledger, loaded, made))
     first, second = (ledger.commit([(loaded, made)])[0][2] for ledger, loaded, made in plans)

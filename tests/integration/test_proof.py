@@ -100,7 +100,7 @@ def test_it_writes_nothing(desk: Desk, proof: Proof) -> None:
     assert written(desk.client) == before
 
 
-def written(client: Client) -> dict[str, bytes]:
+def written(client: Client) -> dict[bytes | str, bytes | None]:
     return {name: client.dump(name) for name in client.scan_iter()}
 
 

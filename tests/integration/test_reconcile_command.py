@@ -13,6 +13,7 @@ from harvest_tasks.fills import inbox
 from harvest_tasks.reconciling import settlement
 from harvest_tasks.reconciling.mismatch import reconcile_books
 from harvest_tasks.server import keys
+from kernel.positions.entry import Freeze
 
 
 @pytest.fixture
@@ -142,7 +143,7 @@ def test_looking_writes_nothing(desk: Desk, harvest) -> None:
 
 def test_adopting_takes_over_what_is_on_record_and_releases(desk: Desk, harvest, notified) -> None:
     desk.run(BUY)
-    inbox.deliver(desk.client, {"BTCUSDT": inbox.Freeze("", 1, "looks wrong")})
+    inbox.deliver(desk.client, {"BTCUSDT": Freeze("", 1, "looks wrong")})
     desk.process()
     on_record(desk, "3", current_sl="95")
     result = harvest("--adopt")

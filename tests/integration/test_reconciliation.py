@@ -44,6 +44,12 @@ def frozen(desk: Desk, book: str = "BTCUSDT") -> str:
     return desk.position(book).frozen
 
 
+def tracked(desk: Desk) -> inbox.TrackedBook:
+    (found,) = inbox.tracked_books(desk.client, ["BTCUSDT"])
+    assert isinstance(found, inbox.TrackedBook)
+    return found
+
+
 def suspected(desk: Desk) -> set[str]:
     return set(desk.client.hgetall(keys.MISMATCHES))
 
@@ -202,13 +208,13 @@ def test_a_book_with_entries_in_its_inbox_is_not_compared(desk: Desk) -> None:
 
 def test_an_entry_that_comes_between_the_second_look_and_the_freeze_puts_it_off(desk: Desk) -> None:
     desk.run(BUY)
-    (before,) = inbox.tracked_books(desk.client, ["BTCUSDT"])
+    before = tracked(desk)
     desk.feed(BUY)
     desk.route()
     assert not inbox.deliver_if_unchanged(desk.client, before, [Freeze("", 1, "late")])
     desk.process()
     assert not inbox.deliver_if_unchanged(desk.client, before, [Freeze("", 1, "late")])
-    (after,) = inbox.tracked_books(desk.client, ["BTCUSDT"])
+    after = tracked(desk)
     assert inbox.deliver_if_unchanged(desk.client, after, [Freeze("", 1, "in time")])
     desk.process()
     assert frozen(desk) == "in time"
@@ -216,7 +222,7 @@ def test_an_entry_that_comes_between_the_second_look_and_the_freeze_puts_it_off(
 
 def test_a_release_that_was_concluded_before_a_freeze_never_follows_it(desk: Desk) -> None:
     desk.run(BUY)
-    (before,) = inbox.tracked_books(desk.client, ["BTCUSDT"])
+    before = tracked(desk)
     desk.run(BUY | {"qty": "-1"})
     assert frozen(desk)
     assert not inbox.deliver_if_unchanged(desk.client, before, [Release("", 1)])
@@ -225,7 +231,7 @@ def test_a_release_that_was_concluded_before_a_freeze_never_follows_it(desk: Des
 def test_a_symbol_that_turns_out_to_have_legs_meanwhile_is_not_tracked_as_one(desk: Desk) -> None:
     on_record(desk, "2")
     look(desk)
-    (before,) = inbox.tracked_books(desk.client, ["BTCUSDT"])
+    before = tracked(desk)
     desk.run(LONG)
     assert not inbox.deliver_if_unchanged(desk.client, before, [Freeze("", 1, "late")])
     assert desk.client.smembers(keys.BOOKS) == {"BTCUSDT:LONG"}
@@ -419,7 +425,7 @@ def test_a_leg_on_record_says_that_an_untracked_symbol_has_legs(desk: Desk) -> N
 def test_the_task_tells_one_line_and_rings(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    notified = []
+    notified: list[str] = []
     monkeypatch.setattr("harvest_tasks.tasks.shared", lambda _url: desk.client)
     monkeypatch.setattr("harvest_tasks.tasks.current", lambda: desk.settings)
     monkeypatch.setattr("harvest_tasks.tasks.wake", notified.extend)

@@ -5,12 +5,12 @@ lease of a dead watcher.
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Event
-from time import monotonic
+from time import monotonic, sleep
 
 import pytest
 from builders import BUY
 from desk import Desk
-from kombu import Connection
+from kombu.connection import Connection
 from redis.exceptions import ConnectionError as Disconnected
 from waiting import wait_until
 
@@ -51,11 +51,10 @@ def broker(own_server: EmbeddedServer) -> Iterator[Connection]:
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses between two looks for the broker."""
     pauses: list[float] = []
-    real = transport.sleep
 
     def pause(seconds: float) -> None:
         pauses.append(seconds)
-        real(seconds)
+        sleep(seconds)
 
     monkeypatch.setattr(transport, "sleep", pause)
     return pauses

@@ -25,6 +25,13 @@ def desk(redis: Client):
     return desk
 
 
+def move_clock(desk: Desk, by_ms: int) -> int:
+    """What it says then."""
+    assert desk.now_ms is not None
+    desk.now_ms += by_ms
+    return desk.now_ms
+
+
 def bought(symbol):
     return {"symbol": symbol, "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 
@@ -54,29 +61,29 @@ def fill_the_window(desk: Desk) -> None:
 
 def test_after_the_clock_was_set_back_the_rate_limit_holds_for_a_minute_and_no_longer(desk: Desk) -> None:
     fill_the_window(desk)
-    desk.now_ms -= HOUR_MS
+    move_clock(desk, -HOUR_MS)
     due(desk, "ETHUSDT")
     assert set(held(desk)) == {("ETHUSDT", "rate_limited")}
-    desk.now_ms += MINUTE_MS - 1
+    move_clock(desk, MINUTE_MS - 1)
     desk.run(marked(desk, "ETHUSDT"))
     assert len(desk.suggestions()) == LIMIT
-    desk.now_ms += 1
+    move_clock(desk, 1)
     desk.run(marked(desk, "ETHUSDT"))
     assert len(desk.suggestions()) == LIMIT + PER_BOOK
 
 
 def test_the_minute_begins_with_whoever_commits_first_after_the_step(desk: Desk) -> None:
     fill_the_window(desk)
-    desk.now_ms -= HOUR_MS
+    move_clock(desk, -HOUR_MS)
     seen = desk.now_ms
     for _ in range(2):
         desk.run(marked(desk, "C0USDT", "99"))
         assert window(desk) == [seen] * LIMIT
-        desk.now_ms += 30_000
+        move_clock(desk, 30_000)
 
 
 def test_only_what_is_ahead_of_the_clock_is_set_back_with_it(desk: Desk) -> None:
-    now = desk.now_ms
+    now = move_clock(desk, 0)
     desk.client.rpush(keys.WINDOW, *(now + ahead for ahead in (5_000, 1, 0, -1, -30_000)))
     due(desk, "C0USDT")
     assert window(desk) == [now, now, now, now - 1, now - 30_000]
@@ -84,9 +91,9 @@ def test_only_what_is_ahead_of_the_clock_is_set_back_with_it(desk: Desk) -> None
 
 def test_a_step_back_and_forth_lets_no_more_through_than_one_minute_does(desk: Desk) -> None:
     fill_the_window(desk)
-    desk.now_ms -= 10_000
+    move_clock(desk, -10_000)
     due(desk, "ETHUSDT")
-    desk.now_ms += 10_000
+    move_clock(desk, 10_000)
     desk.run(marked(desk, "ETHUSDT", "107"))
     assert len(desk.suggestions()) == LIMIT
 

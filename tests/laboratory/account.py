@@ -114,7 +114,7 @@ class Account:
     def _snapshot(self) -> Snapshot:
         names = (self._settings.stream_execution_result, keys.BOOKS, keys.COUNTS, keys.WAITING)
         *numbers, counts = self._client.eval(SNAPSHOT, len(names), *names, keys.INBOX_PREFIX)
-        return Snapshot(*numbers, dict(zip(counts[::2], map(int, counts[1::2]), strict=True)))
+        return Snapshot(*numbers, counts=dict(zip(counts[::2], map(int, counts[1::2]), strict=True)))
 
     def _expect(self) -> None:
         """Let the model take what was fed since."""

@@ -9,7 +9,7 @@ in one real minute it may let through what two allow; that, too, is counted.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from time import monotonic, sleep, time_ns
-from typing import Final
+from typing import Any, Final
 
 from users import GuardedServer
 
@@ -262,7 +262,7 @@ class _Play:
         return {"ts": str(server_ms(self._client))} if name == NEW[0] else {}
 
     def _feed(self, entry: Fields) -> None:
-        self._client.xadd(self._settings.stream_execution_result, {**entry})
+        self._client.xadd(self._settings.stream_execution_result, dict[Any, Any](entry))
 
     def _step(self, ms: int) -> None:
         """The wrong clock is set; really no time passes."""

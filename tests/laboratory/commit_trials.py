@@ -11,8 +11,8 @@ from typing import Any, Final
 from unittest.mock import patch
 
 from harvest_tasks.fills import commit, ledger
-from harvest_tasks.fills.commit import Committed, Conflict, FailedBook, Revise
-from harvest_tasks.fills.loading import LoadedBook
+from harvest_tasks.fills.commit import Committed, Conflict, Revise
+from harvest_tasks.fills.loading import FailedBook, LoadedBook
 from harvest_tasks.fills.plan import Plan
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
@@ -439,7 +439,7 @@ def what_is_held_back_is_looked_at_again(client: Client) -> None:
 
 def nothing_grows_for_ever(client: Client) -> None:
     """Each stream keeps as many as is said, each list of rows, too."""
-    kept = {"OUT_MAXLEN": 4, "DECISIONS_MAXLEN": 6, "DEADLETTER_MAXLEN": 8, "KEPT": 3}
+    kept: dict[str, Any] = {"OUT_MAXLEN": 4, "DECISIONS_MAXLEN": 6, "DEADLETTER_MAXLEN": 8, "KEPT": 3}
     size = nodes(client, 1)
     with patch.multiple(commit, **kept):
         rig = Rig(client, **LIVE)

@@ -272,7 +272,7 @@ class _Line:
         sent = len(self._alone.seen.sent) - self._sent_before
         assert not wrong, f"with nothing cut: {'; '.join(map(str, wrong))}"
         assert sent > 0, "nothing is published"
-        assert len(self._alone.proposals[1]) == 1, self._alone.proposals  # type: ignore[arg-type]
+        assert len(self._alone.proposals[1]) == 1, self._alone.proposals
 
     def _models(self, ids: Sequence[str]) -> Sequence[Symbol]:
         """Of the books whose entries all come by the stream, from the same entries."""

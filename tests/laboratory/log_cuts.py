@@ -166,7 +166,7 @@ class _Run:
         self._producer.feed(2)
         _look(self.client, self._settings)
         for book in sorted(self.client.smembers(keys.WAITING) | held_books(self.client)):
-            Brain(self.client, self._settings).process([book], inf)
+            Brain(self.client, self._settings).process([str(book)], inf)
 
     def _reject(self) -> None:
         """The newest live harvest, as an exchange may."""

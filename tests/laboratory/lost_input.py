@@ -422,7 +422,7 @@ def heard() -> Iterator[list[str]]:
     lines: list[str] = []
     log = logging.getLogger("harvest_tasks")
     handler = logging.Handler()
-    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    handler.emit = lambda record: lines.append(record.getMessage())
     level = log.level
     log.addHandler(handler)
     log.setLevel(logging.WARNING)

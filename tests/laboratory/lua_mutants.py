@@ -105,7 +105,7 @@ def _objection(site: Site, name: str, tried: Script) -> str:
     """Who objects, and what to; empty if nobody does."""
     with in_place(tried):
         for trial in TRIALS[name]:
-            if objection := _raised(lambda trial=trial: site.stage.direct(trial)):  # type: ignore[misc]
+            if objection := _raised(lambda trial=trial: site.stage.direct(trial)):
                 return f"{trial.__name__}: {objection}"
         objection = _raised(lambda: _play(site, name)) if PLAYS[name] else ""
         return objection and f"interleavings: {objection}"

@@ -177,7 +177,7 @@ class _Timely(Player):
 
     is_real = False
 
-    def _ts(self, draw: Draw) -> Mapping[str, str]:
+    def _ts(self, draw: Draw) -> dict[str, str]:
         stated = super()._ts(draw)
         return {} if self.is_real and stated and int(stated["ts"]) > self.world.now_ms else stated
 
@@ -208,7 +208,7 @@ class Machine(RuleBasedStateMachine):
         self.told["examples"] += 1
 
     def _meet_model(self) -> None:
-        self.life = Life(self.setup, None, Counter(), patience=1)  # type: ignore[arg-type]
+        self.life = Life(self.setup, None, Counter(), patience=1)
         self.symbol, self.world = self.life.symbol, self.life.world
         self.player = _Timely(self.symbol, self.setup, self.world, patience=1)
         self.player.is_real = self.is_real

@@ -153,7 +153,7 @@ class Disk:
 
     server: GuardedServer
     fill: Callable[[int], None]
-    free: Callable[[], None]
+    free: Callable[[], object]
     ends: bool
 
 
@@ -217,7 +217,7 @@ def _is_hit(disk: Disk, client: Client, producer: Producer) -> bool:
 
 
 def _is_healthy(client: Client) -> bool:
-    return client.info("persistence")["aof_last_write_status"] == "ok"
+    return bool(client.info("persistence")["aof_last_write_status"] == "ok")
 
 
 def judged(account: Account, producer: Producer) -> list[Violation]:

@@ -129,7 +129,7 @@ def _fetched_and_lost(lane: Lane) -> int:
 def _timed_out_at_work(lane: Lane) -> int:
     """Whatever is being worked on comes a second time."""
     broker = lane.fleet.broker
-    tags = broker.zrange(UNACKED_INDEX, 0, -1)
+    tags: list[Any] = broker.zrange(UNACKED_INDEX, 0, -1)
     for tag in tags:
         broker.zadd(UNACKED_INDEX, {tag: time() - BEFORE_TIMEOUT_SEC}, xx=True)
     return len(tags)

@@ -192,7 +192,7 @@ class Player:
             return
         reservation = book.ladder_state.reserved.get(self.symbol.names[intent_id])
         asked = Fraction(1) if reservation is None else reservation.qty
-        qty = asked * draw.pick((1, 1, 1, Fraction(1, 2), Fraction(1, 4), Fraction(3, 2)))
+        qty = asked * draw.pick((Fraction(1), Fraction(1), Fraction(1), Fraction(1, 2), Fraction(1, 4), Fraction(3, 2)))
         fill = self._fill(book, -(book.sign or book.leg or 1), text(max(grid(qty), Fraction(1, 10**12))), draw)
         yield Fed({**fill.fields, "intent_id": intent_id})
 
@@ -349,7 +349,7 @@ class Player:
             self.last_trade = fields
         return Fed(fields)
 
-    def _side_of(self, book: Book, other_mode: bool = False) -> Mapping[str, str]:
+    def _side_of(self, book: Book, other_mode: bool = False) -> dict[str, str]:
         hedge = bool(book.leg) is not other_mode
         return {"position_side": "LONG" if book.leg >= 0 else "SHORT"} if hedge else {}
 
@@ -362,13 +362,13 @@ class Player:
         near = [*levels, *levels, self.symbol.rules.set_be_at_r, levels[-1] + 1, Fraction(1, 10), Fraction(-1, 2)]
         return text(max(grid(book.price_at(draw.pick(near))) + off, Fraction(1, 100)))
 
-    def _stop_loss(self, price: Fraction, sign: int, draw: Draw) -> Mapping[str, str]:
+    def _stop_loss(self, price: Fraction, sign: int, draw: Draw) -> dict[str, str]:
         distance = draw.pick(_DISTANCES)
         if distance is None:
             return {}
         return {"stop_loss": text(max(grid(price * (1 - sign * distance)), Fraction(1, 100)))}
 
-    def _ts(self, draw: Draw) -> Mapping[str, str]:
+    def _ts(self, draw: Draw) -> dict[str, str]:
         """Its own time: mostly none, sometimes long ago, sometimes ahead."""
         ahead = draw.pick((None, None, None, None, None, None, None, -1_000, -40_000, 1_500, 5_000))
         return {} if ahead is None else {"ts": str(self.world.now_ms + ahead)}

@@ -124,10 +124,10 @@ def _mutants(path: str, code: str, functions: Sequence[str]) -> Iterator[PythonM
             yield PythonMutant(f"{module}.{function}", was, now, f"{module}.{name}")
 
 
-def _difference(original: Any, changed: Any) -> tuple[str, str]:
+def _difference(original: Any, changed: Any) -> tuple[str, ...]:
     """The lines of either that the other does not have, as one text each."""
     texts = [ast.unparse(each).splitlines()[1:] for each in (original, changed)]
     # The arguments are in the first line, behind the name.
     texts = [[ast.unparse(each.args), *text] for each, text in zip((original, changed), texts, strict=True)]
     lines = list(ndiff(*texts))
-    return tuple(" ".join(line[2:].strip() for line in lines if line[0] == sign) for sign in "-+")  # type: ignore[return-value]
+    return tuple(" ".join(line[2:].strip() for line in lines if line[0] == sign) for sign in "-+")

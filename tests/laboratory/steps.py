@@ -116,7 +116,8 @@ class SteppedConnection(redis.UnixDomainSocketConnection):
 def stepped(travel: Travel) -> Client:
     """A client as the product makes it, on such connections."""
     client = connect("unix:///nowhere")
-    client.connection_pool.connection_class = partial(SteppedConnection, travel)
+    made: Any = SteppedConnection
+    client.connection_pool.connection_class = partial(made, travel)
     return client
 
 

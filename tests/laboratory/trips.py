@@ -9,7 +9,7 @@ import redis
 from harvest_tasks.server.client import Client, connect
 from laboratory.steps import tick
 
-Act = Callable[[], None]
+Act = Callable[[], object]
 
 
 class Trips:
@@ -20,7 +20,8 @@ class Trips:
 
     def __init__(self, url: str) -> None:
         self.client: Client = connect(url)
-        self.client.connection_pool.connection_class = partial(_Counted, self._ahead)
+        counted: Any = _Counted
+        self.client.connection_pool.connection_class = partial(counted, self._ahead)
         self.count = 0
         self._acts: dict[int, Act] = {}
 

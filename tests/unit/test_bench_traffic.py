@@ -33,7 +33,7 @@ def test_each_book_begins_with_a_fill_so_that_no_price_is_ignored() -> None:
 
 
 def test_most_entries_are_fills_and_some_are_prices() -> None:
-    kinds = [type(parse("1-1", entry).entry) for entry in traffic.main(ENTRIES, BOOKS)]  # type: ignore[union-attr]
+    kinds = [type(parse("1-1", entry).entry) for entry in traffic.main(ENTRIES, BOOKS)]
     assert set(kinds) == {Fill, Mark}
     assert 0.75 < kinds.count(Fill) / ENTRIES < 0.95
 

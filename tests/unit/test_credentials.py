@@ -19,7 +19,8 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
 
 def password(url: str) -> str | None:
-    return parse_url(url).get("password")  # type: ignore[no-untyped-call]  # redis-py types it in part
+    password: str | None = parse_url(url).get("password")
+    return password
 
 
 @pytest.mark.parametrize(

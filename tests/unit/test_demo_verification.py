@@ -135,7 +135,7 @@ def test_a_position_that_is_still_open_is_a_difference() -> None:
 
 
 def test_more_differences_than_one_can_read_are_counted(made: FoldedSession, left: Recording) -> None:
-    many = replace(left, intents=left.intents[:3] * 5)
+    many = replace(left, intents=[*left.intents[:3]] * 5)
     assert differences(many, made)[-1].startswith("ETHUSDT intent 2: ")
     assert "BTCUSDT: 7 more intents differ" in differences(many, made)
 

@@ -46,7 +46,8 @@ def of_bitcoin(change: Change = lambda document: None) -> str:
 
 
 def bitcoin(document: dict[str, Any]) -> dict[str, Any]:
-    return document["symbols"][0]
+    first: dict[str, Any] = document["symbols"][0]
+    return first
 
 
 def rule(document: dict[str, Any], kind: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ LONGEST_MS = 600_000
 LONG = {"symbol": "BTCUSDT", "side": "LONG", "qty": "0.5", "entry_price": "60000"}
 
 
-def read(book: str = "BTCUSDT", **fields: str | None):
+def read(book: str = "BTCUSDT", /, **fields: str | None):
     """`LONG` with some fields replaced, or left out where None is given."""
     merged = {name: text for name, text in {**LONG, **fields}.items() if text is not None}
     return read_exchange_position(book, merged, NOW_MS, LONGEST_MS)
@@ -81,7 +81,7 @@ def test_an_age_that_cannot_be_one_is_ignored(age: str) -> None:
     ],
 )
 def test_what_cannot_be_used_is_unreadable_and_says_why(fields: dict[str, str | None], why: str) -> None:
-    assert read(**fields) == UnreadableSnapshot("BTCUSDT", why)
+    assert read("BTCUSDT", **fields) == UnreadableSnapshot("BTCUSDT", why)
 
 
 @pytest.mark.parametrize("name", ["ts", "timestamp", "time", "updated_at"])

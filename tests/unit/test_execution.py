@@ -123,9 +123,12 @@ def test_what_goes_wrong_depends_on_seed_and_id_alone() -> None:
     assert 130 < fates.count(Answer.IGNORED) < 270
 
 
-@pytest.mark.parametrize("share", ["reject_share", "ignore_share"])
-def test_a_share_of_one_is_all_and_of_zero_none(share: str) -> None:
-    all_of_them, none = costs(**{share: 1.0}), costs(**{share: 0.0})
+@pytest.mark.parametrize(
+    ("all_of_them", "none"),
+    [(costs(reject_share=1.0), costs(reject_share=0.0)), (costs(ignore_share=1.0), costs(ignore_share=0.0))],
+    ids=["reject_share", "ignore_share"],
+)
+def test_a_share_of_one_is_all_and_of_zero_none(all_of_them: ExecutionTerms, none: ExecutionTerms) -> None:
     assert all(all_of_them.failure(f"hv-{n}") for n in range(100))
     assert not any(none.failure(f"hv-{n}") for n in range(100))
 

@@ -25,6 +25,7 @@ def imported(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
+            assert node.module is not None, f"{path} imports relatively"
             assert node.level == 0, f"{path} imports relatively"
             names.add(node.module)
     return {name.partition(".")[0] for name in names}

@@ -12,7 +12,7 @@ from kernel.errors import InvalidLadder, InvalidNumber, InvalidTheta
 from kernel.positions.decision import Decision, decide
 from kernel.positions.entry import Adopt, Mark, Side
 from kernel.positions.guards import Refusal
-from kernel.positions.harvest import due_harvest
+from kernel.positions.harvest import DueHarvest, due_harvest
 from kernel.positions.holding import Holding, Origin, RiskTerms, added, adopted, charged, reduced
 from kernel.positions.instrument import Instrument
 from kernel.positions.intent import Intent, IntentKind, intent_id, reason_text
@@ -27,13 +27,14 @@ from kernel.proposals.kill_score import kill_components
 from kernel.proposals.market import MarketState
 from kernel.proposals.profit_lock import locked_stop
 from kernel.proposals.proposal import ReasonCode, _kill_reasons
-from kernel.proposals.snapshot import PositionSnapshot
+from kernel.proposals.snapshot import PositionSide, PositionSnapshot
 from kernel.proposals.theta import HarvestTheta, LockMode
 
 BOOK = "BTCUSDT"
 FLAT = Position(BOOK)
 STOPS = rules(set_be_at_r=Decimal("0.5"))
-HOLDING = Holding(*map(Decimal, (2, 100, 3, 10, 5, 1)), 7, Decimal(4), (("BNB", Decimal(1)),), Origin.ADOPTED)
+TWO, HUNDRED, THREE, TEN, FIVE, ONE = map(Decimal, (2, 100, 3, 10, 5, 1))
+HOLDING = Holding(TWO, HUNDRED, THREE, TEN, FIVE, ONE, 7, Decimal(4), (("BNB", Decimal(1)),), Origin.ADOPTED)
 """A long with something in each field."""
 
 
@@ -152,8 +153,7 @@ def test_a_move_to_break_even_says_everything_of_itself() -> None:
 
 
 def test_stops_that_trail_and_that_change_their_size_say_why() -> None:
-    entries = [short_100(atr=Decimal(1)), mark("94"), mark("93")]
-    position, made = run(entries, STOPS)
+    position, made = run([short_100(atr=Decimal(1)), mark("94"), mark("93")], STOPS)
     trail = books.intents(made)[-1]
     assert (trail.kind, trail.action, trail.reason) == (IntentKind.TRAIL_UPDATE, "trail:95", "2 behind 93")
     assert (trail.side, trail.qty, trail.stop_price) == (Side.BUY, 1, 95)
@@ -447,7 +447,7 @@ def test_a_component_at_its_threshold_is_no_reason() -> None:
 
 def test_a_lock_that_would_be_at_nothing_is_none() -> None:
     theta = HarvestTheta(lock_R=2.0, lock_mode=LockMode.R_MULTIPLE)
-    short = PositionSnapshot(BOOK, "SHORT", 2.0, 1.0, 2.0, 1.0, 0.0, 1.0)
+    short = PositionSnapshot(BOOK, PositionSide.SHORT, 2.0, 1.0, 2.0, 1.0, 0.0, 1.0)
     assert locked_stop(short, 3.0, 1.0, theta) is None
     assert locked_stop(short, 3.0, 0.5, theta) == 1.0
 
@@ -476,5 +476,8 @@ def test_a_record_with_an_id_of_its_own_is_the_newest_entry() -> None:
 
 def test_a_harvest_knows_its_action() -> None:
     position, _ = run([long_100()])
-    action, harvest = due_harvest(position, MarkState(Decimal(105), 1, Decimal(105), Decimal(100)), rules())
+    due = due_harvest(position, MarkState(Decimal(105), 1, Decimal(105), Decimal(100)), rules())
+    assert due is not None
+    action, harvest = due
+    assert isinstance(harvest, DueHarvest)
     assert action == harvest.action == "partial:0.5:1"

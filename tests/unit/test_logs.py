@@ -20,7 +20,7 @@ URL = "redis://brain:hunter2@cache:6379/0"
 
 def record(message: object, *args: object, error: bool = False) -> logging.LogRecord:
     info = sys.exc_info() if error else None
-    return logging.LogRecord("harvest_tasks.fills.brain", logging.INFO, __file__, 1, message, args, info)  # type: ignore[arg-type]
+    return logging.LogRecord("harvest_tasks.fills.brain", logging.INFO, __file__, 1, message, args, info)
 
 
 def as_text(message: object, *args: object) -> str:

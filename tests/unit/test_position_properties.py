@@ -5,12 +5,12 @@ from decimal import Decimal
 from fractions import Fraction
 
 from books import START_MS, TERMS, fold, guards, intents, ladder, look, rules
-from desk import Desk
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel.positions.entry import Entry, Fill, Mark, OrderEnded, OrderEndStatus, Side
 from kernel.positions.instrument import Instrument
+from kernel.positions.intent import Intent
 from kernel.positions.ladder import Basis
 from kernel.positions.position import Position, apply
 from kernel.positions.quantities import exact
@@ -47,7 +47,7 @@ class Book:
     base: Fraction = Fraction(0)
     realized: Fraction = Fraction(0)
     epoch: int = 0
-    entries: list = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
 
     def fill(self, side: Side, qty: Fraction, price: Fraction) -> None:
         signed = qty if side is Side.BUY else -qty
@@ -112,7 +112,7 @@ def test_repeating_any_entries_changes_nothing(history, data) -> None:
     st.sampled_from(["0.001", "0.1", "1"]),
     st.booleans(),
 )
-def test_every_promise_about_intents_holds_at_every_step(history, live: Desk, basis, step_size, with_minimum) -> None:
+def test_every_promise_about_intents_holds_at_every_step(history, live: bool, basis, step_size, with_minimum) -> None:
     """Reservations fit; rungs once per attempt; exits oppose, are positive, on the step, and fit; stops tighten.
 
     And a second look at the same entries decides nothing that the first did not.
@@ -123,7 +123,8 @@ def test_every_promise_about_intents_holds_at_every_step(history, live: Desk, ba
         set_be_at_r=Decimal("0.5"),
         instrument=Instrument(Decimal(step_size), min_notional=Decimal(100 if with_minimum else 0)),
     )
-    position, sent, seen_actions = Position("BTCUSDT"), [], set()
+    position, seen_actions = Position("BTCUSDT"), set()
+    sent: list[Intent] = []
     for step in history:
         position = apply(position, answered(step, sent), TERMS)
         before = position
@@ -142,6 +143,7 @@ def test_every_promise_about_intents_holds_at_every_step(history, live: Desk, ba
                 assert resized == (intent.stop_price == before.ladder_state.stop)
                 assert resized or is_tighter(before.ladder_state.stop, intent.stop_price, before.holding.sign)
                 assert intent.qty == abs(before.holding.qty)
+                assert intent.stop_price is not None
                 assert (before.mark.price - intent.stop_price) * before.holding.sign > 0
         assert 0 <= position.ladder_state.reserved <= abs(position.holding.qty)
         assert look(position, the_rules, guards()) == (position, [])  # an extra bell publishes nothing

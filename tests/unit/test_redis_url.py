@@ -44,7 +44,7 @@ def test_the_broker_is_the_next_database_of_the_same_server(data: str, celery: s
 def test_redis_py_kombu_and_the_result_backend_reach_the_same_place(password: str, db: int, socket: bool) -> None:
     login = f"user:{quote(password, safe='')}@"
     url = f"unix://{login}/run/s.sock?db={db}" if socket else f"redis://{login}cache:7000/{db}"
-    data = parse_url(url)  # type: ignore[no-untyped-call]  # redis-py types it in part
+    data = parse_url(url)
     for celery in (_kombu_parameters(next_database(url)), _backend_parameters(next_database(url))):
         assert celery["db"] == db + 1
         assert {name: celery.get(name) for name in PLACE} == {name: data.get(name) for name in PLACE}

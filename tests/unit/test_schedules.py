@@ -102,7 +102,7 @@ class Clock:
         self.now += timedelta(seconds=max(seconds, 0.0001))
 
 
-class RecordingScheduler(Scheduler):  # type: ignore[misc]  # Celery publishes no types
+class RecordingScheduler(Scheduler):
     """Celery's own loop, noting when each entry would be sent."""
 
     def __init__(self, clock: Clock, **kwargs: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import redis
 from celery import Celery
-from kombu import Connection
+from kombu.connection import Connection
 from redis.exceptions import ConnectionError as ConnectionLost
 
 from harvest_tasks.messaging import transport

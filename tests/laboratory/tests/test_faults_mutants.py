@@ -93,7 +93,8 @@ def test_a_mutant_is_found_again_in_a_script_that_moved() -> None:
 
 
 def test_branches_are_counted_and_the_counting_script_does_what_the_real_one_does(redis: Client) -> None:
-    plain, counted = [], []
+    plain: list[object] = []
+    counted: list[object] = []
     for found, names in ((plain, ()), (counted, ("commit", "route"))):
         redis.flushall()
         with branches.counting(*names):

@@ -93,7 +93,7 @@ def test_without_memory_or_room_on_disk_nothing_is_lost(judged: Callable[[Result
 def test_errors_of_the_server_leave_nothing_half_done(judged: Callable[[Result], None]) -> None:
     result = played(server_errors, 0.3)
     judged(result)
-    assert len(result.notes["cases"]) == len(server_errors.KINDS) + 1  # type: ignore[arg-type]
+    assert len(result.notes["cases"]) == len(server_errors.KINDS) + 1
 
 
 def test_lost_input_freezes_and_there_is_a_way_back(judged: Callable[[Result], None]) -> None:
