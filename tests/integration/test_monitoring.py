@@ -123,7 +123,7 @@ def test_prometheus_agrees_with_the_rules(arguments: tuple[str, ...]) -> None:
 
 
 def test_the_page_names_every_figure_with_its_labels_and_no_other(scrape: Scrape) -> None:
-    page = (DOCS / "metrics.md").read_text(encoding="utf-8").partition("## What it tells")[2]
+    page = (DOCS / "metrics.md").read_text(encoding="utf-8").partition("## Metrics")[2]
     told = {re.sub(r"_(bucket|sum|count)$", "", name): scrape.labels(name) - {"le"} for name in scrape.names}
     named = re.findall(r"`(harvest_\w+)(?:{([^}]*)})?`", page.partition("## Alerts")[0])
     assert {name for name, _ in named} == set(told)
