@@ -3,7 +3,7 @@
 #
 #   install.sh [--wheels DIR] [--dry-run]
 #
-# --wheels DIR  wheels built by `make wheels` (default: dist/wheels). No network is used.
+# --wheels DIR  wheels and their lock, built by `make wheels` (default: dist/wheels). No network is used.
 # --dry-run     check this machine and print what would be done
 #
 # Existing settings and passwords are kept. Exit codes: 0 done, 1 failed, 2 wrong usage or unsuitable machine.
@@ -50,6 +50,7 @@ check() {
   has useradd || mistake "useradd: not found. Fix: apt-get install passwd"
   check_python
   one_wheel >/dev/null || mistake "$wheels: needs exactly one harvest-*.whl. Fix: make wheels, or pass --wheels DIR"
+  [ -f "$wheels/requirements.lock" ] || mistake "$wheels/requirements.lock: not found. Fix: make wheels"
   [ "$mistakes" = 0 ] || exit 2
 }
 
@@ -90,7 +91,7 @@ add_release() {
 release_name() {
   local version
   version=$(basename "$1" | cut -d - -f 2)
-  echo "$version-$(cat "$1" "$here/requirements.lock" | sha256sum | cut -c 1-8)"
+  echo "$version-$(cat "$1" "$wheels/requirements.lock" | sha256sum | cut -c 1-8)"
 }
 
 build_release() {
@@ -99,7 +100,7 @@ build_release() {
   run python3 -m venv "$1"
   # pip must not read the caller's configuration, which could add another package source.
   run env PIP_CONFIG_FILE=/dev/null "$1/bin/python" -m pip --isolated --disable-pip-version-check install --quiet \
-    --no-index --find-links "$wheels" --require-hashes -r "$here/requirements.lock"
+    --no-index --find-links "$wheels" --require-hashes -r "$wheels/requirements.lock"
   run env PIP_CONFIG_FILE=/dev/null "$1/bin/python" -m pip --isolated --disable-pip-version-check install --quiet \
     --no-index --no-deps "$2"
   # The units mount this read-only, so each process would compile the modules again.

@@ -301,7 +301,7 @@ def test_an_upgrade_loses_no_fill_and_can_be_rolled_back(server: Machine) -> Non
     old = server.run("readlink", CURRENT)
     server.run("mkdir", f"{RELEASES}/older")
     # Other wheels or another lock are another release.
-    server.run("sh", "-c", f"echo '# another release' >>{SOURCE}/systemd/requirements.lock")
+    server.run("sh", "-c", f"echo '# another release' >>{SOURCE}/dist/wheels/requirements.lock")
     inside = subprocess.Popen([*server._inside(), *INSTALL], stdout=subprocess.DEVNULL)  # noqa: S603 - in the machine
     fed = 0
     while inside.poll() is None:

@@ -1,0 +1,1 @@
+"""What the Makefile runs: the set-up, which needs nothing but Python, and the lock."""
