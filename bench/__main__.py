@@ -1,4 +1,4 @@
-"""All measurements, one after the other: `python -m bench`, with QUICK=1 and ONLY=name,name."""
+"""Runs all measurements one after another: `python -m bench`, with QUICK=1 and ONLY=name,name."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Final
 
 from bench import fills, flower, fold, growth, latency, memory, proposals
-from bench.cost import Ticks
+from bench.cost import CpuTicks
 from bench.processes import NotStarted
 from bench.report import HEADER, LATEST, LEGEND, Result, lines, write
 from bench.setup import Setup
@@ -27,9 +27,9 @@ MEASUREMENTS: Final[dict[str, Measurement]] = {
     "kernel_proposals_per_s": proposals.kernel,
     "fold_vs_nautilus_1k": fold.against_nautilus_1k,
     "fold_vs_nautilus_20k": fold.against_nautilus_20k,
-    "growth_fills": growth.with_backlog,
+    "growth_backlog": growth.with_backlog,
     "growth_books": growth.with_books,
-    "growth_backlog": growth.with_position_length,
+    "growth_fills": growth.with_position_length,
     "bytes_per_book": memory.per_book,
     "rss_per_worker_mb": memory.of_a_worker,
     "flower_overhead": flower.overhead,
@@ -37,33 +37,31 @@ MEASUREMENTS: Final[dict[str, Measurement]] = {
 
 
 class NoSuchMeasurement(Exception):
-    """A name that is none of `MEASUREMENTS`."""
+    """A name that is not in `MEASUREMENTS`."""
 
 
 def _chosen(only: str) -> dict[str, Measurement]:
-    """All, or those whose names are in `only`, apart by commas. Raises `NoSuchMeasurement`."""
+    """The measurements named in `only` (comma-separated), or all. Raises `NoSuchMeasurement`."""
     names = [name.strip() for name in only.split(",") if name.strip()]
     unknown = [name for name in names if name not in MEASUREMENTS]
     if unknown:
-        raise NoSuchMeasurement(f"ONLY={only}: {unknown[0]} is none of {', '.join(MEASUREMENTS)}")
+        raise NoSuchMeasurement(f"ONLY={only}: {unknown[0]} is not one of {', '.join(MEASUREMENTS)}")
     return {name: measure for name, measure in MEASUREMENTS.items() if not names or name in names}
 
 
 def _results(name: str, measure: Measurement, setup: Setup) -> Iterator[Result]:
-    """What `measure` finds, each with what passed and was stolen since the one before; or one line that says why
-    it cannot.
-    """
-    began, ticks = monotonic(), Ticks.now()
+    """The results of `measure`, each with its seconds and CPU steal; or one result with the reason it was skipped."""
+    began, ticks = monotonic(), CpuTicks.now()
     try:
         for result in measure(setup):
-            yield replace(result, seconds=monotonic() - began, stolen=Ticks.now().stolen_since(ticks))
-            began, ticks = monotonic(), Ticks.now()
+            yield replace(result, seconds=monotonic() - began, cpu_steal=CpuTicks.now().steal_share_since(ticks))
+            began, ticks = monotonic(), CpuTicks.now()
     except (NotStarted, EmbeddedError) as error:
         yield Result(name, "", skipped=str(error), seconds=monotonic() - began)
 
 
 def main() -> int:
-    """Exit code 0 when all ran or said why not, whatever the figures are; 2 for a name that is none."""
+    """Exit code 0 when all measurements ran or were skipped with a reason, 2 for an unknown name."""
     only = os.environ.get("ONLY", "")
     try:
         chosen = _chosen(only)
@@ -78,7 +76,7 @@ def main() -> int:
         for result in _results(name, measure, setup):
             results.append(result)
             print("\n".join(lines(result)), flush=True)
-    # Some must not take the place of all.
+    # A partial run must not replace a complete one.
     path = LATEST.with_name("only.json") if only else LATEST
     write(path, results, quick=setup.quick)
     print(f"{LEGEND}\nin {monotonic() - started:.0f} s, into {path}")

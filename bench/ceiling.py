@@ -1,8 +1,8 @@
-"""How far one server goes: `python -m bench.ceiling`, in under a minute on a quiet machine.
+"""The ceiling of one server: `python -m bench.ceiling`, in under a minute on a quiet machine.
 
-Measured is the processor time that an entry costs the server's main thread and the processes of Harvest, at several
-numbers of books. From that a model (see `queueing`) says how much so many worker processes do on hosts of their own,
-until the server's thread is full. Its first points are compared with real processes, as far as this machine has cores.
+Measures the CPU time of an entry in the server's main thread and in Harvest's processes, for several numbers of books.
+From that, a model (see `queueing`) predicts the throughput of several workers on their own hosts, until the server's
+thread is busy all the time. The first points are compared with real processes, as far as this machine has cores.
 """
 
 import json
@@ -28,7 +28,7 @@ from harvest_tasks.settings.model import Settings
 
 TARGET: Final = Path(".bench/ceiling.json")
 SIZES: Final = ((10, 5_000), (500, 5_000), (5_000, 10_000))
-"""Books, and entries: enough for each book to have a life."""
+"""Books and entries, enough for each book to open and close positions."""
 REPETITIONS: Final = 3
 WORKERS: Final = (1, 2, 3, 4, 8)
 CHECKED: Final = (1, 2, 3)
@@ -37,26 +37,26 @@ LONGEST_SEC: Final = 60.0
 MICRO: Final = 1e6
 KINDS: Final = ("batch", "backlog")
 NOTES: Final = (
-    f"measured: the least of {REPETITIONS} repetitions, as whatever else the machine does only adds to a cost",
-    "measured: of the server its main thread, the one that executes commands",
-    "batch: entries come 500 at a time and are applied before the next ones come: the least that is done at once",
-    "backlog: all entries are moved before the first is applied: the most that is done at once",
-    "not in it: Celery's messages, proposals, sweeps, Flower, and whatever else the same server is asked",
-    "model: a processor for each process, no time on the network, one watcher at a time",
-    "checked: one watcher and so many workers on this machine, without Celery, on entries that were fed before;",
-    "  the best of as many repetitions; a machine that does other things beside has fewer cores than it says",
+    f"measured: the lowest of {REPETITIONS} repetitions, because other work on the machine only adds to a cost",
+    "measured: of the server only the main thread, which executes commands",
+    "batch: entries arrive 500 at a time and are applied before the next arrive: the smallest commits",
+    "backlog: all entries are moved before the first is applied: the largest commits",
+    "not included: Celery's messages, proposals, sweeps, Flower, and other users of the server",
+    "model: one CPU core per process, no network delay, one watcher at a time",
+    "checked: one watcher and the workers on this machine, without Celery, on a backlog; the best repetition;",
+    "  a machine with other work has fewer free cores than it reports",
 )
 
 Work = Callable[[], None]
 
 
-class _Through(Exception):
-    """All there is has been moved."""
+class _AllMoved(Exception):
+    """All entries have been moved."""
 
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """Seconds of processor time: of the server's main thread, and of this process."""
+    """Seconds of CPU time: of the server's main thread, and of this process."""
 
     server: float
     own: float
@@ -68,7 +68,7 @@ class Used:
 
     @classmethod
     def by(cls, client: Client, entries: int, work: Work) -> "Used":
-        """For each of so many entries."""
+        """The CPU time per entry of `work` on `entries`."""
         then = cls.now(client)
         work()
         now = cls.now(client)
@@ -80,7 +80,7 @@ class Used:
 
 
 def costs(books: int, entries: int) -> tuple[Costs, Costs]:
-    """Applied batch by batch, and as a backlog. Applying a batch costs what doing both costs more than moving."""
+    """Costs of applying batch by batch, and as a backlog. Applying a batch costs: moving and applying - moving."""
     made = list(traffic.main(entries, books))
     with desk.server() as url:
         settings = desk.settings(url)
@@ -107,7 +107,7 @@ def costs(books: int, entries: int) -> tuple[Costs, Costs]:
 
 
 def _commits(client: Client, made: Sequence[traffic.Entry]) -> int:
-    """A book's version counts its commits."""
+    """The number of commits, by the versions of the books."""
     with client.pipeline(transaction=False) as pipe:
         for book in {entry["symbol"] for entry in made}:
             pipe.hget(keys.position(book), "version")
@@ -119,37 +119,37 @@ def _fill(feed: Feed, made: Sequence[traffic.Entry]) -> None:
 
 
 def _move(settings: Settings) -> None:
-    """All there is, to the inboxes."""
+    """Move all entries to the inboxes."""
     client = connect(settings.redis_url)
 
     def stop_when_through(_: Sequence[str]) -> None:
         (group,) = client.xinfo_groups(settings.stream_execution_result)
         if not group["lag"]:
-            raise _Through
+            raise _AllMoved
 
-    with suppress(_Through):
+    with suppress(_AllMoved):
         while True:
             watch(client, settings, LONGEST_SEC, stop_when_through)
 
 
 def _apply(settings: Settings, made: Sequence[traffic.Entry]) -> None:
-    """All that was moved."""
-    with suppress(ours.Applied):
-        ours.Applier(settings, len(made)).answer(sorted({entry["symbol"] for entry in made}))
+    """Apply all moved entries."""
+    with suppress(ours.AllApplied):
+        ours.Applier(settings, len(made)).process(sorted({entry["symbol"] for entry in made}))
 
 
 def _move_and_apply(settings: Settings, entries: int) -> None:
-    """Each batch is applied before the next one is read."""
+    """Apply each batch before the next one is read."""
     applier = ours.Applier(settings, entries)
     client = connect(settings.redis_url)
-    with suppress(ours.Applied):
-        # A busy machine may let the lease run out within a batch: then it is taken again.
+    with suppress(ours.AllApplied):
+        # On a busy machine the lease may expire within a batch; then acquire it again.
         while True:
-            watch(client, settings, LONGEST_SEC, applier.answer)
+            watch(client, settings, LONGEST_SEC, applier.process)
 
 
 def checked(workers: Sequence[int]) -> dict[int, Cost]:
-    """What real processes cost, in the fastest of the repetitions, by how many workers."""
+    """The cost of real processes in the fastest repetition, by number of workers."""
     books, entries = CHECKED_SIZE
     with desk.server() as url:
         settings = desk.settings(url)
@@ -162,8 +162,8 @@ def checked(workers: Sequence[int]) -> dict[int, Cost]:
 
 def _run(feed: Feed, settings: Settings, workers: int) -> Cost:
     feed.restore()
-    crew = ours.Crew(settings, workers)
-    cost = measured(feed.client, feed.entries, lambda: crew.run(feed.entries))
+    group = ours.SeveralWorkers(settings, workers)
+    cost = measured(feed.client, feed.entries, lambda: group.run(feed.entries))
     counts = feed.client.hgetall(keys.COUNTS)
     assert int(counts["applied"]) == feed.entries, counts
     return cost
@@ -186,7 +186,7 @@ def main() -> int:
 
 
 def _table_of_costs(found: Sequence[Costs]) -> Iterator[str]:
-    yield "measured, us of processor time for each entry"
+    yield "measured, us of CPU time per entry"
     heads = f"{'all':>7} {'ceiling/s':>10} {'watcher':>8} {'worker':>7}"
     yield f"{'books':>6} {'entries/commit':>15} {'server: feed':>13} {'move':>7} {'apply':>7} {heads}"
     for c in found:
@@ -199,7 +199,7 @@ def _table_of_costs(found: Sequence[Costs]) -> Iterator[str]:
 
 
 def _table_of_points(modelled: Sequence[tuple[str, Costs]]) -> Iterator[str]:
-    yield "\nmodel, entries/s by worker processes on hosts of their own (share of the server's thread, what limits)"
+    yield "\nmodel, entries/s by workers on their own hosts (load of the server's thread, limiting part)"
     yield f"{'workers':>8}" + "".join(f"{f'{cost.books:,}, {name}':>24}" for name, cost in modelled)
     for workers in WORKERS:
         cells = (point(cost, workers) for _, cost in modelled)
@@ -207,7 +207,7 @@ def _table_of_points(modelled: Sequence[tuple[str, Costs]]) -> Iterator[str]:
 
 
 def _table_of_checks(bounds: Sequence[Costs], seen: dict[int, Cost], cores: int) -> Iterator[str]:
-    yield f"\nchecked at {CHECKED_SIZE[0]} books on {cores} cores: entries/s, and us of processor time for each entry"
+    yield f"\nchecked at {CHECKED_SIZE[0]} books on {cores} cores: entries/s, and us of CPU time per entry"
     heads = f"{'server':>7} {'others':>7} {'cores got':>10}"
     yield f"{'workers':>8} {'model: batch':>13} {'backlog':>8} {'measured':>9} {heads}"
     for workers, cost in seen.items():
@@ -218,7 +218,7 @@ def _table_of_checks(bounds: Sequence[Costs], seen: dict[int, Cost], cores: int)
 
 
 def _cores(cost: Cost) -> float:
-    """That the run kept busy, the server's included; on a machine that does other things: that were left to it."""
+    """CPU cores that the run used, including the server's; other work on the machine lowers this."""
     return (cost.client + cost.server) / cost.wall
 
 

@@ -1,4 +1,4 @@
-"""What a run cost: how long it took, and how much of the processor the clients and the server used meanwhile."""
+"""The cost of a run: wall time, and CPU time of the clients and of the server."""
 
 import os
 import time
@@ -12,7 +12,7 @@ from harvest_tasks.server.client import Client
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Of `units` pieces of work; all in seconds. `client` and `server` are processor time."""
+    """The cost of `units` of work, in seconds. `client` and `server` are CPU time."""
 
     units: int
     wall: float
@@ -25,47 +25,47 @@ class Cost:
         return self.units / self.wall
 
     def __str__(self) -> str:
-        """Microseconds for each unit."""
+        """Microseconds per unit."""
         wall, client, server = (1e6 * part / self.units for part in (self.wall, self.client, self.server))
-        return f"{wall:.1f} us each (processor: client {client:.1f}, server {server:.1f})"
+        return f"{wall:.1f} us each (CPU: client {client:.1f}, server {server:.1f})"
 
 
-class Ticks(NamedTuple):
-    """Of all processors since the machine started: `worked`, and wanted but `stolen` by other guests of its host."""
+class CpuTicks(NamedTuple):
+    """CPU ticks of all processors since boot: `worked`, and `steal`, which the host gave to other guests."""
 
     worked: int
-    stolen: int
+    steal: int
 
     @classmethod
-    def now(cls) -> "Ticks":
-        """By /proc/stat, see proc_stat(5); none where there is no such file."""
+    def now(cls) -> "CpuTicks":
+        """Read /proc/stat, see proc_stat(5); zeros if there is no such file."""
         try:
             first = Path("/proc/stat").read_text(encoding="ascii").partition("\n")[0]
         except FileNotFoundError:
             return cls(0, 0)
-        user, nice, system, _, _, irq, softirq, stolen = map(int, first.split()[1:9])
-        return cls(user + nice + system + irq + softirq, stolen)
+        user, nice, system, _, _, irq, softirq, steal = map(int, first.split()[1:9])
+        return cls(user + nice + system + irq + softirq, steal)
 
-    def stolen_since(self, before: "Ticks") -> float:
-        """The share of what was wanted since `before`."""
-        worked, stolen = self.worked - before.worked, self.stolen - before.stolen
-        return stolen / (worked + stolen) if worked + stolen else 0.0
+    def steal_share_since(self, before: "CpuTicks") -> float:
+        """CPU steal since `before`, as a share of the wanted CPU time."""
+        worked, steal = self.worked - before.worked, self.steal - before.steal
+        return steal / (worked + steal) if worked + steal else 0.0
 
 
 def server_seconds(client: Client) -> float:
-    """Processor time that the server has used so far."""
+    """CPU time that the server has used so far."""
     cpu = client.info("cpu")
     return float(cpu["used_cpu_user"]) + float(cpu["used_cpu_sys"])
 
 
 def own_seconds() -> float:
-    """Processor time of this process and of those it started and waited for."""
+    """CPU time of this process and of its finished child processes."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
 
 
 def measured(client: Client, units: int, work: Callable[[], None]) -> Cost:
-    """The cost of `work`, done in this process and in processes that it starts and waits for."""
+    """Do `work` in this process and in child processes that it waits for, and return its cost."""
     server, own, started = server_seconds(client), own_seconds(), time.perf_counter()
     work()
     wall = time.perf_counter() - started

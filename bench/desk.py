@@ -7,7 +7,7 @@ from typing import Final
 from harvest_tasks.processes.embedded_server import EmbeddedServer, wheel_executable
 from harvest_tasks.settings.model import Settings
 
-# A backlog is hours of a desk in seconds: with the limits of a day's trading, every run would only measure refusals.
+# A backlog is hours of trading in seconds: with normal limits, every run would only measure refusals.
 ENVIRON: Final = {"HARVEST_MAX_ACTIONS_PER_MIN": "10000", "HARVEST_REQUIRE_FRESH_SNAPSHOT_SEC": "3600"}
 
 

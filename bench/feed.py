@@ -1,6 +1,6 @@
-"""The input stream of a run: filled once, kept as the server writes it down, and put back before each run.
+"""The input stream of a run: filled once, kept as a dump, and restored before each run.
 
-So ours and every peer read the very same bytes, and no run waits for a producer.
+So Harvest and every peer read the same bytes, and no run waits for a producer.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,11 +14,11 @@ from harvest_tasks.server.client import Client, connect
 
 CHUNK = 2_000
 PER_MS = 1_000
-"""Entries that share a millisecond of stream ids."""
+"""Entries per millisecond of stream ids."""
 
 
 class Feed:
-    """A backlog on a server of its own: `restore` makes the server hold it and nothing else."""
+    """A backlog on a server. After `restore` the server holds the backlog and nothing else."""
 
     def __init__(self, url: str, stream: str) -> None:
         self.client: Client = connect(url)
@@ -29,7 +29,7 @@ class Feed:
         self.entries = 0
 
     def fill(self, entries: Iterable[Entry], *, keep: bool = True) -> "Feed":
-        """Make `entries` the backlog. One that is not kept can be worked off once."""
+        """Make `entries` the backlog. Without `keep` it can be used only once."""
         self.client.flushdb()
         send(self.client, packed(self._stream, entries, int(self.client.time()[0]) * 1000))
         self.entries = int(self.client.xlen(self._stream))
@@ -40,13 +40,13 @@ class Feed:
         return self
 
     def restore(self) -> None:
-        # A broker in the next database keeps what it has.
+        # The broker in the next database is left alone.
         self.client.flushdb()
         self._bytes.restore(self._stream, 0, self._kept)
 
 
 def packed(stream: str, entries: Iterable[Entry], base_ms: int) -> Iterator[bytes]:
-    """What adds `entries` with ids that follow from `base_ms`, in pieces."""
+    """Packed XADD commands for `entries`, with ids from `base_ms`, in pieces."""
     adding = (
         hiredis.pack_command(
             ("XADD", stream, f"{base_ms + n // PER_MS}-{n % PER_MS + 1}", *chain.from_iterable(entry.items()))
@@ -58,9 +58,7 @@ def packed(stream: str, entries: Iterable[Entry], base_ms: int) -> Iterator[byte
 
 
 def send(client: Client, pieces: Iterable[bytes]) -> None:
-    """Have the server execute them while the next ones are packed. It is told not to answer: a refused command shows
-    in what is there afterwards.
-    """
+    """Send commands while the next ones are packed. Replies are switched off, so check the result afterwards."""
     connection = client.connection_pool.get_connection()
     try:
         connection.send_command("CLIENT", "REPLY", "OFF")

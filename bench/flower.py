@@ -1,4 +1,4 @@
-"""Throughput through real Celery workers, with Flower and the events it needs, and without."""
+"""Throughput with real Celery workers: with Flower and its events, and without."""
 
 from collections.abc import Iterator
 from statistics import median
@@ -16,11 +16,11 @@ from harvest_tasks.server import keys
 UNIT: Final = "entries/s"
 BOOKS: Final = 500
 FROM: Final = 0.1
-"""The share of the backlog that is through before the clock starts: workers are slow at first."""
+"""Share of the backlog applied before the clock starts, because workers start slowly."""
 
 
 def overhead(setup: Setup) -> Iterator[Result]:
-    """`harvest up` on a server with a backlog."""
+    """The throughput of `harvest up` on a backlog, with and without Flower."""
     with desk.server() as url:
         stream = desk.settings(url).stream_execution_result
         feed = Feed(url, stream).fill(traffic.main(setup.pick(15_000, 4_000), BOOKS))
@@ -35,12 +35,12 @@ def overhead(setup: Setup) -> Iterator[Result]:
         pairs.spread,
         BOOKS,
         Goal("ratio", at_least=0.8),
-        "real workers, bells through Celery, beat and proposals beside; ours is with Flower",
+        "real workers with Celery, beat and proposals; ours is with Flower",
     )
 
 
 def _rate(feed: Feed, url: str, *options: str) -> float:
-    """Entries per second, from the moment a part of them is applied."""
+    """Entries per second, once the first part is applied."""
     feed.client.flushall()
     feed.restore()
     with harvest_up(*options, url=url, **desk.ENVIRON):
@@ -50,7 +50,7 @@ def _rate(feed: Feed, url: str, *options: str) -> float:
 
 
 def _reached(feed: Feed, count: int) -> tuple[float, int]:
-    """When at least `count` entries were applied, and how many were then."""
+    """The time at which at least `count` entries are applied, and their number then."""
     found = [0]
 
     def is_reached() -> bool:

@@ -1,6 +1,6 @@
 """The fold alone: fills of one position through the kernel, and through NautilusTrader's position.
 
-Both only compute, in one process, so their processor time is measured: what else the machine does is no part of it."""
+Both only compute in one process, so CPU time is measured, which excludes other work on the machine."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -23,12 +23,12 @@ UNIT: Final = "fills/s"
 TERMS: Final = RiskTerms(None, Decimal("0.02"))
 FAST_ENOUGH: Final = Goal("ours", at_least=200_000)
 
-Row = tuple[str, str, str, str]
+FillRow = tuple[str, str, str, str]
 """Side, quantity, price and fee of a fill."""
 
 
-def one_position(count: int) -> list[Row]:
-    """Fills of a position that stays open: it grows and shrinks."""
+def one_position(count: int) -> list[FillRow]:
+    """Fills of a position that grows and shrinks and stays open."""
     rng = random.Random(7)  # noqa: S311 - repeatable
     held, price, rows = 0, 60_000.0, []
     for n in range(count):
@@ -41,8 +41,8 @@ def one_position(count: int) -> list[Row]:
     return rows
 
 
-def entries(rows: Sequence[Row]) -> list[Fill]:
-    """`rows` as the door would hand them on, a thousand to each millisecond."""
+def entries(rows: Sequence[FillRow]) -> list[Fill]:
+    """`rows` as parsed fills, a thousand per millisecond."""
     return [
         Fill(
             f"{1_700_000_000_000 + n // 1_000}-{n % 1_000}",
@@ -59,7 +59,7 @@ def entries(rows: Sequence[Row]) -> list[Fill]:
 
 @exact
 def seconds(fills: Sequence[Fill]) -> tuple[float, Position]:
-    """Processor seconds that the kernel takes for them, and where they lead."""
+    """CPU seconds that the kernel takes for `fills`, and the resulting position."""
     started = process_time()
     position = Position("BTCUSDT")
     for fill in fills:
@@ -72,12 +72,12 @@ def against_nautilus_1k(setup: Setup) -> Iterator[Result]:
 
 
 def against_nautilus_20k(setup: Setup) -> Iterator[Result]:
-    """Where theirs takes seconds for each run."""
+    """The comparison at 20,000 fills, where NautilusTrader takes seconds per run."""
     yield _against_nautilus("fold_vs_nautilus_20k", 20_000, setup.pick(5, 1), setup.pick(3, 1))
 
 
 def _against_nautilus(name: str, count: int, repeat: int, theirs_repeat: int) -> Result:
-    """Ours is measured before and after the peer, which runs in a process of its own."""
+    """Measure ours before and after the peer, which runs in its own process."""
     rows = one_position(count)
     fills = entries(rows)
     before = [seconds(fills) for _ in range(repeat)]
@@ -91,14 +91,14 @@ def _against_nautilus(name: str, count: int, repeat: int, theirs_repeat: int) ->
         return Result(name, UNIT, median(rates), spread=spread(rates), goal=FAST_ENOUGH, note=missing)
     _agree(runs[0][1], theirs)
     peer = count / median(theirs["seconds"])
-    # Of each run of ours to each of the peer's.
+    # Each run of ours against each of the peer's.
     ratios = [rate * took / count for rate in rates for took in theirs["seconds"]]
     label, note = f"NautilusTrader {theirs['version']}", "the same quantity, mean entry and result in both"
     return Result(name, UNIT, median(rates), peer, label, median(ratios), spread(ratios), None, FAST_ENOUGH, note)
 
 
 def _agree(position: Position, theirs: "dict[str, float]") -> None:
-    """Both folded the same: up to Nautilus's floats."""
+    """Check that both computed the same, up to rounding of floats."""
     holding = position.holding
     assert isclose(float(holding.qty), theirs["qty"], abs_tol=1e-9), (holding, theirs)
     assert isclose(float(holding.avg_entry), theirs["avg"], rel_tol=1e-9), (holding, theirs)

@@ -1,4 +1,4 @@
-"""Memory: of a book on the server, and of a process that applies fills for a long time."""
+"""Memory of a book on the server, and of a process that applies fills for a long time."""
 
 from collections.abc import Iterator, Sequence
 from statistics import mean
@@ -13,11 +13,11 @@ from harvest_tasks.wire.symbols import symbol_of
 
 ENTRIES_PER_BOOK: Final = 10
 SHARED: Final = 100
-"""Books of which each key is looked at."""
+"""Books whose keys are measured."""
 
 
 def per_book(setup: Setup) -> Iterator[Result]:
-    """What the server needs for a book with an open position, after a few fills; the input is not part of it."""
+    """The server's memory for a book with an open position after a few fills, without the input stream."""
     books = setup.pick(2_000, 1_000)
     with desk.server() as url:
         settings = desk.settings(url)
@@ -36,12 +36,12 @@ def per_book(setup: Setup) -> Iterator[Result]:
 
 
 def used(client: Client) -> int:
-    """Bytes."""
+    """Bytes used by the server."""
     return int(client.info("memory")["used_memory"])
 
 
 def by_kind(client: Client, books: int) -> dict[str, float]:
-    """Mean bytes of each kind of key that a book has."""
+    """Mean bytes of each kind of key of a book."""
     names = [f"B{i}USDT" for i in range(0, books, max(1, books // SHARED))]
     found: dict[str, list[int]] = {}
     for name in names:
@@ -61,16 +61,17 @@ def _keys(client: Client, name: str) -> Sequence[str]:
 
 
 def of_a_worker(setup: Setup) -> Iterator[Result]:
-    """The run of the longest backlog, looked at as it goes: what is resident, and what of it is in use. Resident memory
-    jumps by how batches happen to fall, and is seldom given back; a leak shows in what is in use.
+    """Memory samples during the run of the longest backlog: resident memory, and allocator blocks in use.
+
+    Resident memory jumps with the size of batches and is seldom returned; a leak shows in the blocks in use.
     """
-    entries, looks = growth.longest(setup), growth.long_run(setup).memory
+    entries, looks = growth.longest_backlog(setup), growth.long_run(setup).memory
     sizes = [look.resident_mb for look in looks]
-    note = f"{entries:,} entries in one process; from {min(sizes):.1f} to {max(sizes):.1f} MB at {len(looks)} looks"
+    note = f"{entries:,} entries in one process; from {min(sizes):.1f} to {max(sizes):.1f} MB in {len(looks)} samples"
     resident = _beside_its_past(entries, [(look.applied, look.resident_mb) for look in looks])
     yield Result("rss_per_worker_mb", "MB", *resident, goal=Goal("ratio", at_most=1.05), note=note)
     in_use = _beside_its_past(entries, [(look.applied, look.blocks) for look in looks])
-    goal, note = Goal("ratio", at_most=1.01), "of Python's allocator, in use at the same looks"
+    goal, note = Goal("ratio", at_most=1.01), "blocks of Python's allocator in use, in the same samples"
     yield Result("blocks_per_worker", "blocks", *in_use, goal=goal, note=note)
 
 

@@ -1,7 +1,7 @@
-"""Harvest at work on a backlog: the watcher and the brain as a deployment runs them, or one after the other.
+"""Harvest working on a backlog: the watcher and the brain in parallel as in production, or one after the other.
 
-The bells go through a queue as long as Celery's, but not through Celery: what that adds is in the runs with real
-workers, see `flower`.
+The wake-ups go through a queue as long as Celery's, but not through Celery. Runs with real workers include it, see
+`flower`.
 """
 
 import multiprocessing as mp
@@ -20,28 +20,28 @@ from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, connect
 from harvest_tasks.settings.model import Settings
 
-# Cheap, and safe here: neither parent nor child has threads.
+# Fork is cheap, and safe here: neither parent nor child has threads.
 _FORK: Final = mp.get_context("fork")
-LOOK_EVERY_SEC: Final = 0.005
+POLL_SEC: Final = 0.005
 
 
-class Applied(Exception):
-    """Everything is."""
+class AllApplied(Exception):
+    """All entries are applied."""
 
 
 class Applier:
-    """Answers bells until `expected` entries are applied. Raises `Applied` then."""
+    """Processes wake-ups until `expected` entries are applied, then raises `AllApplied`."""
 
-    def __init__(self, settings: Settings, expected: int, seen: Callable[[int], None] | None = None) -> None:
-        """`seen` is told, after each bell, how many entries are applied."""
-        self._seen = seen
+    def __init__(self, settings: Settings, expected: int, on_progress: Callable[[int], None] | None = None) -> None:
+        """Calls `on_progress` with the number of applied entries after each wake-up."""
+        self._on_progress = on_progress
         self._brain = Brain(connect(settings.redis_url), settings)
         self._expected = expected
         self.applied = 0
         self.intents = 0
 
-    def answer(self, books: Sequence[str]) -> None:
-        """One bell of at most `BOOKS_PER_BELL` books at a time, as the watcher rings them."""
+    def process(self, books: Sequence[str]) -> None:
+        """Process at most `BOOKS_PER_WAKEUP` books at a time, as many as the watcher puts into one wake-up."""
         for start in range(0, len(books), BOOKS_PER_WAKEUP):
             waiting = list(books[start : start + BOOKS_PER_WAKEUP])
             while waiting:
@@ -49,54 +49,54 @@ class Applier:
                 assert not tally["failed"], tally
                 self.applied += tally["applied"] + tally["duplicate"]
                 self.intents += tally["intents"]
-            if self._seen:
-                self._seen(self.applied)
+            if self._on_progress:
+                self._on_progress(self.applied)
         if self.applied >= self._expected:
-            raise Applied
+            raise AllApplied
 
 
-def in_one_process(settings: Settings, expected: int, seen: Callable[[int], None] | None = None) -> Applier:
-    """Watch for a slice, then answer what it rang, and so on: as a worker with one slot would."""
-    applier, client = Applier(settings, expected, seen), connect(settings.redis_url)
+def in_one_process(settings: Settings, expected: int, on_progress: Callable[[int], None] | None = None) -> Applier:
+    """Watch for a slice, then process the woken books, and so on, as a worker with one slot would."""
+    applier, client = Applier(settings, expected, on_progress), connect(settings.redis_url)
     try:
         while True:
-            applier.answer(_watched(client, settings))
-    except Applied:
+            applier.process(_watch_slice(client, settings))
+    except AllApplied:
         return applier
 
 
-class _Through(Exception):
-    """The watcher has moved all there is: it would wait for more."""
+class _AllMoved(Exception):
+    """The watcher has moved all entries and would wait for more."""
 
 
-def _watched(client: Client, settings: Settings) -> list[str]:
-    """The books that one slice of watching rang."""
+def _watch_slice(client: Client, settings: Settings) -> list[str]:
+    """Run one watcher slice, and return the books it woke."""
     notified: dict[str, None] = {}
 
-    def ring(books: Sequence[str]) -> None:
+    def wake(books: Sequence[str]) -> None:
         notified.update(dict.fromkeys(books))
         (group,) = client.xinfo_groups(settings.stream_execution_result)
         if not group["lag"]:
-            raise _Through
+            raise _AllMoved
 
-    with suppress(_Through):
-        watch(client, settings, settings.watch_slice_sec, ring)
+    with suppress(_AllMoved):
+        watch(client, settings, settings.watch_slice_sec, wake)
     return list(notified)
 
 
 class TwoProcesses:
-    """A watcher and a brain, started and waiting, so that a run does not measure how long Python takes to start."""
+    """A watcher and a brain, started before the run, so that it does not include the start of Python."""
 
     def __init__(self, settings: Settings, expected: int) -> None:
-        bells: Queue[tuple[str, ...]] = _FORK.Queue()
+        wakeups: Queue[tuple[str, ...]] = _FORK.Queue()
         self._go = _FORK.Event()
-        self._watcher = _FORK.Process(target=_watch, args=(settings, bells, self._go))
-        self._brain = _FORK.Process(target=_apply, args=(settings, expected, bells, self._go))
+        self._watcher = _FORK.Process(target=_watch, args=(settings, wakeups, self._go))
+        self._brain = _FORK.Process(target=_apply, args=(settings, expected, wakeups, self._go))
         self._watcher.start()
         self._brain.start()
 
     def run(self) -> None:
-        """Until everything is applied."""
+        """Run until all entries are applied."""
         self._go.set()
         self._brain.join()
         # It waits for more input, which is not part of the run.
@@ -105,44 +105,46 @@ class TwoProcesses:
         assert self._brain.exitcode == 0
 
 
-def _watch(settings: Settings, bells: "Queue[tuple[str, ...]]", go: Event) -> None:
+def _watch(settings: Settings, wakeups: "Queue[tuple[str, ...]]", go: Event) -> None:
     client = connect(settings.redis_url)
     go.wait()
     while True:
-        watch(client, settings, settings.watch_slice_sec, bells.put)
+        watch(client, settings, settings.watch_slice_sec, wakeups.put)
 
 
-def _apply(settings: Settings, expected: int, bells: "Queue[tuple[str, ...]]", go: Event) -> None:
+def _apply(settings: Settings, expected: int, wakeups: "Queue[tuple[str, ...]]", go: Event) -> None:
     applier = Applier(settings, expected)
     go.wait()
-    with suppress(Applied):
+    with suppress(AllApplied):
         while True:
-            applier.answer(bells.get())
+            applier.process(wakeups.get())
 
 
-class Crew:
-    """A watcher and several brains that take bells from one queue, as workers on several hosts do; started, waiting."""
+class SeveralWorkers:
+    """A watcher and several brains on one queue of wake-ups, like workers on several hosts; started before a run."""
 
     def __init__(self, settings: Settings, brains: int) -> None:
-        bells: Queue[tuple[str, ...]] = _FORK.Queue()
+        wakeups: Queue[tuple[str, ...]] = _FORK.Queue()
         self._client = connect(settings.redis_url)
         self._go = _FORK.Event()
-        self._processes = [_FORK.Process(target=_watch, args=(settings, bells, self._go), daemon=True)]
+        self._processes = [_FORK.Process(target=_watch, args=(settings, wakeups, self._go), daemon=True)]
         for _ in range(brains):
-            self._processes.append(_FORK.Process(target=_apply_for_ever, args=(settings, bells, self._go), daemon=True))
+            self._processes.append(
+                _FORK.Process(target=_apply_for_ever, args=(settings, wakeups, self._go), daemon=True)
+            )
         for process in self._processes:
             process.start()
 
     def run(self, entries: int) -> None:
-        """Until so many entries are applied."""
+        """Run until `entries` are applied."""
         self._go.set()
         while int(self._client.hget(keys.COUNTS, "applied") or 0) < entries:
-            sleep(LOOK_EVERY_SEC)
+            sleep(POLL_SEC)
             assert all(process.is_alive() for process in self._processes)
         for process in self._processes:
             process.kill()
             process.join()
 
 
-def _apply_for_ever(settings: Settings, bells: "Queue[tuple[str, ...]]", go: Event) -> None:
-    _apply(settings, sys.maxsize, bells, go)
+def _apply_for_ever(settings: Settings, wakeups: "Queue[tuple[str, ...]]", go: Event) -> None:
+    _apply(settings, sys.maxsize, wakeups, go)

@@ -1,4 +1,4 @@
-"""Two ways of doing the same, measured in turns, so that what slows the machine down slows both."""
+"""Two ways of doing the same, measured in turns, so that a slow machine slows both."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from math import log
 from statistics import median
 
 Measure = Callable[[], float]
-"""Does the work once and returns its figure."""
+"""Does the work once and returns the measured value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Figures of ours and of a peer: as many of each, those of a repetition side by side."""
+    """Values of ours and of a peer, one pair per repetition."""
 
     ours: tuple[float, ...]
     peer: tuple[float, ...]
@@ -22,7 +22,7 @@ class Pairs:
 
     @property
     def ratio(self) -> float:
-        """The median of the repetitions' ratios: what slowed one of them down entirely cancels out."""
+        """The median ratio of the repetitions, which cancels a slow repetition."""
         return median(self.ratios)
 
     @property
@@ -31,7 +31,7 @@ class Pairs:
 
 
 def in_turns(ours: Measure, peer: Measure, repetitions: int) -> Pairs:
-    """Ours first, then the peer, then the peer, then ours, and so on: neither is always the second."""
+    """Measure in the order ours, peer, peer, ours, and so on, so that neither is always second."""
     found: list[tuple[float, float]] = []
     for repetition in range(repetitions):
         if repetition % 2 == 0:
@@ -50,8 +50,8 @@ def spread(figures: Sequence[float]) -> float:
 
 
 def slope(sizes: Sequence[float], costs: Sequence[float]) -> float:
-    """Of the straight line through log(cost) over log(size), by least squares: 1 when cost grows as size does."""
+    """The slope of log(cost) over log(size), by least squares: 1 means linear growth."""
     xs, ys = [log(size) for size in sizes], [log(cost) for cost in costs]
     mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
-    across = sum((x - mean_x) ** 2 for x in xs)
-    return sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True)) / across
+    variance = sum((x - mean_x) ** 2 for x in xs)
+    return sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True)) / variance

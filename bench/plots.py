@@ -1,6 +1,6 @@
-"""The pictures of `docs/img/`, drawn from what the measurements of growth left in `.bench/`: `python -m bench.plots`.
+"""Draws the pictures of `docs/img/` from the data of the growth measurements in `.bench/`: `python -m bench.plots`.
 
-Each picture lies beside its data, as a CSV file of the same name. `--png DIRECTORY` draws bitmaps there instead, to
+Each picture is stored beside its data, a CSV file of the same name. `--png DIRECTORY` draws bitmaps there instead, to
 look at.
 """
 
@@ -20,7 +20,7 @@ COLOURS: Final = ("#1f5fa8", "#c4602b", "#6b8e23")
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """`columns` of a CSV file over its first one: which, and what they are called."""
+    """A plot of `columns` (index and label) of a CSV file over its first column."""
 
     name: str
     title: str
@@ -30,21 +30,19 @@ class Picture:
     log: bool = True
 
 
-COSTS: Final = ((2, "wall time"), (3, "processor, client"), (4, "processor, server"))
+COSTS: Final = ((2, "wall time"), (3, "client CPU time"), (4, "server CPU time"))
 PICTURES: Final = (
-    Picture("growth_fills", "Cost of an entry by backlog (500 books)", "entries in the backlog", "us each", COSTS),
-    Picture("growth_books", "Cost of an entry by books (2 entries each)", "books", "us each", COSTS),
-    Picture(
-        "growth_backlog", "Cost of a fill in the kernel, by position", "fills of one position", "us each", COSTS[:1]
-    ),
-    Picture("rss_per_worker", "Memory of one process", "entries applied", "MB", ((1, "resident"),), log=False),
+    Picture("growth_backlog", "Cost per entry by backlog (500 books)", "entries in the backlog", "us per entry", COSTS),
+    Picture("growth_books", "Cost per entry by books (2 entries each)", "books", "us per entry", COSTS),
+    Picture("growth_fills", "Cost per fill in the kernel", "fills of one position", "us per fill", COSTS[:1]),
+    Picture("rss_per_worker", "Resident memory of a worker", "entries applied", "MB", ((1, "resident"),), log=False),
 )
 
 
 def main() -> int:
     wanted = [picture for picture in PICTURES if (DATA / f"{picture.name}.csv").exists()]
     if not wanted:
-        sys.stderr.write("no data to draw in .bench/: run make bench ONLY=growth_fills,growth_books,growth_backlog\n")
+        sys.stderr.write("no data in .bench/. Fix: make bench ONLY=growth_backlog,growth_books,growth_fills\n")
         return 1
     bitmaps = Path(sys.argv[2]) if sys.argv[1:2] == ["--png"] else None
     target = bitmaps or TARGET
@@ -59,7 +57,7 @@ def main() -> int:
 
 
 def read(path: Path) -> list[list[float]]:
-    """The rows of numbers, without the header."""
+    """The rows of a CSV file as numbers, without the header."""
     with path.open(newline="", encoding="utf-8") as file:
         _, *rows = csv.reader(file)
     return [[float(value) for value in row] for row in rows]
@@ -69,7 +67,7 @@ def draw(picture: Picture, rows: Sequence[Sequence[float]], target: Path) -> Non
     import matplotlib as mpl
 
     mpl.use("Agg")
-    # Without these every run would give another file.
+    # Makes the SVG file reproducible.
     mpl.rcParams["svg.hashsalt"] = picture.name
     import matplotlib.pyplot as plt
 
@@ -83,7 +81,7 @@ def draw(picture: Picture, rows: Sequence[Sequence[float]], target: Path) -> Non
 
 
 def _dress(axes: Any, picture: Picture) -> None:
-    """Axes from zero, so that flat looks flat."""
+    """Label the axes. The y axis starts at zero, so that flat growth looks flat."""
     if picture.log:
         axes.set_xscale("log")
     else:

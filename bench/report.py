@@ -1,4 +1,4 @@
-"""What was measured: one result each, as a table for people and as JSON for programs."""
+"""Results of measurements, as a table for people and as JSON for programs."""
 
 import json
 import os
@@ -10,14 +10,14 @@ from typing import Any, Final
 
 LATEST: Final = Path(".bench/latest.json")
 LEGEND: Final = (
-    "spread is (largest - smallest) / median of the ratio over the repetitions; stolen is the share of the processor "
-    "time wanted meanwhile that the host gave to other machines"
+    "spread: (largest - smallest) / median of the ratio over the repetitions; steal: CPU steal, share of the wanted "
+    "CPU time that the host gave to other machines"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What a figure has to reach. `of` names which: `ours`, or `ratio` to the peer."""
+    """The bound that a value must meet. `of` names the value: `ours`, or `ratio` to the peer."""
 
     of: str
     at_least: float | None = None
@@ -35,10 +35,10 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One measurement. `ratio` is ours / peer, whatever the unit; `note` says what else was seen.
+    """One measurement. `ratio` is ours / peer in any unit, `note` has further details.
 
-    `spread` is that of the ratio, or of `ours` where there is no peer. `skipped` is why there is no figure, `seconds`
-    what it took to measure, and `stolen` what share of the processors others had meanwhile.
+    `spread` is of the ratio, or of `ours` without a peer. `skipped` is the reason for a missing value, `seconds` the
+    duration of the measurement, and `cpu_steal` the share of CPU time that the host gave to others meanwhile.
     """
 
     name: str
@@ -53,11 +53,11 @@ class Result:
     note: str = ""
     skipped: str = ""
     seconds: float | None = None
-    stolen: float | None = None
+    cpu_steal: float | None = None
 
     @property
     def is_met(self) -> bool | None:
-        """Whether the goal is reached; None without a goal."""
+        """Whether the goal is met; None without a goal."""
         if self.goal is None or self.skipped:
             return None
         return self.goal.is_met(self.ratio if self.goal.of == "ratio" else self.ours)
@@ -68,31 +68,31 @@ class Result:
 
 
 def figure(value: float | None) -> str:
-    """Three significant digits, and thousands apart."""
+    """`value` with three significant digits, or with thousands separators."""
     if value is None:
         return "-"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def lines(result: Result) -> list[str]:
-    """The row of a result and, under it, its note."""
+    """The row of a result, and its note below."""
     if result.skipped:
         return [f"{result.name:<38} skipped: {result.skipped}"]
     met = {None: "", True: "met", False: "MISSED"}[result.is_met]
     goal = "" if result.goal is None else f"{result.goal} {met}"
-    spread, stolen = ("-" if share is None else f"{share:.0%}" for share in (result.spread, result.stolen))
+    spread, steal = ("-" if share is None else f"{share:.0%}" for share in (result.spread, result.cpu_steal))
     seconds = "-" if result.seconds is None else f"{result.seconds:.0f}"
     cells = f"{figure(result.ours):>11} {figure(result.peer):>11} {figure(result.ratio):>8} {spread:>7}"
-    row = f"{result.name:<38} {cells} {seconds:>6} {stolen:>6}  {result.unit:<14} {goal}".rstrip()
+    row = f"{result.name:<38} {cells} {seconds:>6} {steal:>6}  {result.unit:<14} {goal}".rstrip()
     return [row, *([f"    {result.note}"] if result.note else [])]
 
 
-_FIGURES: Final = f"{'ours':>11} {'peer':>11} {'ratio':>8} {'spread':>7} {'s':>6} {'stolen':>6}"
+_FIGURES: Final = f"{'ours':>11} {'peer':>11} {'ratio':>8} {'spread':>7} {'s':>6} {'steal':>6}"
 HEADER: Final = f"{'name':<38} {_FIGURES}  {'unit':<14} goal"
 
 
 def machine() -> dict[str, Any]:
-    """What the figures are of."""
+    """The machine that was measured."""
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
@@ -109,7 +109,7 @@ def _processor() -> str:
 
 
 def document(results: Sequence[Result], *, quick: bool, about: Mapping[str, Any]) -> dict[str, Any]:
-    """All of it as `.bench/latest.json` has it."""
+    """The JSON document of all results."""
     rows = [result.as_dict() for result in results]
     return {"machine": dict(about), "quick": quick, "legend": LEGEND, "results": rows}
 

@@ -1,7 +1,7 @@
-"""What a fill takes where each round trip to the server takes a while: `python -m bench.roundtrip`, in two minutes.
+"""Latency with a slow network to the server: `python -m bench.roundtrip`, in two minutes.
 
-Workers, watcher and beat reach their server through a proxy that delays both directions. Prices that cross a rung are
-fed to the server directly, and their intents read there, so what is measured is what Harvest adds.
+Workers, watcher and beat reach the server through a proxy that delays traffic both ways. Prices that cross a rung are
+written to the server directly, and intents are read from it directly, so only Harvest's part is delayed.
 """
 
 import asyncio
@@ -17,19 +17,19 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from bench import desk
-from bench.latency import ENVIRON, Line
+from bench.latency import ENVIRON, Pipeline
 from bench.processes import NotStarted, harvest_up, ready
 from bench.report import machine
 
 TARGET: Final = Path(".bench/roundtrip.json")
 ROUND_TRIPS_MS: Final = (0, 10, 20, 40)
 SAMPLES: Final = 25
-WAYS: Final = {"the watcher applies it itself": {}, "through a bell": {"WATCH_ANSWERS_UP_TO": "0"}}
+WAYS: Final = {"the watcher applies it itself": {}, "through a wake-up": {"WATCH_ANSWERS_UP_TO": "0"}}
 READ_BYTES: Final = 1 << 16
 
 
 def main() -> int:
-    """Prints the medians and writes them to `TARGET`. 1 if Harvest did not come up behind the proxy."""
+    """Print the medians and write them to `TARGET`. Exit code 1 if Harvest did not start behind the proxy."""
     rows = []
     print("round trip  " + "  ".join(WAYS))
     for trip_ms in ROUND_TRIPS_MS:
@@ -53,13 +53,13 @@ def _sampled(trip_ms: int, **environ: str) -> float:
         harvest_up("--no-flower", url=behind, **ENVIRON, **environ) as up,
     ):
         ready(up)
-        line = Line(url, SAMPLES)
+        line = Pipeline(url, SAMPLES)
         return median(line.sample() for _ in range(SAMPLES))
 
 
 @contextmanager
 def delayed(url: str, seconds: float) -> Iterator[str]:
-    """The URL of a proxy before the server at `url` that passes everything on `seconds` later, in both directions."""
+    """The URL of a proxy for the server at `url` that delays everything by `seconds`, both ways."""
     place = urlsplit(url)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -77,16 +77,16 @@ def _serve(listener: socket.socket, host: str, port: int, seconds: float) -> Non
 
 
 async def _proxy(listener: socket.socket, host: str, port: int, seconds: float) -> None:
-    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream, downstream = await asyncio.open_connection(host, port)
         await asyncio.gather(_pass_on(reader, downstream, seconds), _pass_on(upstream, writer, seconds))
 
-    server = await asyncio.start_server(relay, sock=listener)
+    server = await asyncio.start_server(forward, sock=listener)
     await server.serve_forever()
 
 
 async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seconds: float) -> None:
-    """Until `reader` ends. Timers of one length fire in the order in which they were set."""
+    """Forward until `reader` ends. Timers of equal length fire in the order in which they were set."""
     loop = asyncio.get_running_loop()
     while data := await reader.read(READ_BYTES):
         loop.call_later(seconds, writer.write, data)

@@ -1,11 +1,11 @@
-"""How large and how often everything is measured."""
+"""Sizes and repetitions of the measurements."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """`quick` is for a first look: smaller data and fewer repetitions, nearly the same measurements."""
+    """`quick` is for a first look: smaller data and fewer repetitions."""
 
     quick: bool
 

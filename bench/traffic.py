@@ -1,10 +1,10 @@
-"""What is fed: fills and prices of many books, whose prices are the recorded minute candles that the demo plays.
+"""The traffic: fills and prices of many books, based on the recorded minute candles of the demo.
 
-Each book walks the tape from a place of its own, forwards and then backwards, with prices scaled by a factor of its
-own. On most ticks something of the book is executed, on the others its mark price comes alone. A position is opened
-with a stop and an ATR, grows and shrinks in small executions, and is closed at its stop or after some time.
+Each book walks through the recorded prices from its own start, forwards and then backwards, with its own scale. On
+most ticks a fill of the book is sent, on the others only its mark price. A position is opened with a stop and an ATR,
+grows and shrinks in small fills, and is closed at its stop or after some time.
 
-Everything follows from the seed, and nothing from what Harvest answers: ours and every peer get the same bytes.
+Everything depends on the seed and nothing on Harvest's replies: Harvest and every peer get the same bytes.
 """
 
 import random
@@ -23,26 +23,26 @@ Entry = dict[str, str]
 
 SEED: Final = 7
 MARK_SHARE: Final = 0.15
-"""Of the ticks at which nothing is executed: the others bring a fill."""
+"""Share of ticks with a mark price only; the others bring a fill."""
 STOP_PCT: Final = 0.006
 ATR_PCT: Final = 0.002
 SLICE: Final = 0.04
-"""What is executed at once, as a share of what was opened: seldom enough for a stop to be published again."""
+"""Largest fill as a share of the opening quantity, small enough that a stop is seldom published again."""
 STRIDE: Final = 3
-"""Ticks of the tape between two entries of a book."""
+"""Recorded ticks between two entries of a book."""
 LONGEST: Final = 200
-"""Ticks that a position is held at most."""
+"""Most ticks that a position is held."""
 LOT: Final = Decimal("0.001")
 
 
 def main(entries: int, books: int, seed: int = SEED) -> Iterator[Entry]:
-    """Entries of `books` books in turn, as a stream has them: most make no intent due."""
+    """`entries` entries of `books` books in turn; most make no intent due."""
     walks = [iter(Walk(f"B{i}USDT", random.Random(f"{seed} {i}"))) for i in range(books)]  # noqa: S311 - repeatable
     return islice((next(walk) for _ in iter(int, 1) for walk in walks), entries)
 
 
 def heavy(entries: int, books: int) -> Iterator[Entry]:
-    """Only fills, at prices that cross rungs all the time: about every fifth makes an intent due."""
+    """Only fills, at prices that keep crossing rungs: about every fifth makes an intent due."""
     for n in range(entries):
         turn = n // books
         yield _crossing(f"B{n % books}USDT", n, turn)
@@ -63,23 +63,23 @@ def _crossing(symbol: str, n: int, turn: int) -> Entry:
 
 @lru_cache
 def _prices() -> tuple[tuple[float, ...], ...]:
-    """The ticks of each recorded symbol, forwards and back again, so that a walk never jumps; the first is 1."""
-    tapes = []
+    """The ticks of each recorded symbol, forwards and backwards so that a walk never jumps, relative to the first."""
+    all_ticks = []
     for candles in bundled_prices().candles.values():
         ticks = [float(tick) for candle in candles for tick in candle.ticks]
         there_and_back = ticks + ticks[-2:0:-1]
-        tapes.append(tuple(tick / ticks[0] for tick in there_and_back))
-    return tuple(tapes)
+        all_ticks.append(tuple(tick / ticks[0] for tick in there_and_back))
+    return tuple(all_ticks)
 
 
 class Walk:
-    """One book's entries, without end. Quantities are counted in lots of `LOT`."""
+    """An endless sequence of entries of one book. Quantities are counted in lots of `LOT`."""
 
     def __init__(self, symbol: str, rng: random.Random) -> None:
         self._symbol = symbol
         self._rng = rng
-        self._tape = rng.choice(_prices())
-        self._at = rng.randrange(len(self._tape))
+        self._ticks = rng.choice(_prices())
+        self._at = rng.randrange(len(self._ticks))
         self._scale = 10 ** rng.uniform(0, 4.5)
         self._held = 0
         self._opened = 0
@@ -89,9 +89,9 @@ class Walk:
 
     def __iter__(self) -> Iterator[Entry]:
         while True:
-            self._at = (self._at + STRIDE) % len(self._tape)
+            self._at = (self._at + STRIDE) % len(self._ticks)
             self._since += 1
-            yield self._tick(self._tape[self._at] * self._scale)
+            yield self._tick(self._ticks[self._at] * self._scale)
 
     def _tick(self, price: float) -> Entry:
         if not self._held:
@@ -111,7 +111,7 @@ class Walk:
         return self._fill(sign * self._opened, price) | stops
 
     def _slice(self, sign: int) -> int:
-        """Adds and reduces about as often, and stays near what was opened."""
+        """The next fill in lots: adds or reduces, and stays near the opening quantity."""
         size = max(1, round(self._opened * SLICE * self._rng.random()))
         return sign * size if abs(self._held) <= self._opened else -sign * size
 
@@ -132,14 +132,14 @@ class Walk:
 
 
 def _text(price: float) -> str:
-    """As exchanges write it: about six significant digits."""
+    """`price` with about six significant digits, as exchanges write it."""
     digits = 2 if price >= 1000 else 4 if price >= 10 else 6
     return f"{price:.{digits}f}"
 
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """What a traffic is made of, as shares of its entries."""
+    """The composition of traffic, as shares of its entries."""
 
     fills: float
     marks: float
@@ -151,6 +151,6 @@ class Shares:
 
 
 def shares(entries: Sequence[Entry], due: int) -> Shares:
-    """Of `entries`, `due` of which made an intent due."""
+    """The composition of `entries`, `due` of which made an intent due."""
     kinds = Counter("mark" if entry["status"] == "PRICE_UPDATE" else "fill" for entry in entries)
     return Shares(kinds["fill"] / len(entries), kinds["mark"] / len(entries), due / len(entries))

@@ -1,6 +1,6 @@
 """The same work as one would write it by hand: one process, one loop, positions in memory, one script per batch.
 
-It reads and validates the same entries at the same door, folds and decides with the same kernel, writes the same
+It reads and validates the same entries with the same parser, folds and decides with the same kernel, writes the same
 position hashes and the same intents, and acknowledges in the same step. What it does without: inboxes, leases and
 locks, the journal and the history, the memory of trade ids, counters, and any second process. If it is started twice,
 or killed between a decision and its script with the answer lost, it has no defence but the stream's own pending list.
@@ -76,7 +76,7 @@ class Folding:
         self._rules = base_rules(settings)
         self._terms = RiskTerms(None, settings.fallback_stop_pct)
 
-    def take(
+    def script_arguments(
         self, entries: Iterable[tuple[str, Fields]], guards: Guards, *, acknowledge: bool = True
     ) -> list[str | int]:
         """Fold `entries` (stream id, fields) in; what to send to the server, see `SCRIPT`."""
@@ -87,26 +87,26 @@ class Folding:
         with localcontext(EXACT):
             for entry_id, fields in entries:
                 ids.append(entry_id)
-                admission = parse(entry_id, fields)
-                if isinstance(admission, Routed):
-                    for book in self._books(admission):
+                parsed = parse(entry_id, fields)
+                if isinstance(parsed, Routed):
+                    for book in self._books(parsed):
                         before.setdefault(book, self.positions.get(book))
-                        self.positions[book], guards = self._step(book, admission, guards, intents, entry_id)
-                elif isinstance(admission, Refused):
-                    refused += (entry_id, f"{admission.reason}: {admission.detail}")
+                        self.positions[book], guards = self._step(book, parsed, guards, intents, entry_id)
+                elif isinstance(parsed, Refused):
+                    refused += (entry_id, f"{parsed.reason}: {parsed.detail}")
         return self._call(before, ids if acknowledge else [], intents, refused)
 
-    def _books(self, admission: Routed) -> Sequence[str]:
-        if admission.book is not None:
-            return (admission.book,)
-        symbol = admission.symbol
+    def _books(self, parsed: Routed) -> Sequence[str]:
+        if parsed.book is not None:
+            return (parsed.book,)
+        symbol = parsed.symbol
         return [book for book in (symbol, f"{symbol}:LONG", f"{symbol}:SHORT") if book in self.positions]
 
     def _step(
-        self, book: str, admission: Routed, guards: Guards, intents: list[str | int], entry_id: str
+        self, book: str, parsed: Routed, guards: Guards, intents: list[str | int], entry_id: str
     ) -> tuple[Position, Guards]:
         before = self.positions.get(book) or Position(book)
-        after = apply(before, admission.entry, self._terms)
+        after = apply(before, parsed.entry, self._terms)
         after, guards, decisions = decide(after, self._rules, guards)
         for decision in decisions:
             if decision.refusal is None:
@@ -172,7 +172,7 @@ class BareLoop:
             if found:
                 entries = found[0][1]
                 held = guards(time, switch, self._settings.harvest_max_actions_per_min, self._settings)
-                self._write(self.folding.take(map(_fields, entries), held))
+                self._write(self.folding.script_arguments(map(_fields, entries), held))
                 done += len(entries)
 
     def _write(self, call: Sequence[str | int]) -> None:

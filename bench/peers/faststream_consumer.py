@@ -70,7 +70,7 @@ class Consumer:
     async def _apply(self, client: "redis.asyncio.Redis", entries: "list[tuple[str, Fields]]") -> None:
         time, switch = await self._guards(client)
         held = guards(time, switch, self._settings.harvest_max_actions_per_min, self._settings)
-        await client.execute_command("EVALSHA", *self.folding.take(entries, held, acknowledge=False))
+        await client.execute_command("EVALSHA", *self.folding.script_arguments(entries, held, acknowledge=False))
 
     async def _guards(self, client: "redis.asyncio.Redis") -> Any:
         async with client.pipeline(transaction=False) as pipe:

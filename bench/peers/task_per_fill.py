@@ -1,4 +1,4 @@
-"""One Celery task for each entry, as most would begin: a reader sends it, a task loads, folds, decides and commits.
+"""One Celery task per entry, the obvious design: a reader sends it, the task loads, folds, decides and commits.
 
 The worker has one prefork process, so the tasks of a book run in the order they were sent. A task's commit compares
 the position's version, so a task that runs twice, or beside another, does no harm. The broker's settings are those of
@@ -37,7 +37,7 @@ from kernel.positions.quantities import EXACT
 GROUP: Final = "task_per_fill"
 COUNT: Final = 500
 DONE: Final = "bench:done"
-"""Counts the tasks that are through."""
+"""Counts the finished tasks."""
 PREFETCH: Final = 64
 
 SCRIPT: Final = """
@@ -70,7 +70,7 @@ def _app() -> Celery:
     made.conf.update(
         beat_schedule={},
         task_annotations={},
-        task_routes={"bench.peers.task_per_fill.take": {"queue": "fills"}},
+        task_routes={"bench.peers.task_per_fill.apply_entry": {"queue": "fills"}},
         worker_prefetch_multiplier=PREFETCH,
     )
     return made
@@ -80,25 +80,25 @@ app = _app()
 
 
 @lru_cache
-def _here() -> tuple[Client, Settings]:
+def _client_and_settings() -> tuple[Client, Settings]:
     settings = desk.settings(os.environ["REDIS_URL"])
     client = connect(settings.redis_url)
     client.script_load(SCRIPT)
     return client, settings
 
 
-@app.task(name="bench.peers.task_per_fill.take", ignore_result=True)
-def take(entry_id: str, fields: Mapping[str, str]) -> None:
+@app.task(name="bench.peers.task_per_fill.apply_entry", ignore_result=True)
+def apply_entry(entry_id: str, fields: Mapping[str, str]) -> None:
     """Apply one entry of the stream."""
-    client, settings = _here()
-    admission = parse(entry_id, fields)
-    # The traffic nets: a symbol has one book.
-    book = admission.book or admission.symbol if isinstance(admission, Routed) else ""
-    while not _applied(client, settings, book, entry_id, admission):
+    client, settings = _client_and_settings()
+    parsed = parse(entry_id, fields)
+    # The traffic is in one-way mode: a symbol has one book.
+    book = parsed.book or parsed.symbol if isinstance(parsed, Routed) else ""
+    while not _applied(client, settings, book, entry_id, parsed):
         pass
 
 
-def _applied(client: Client, settings: Settings, book: str, entry_id: str, admission: Any) -> bool:
+def _applied(client: Client, settings: Settings, book: str, entry_id: str, parsed: Any) -> bool:
     """Load, fold, decide, commit; False if another commit came first."""
     with client.pipeline(transaction=False) as pipe:
         pipe.hgetall(keys.position(book))
@@ -107,10 +107,10 @@ def _applied(client: Client, settings: Settings, book: str, entry_id: str, admis
         found, time, switch = pipe.execute()
     fields: list[str] = []
     intents: list[str] = []
-    if isinstance(admission, Routed):
+    if isinstance(parsed, Routed):
         held = guards(time, switch, settings.harvest_max_actions_per_min, settings)
         with localcontext(EXACT):
-            position, decisions = _fold(book, found, admission, held, settings)
+            position, decisions = _fold(book, found, parsed, held, settings)
         fields = [text for pair in position_fields(position).items() for text in pair]
         delivery = delivery_of(settings)
         for intent in (i for d in decisions if d.refusal is None for i in d.intents):
@@ -121,16 +121,16 @@ def _applied(client: Client, settings: Settings, book: str, entry_id: str, admis
     return bool(client.evalsha(SHA, len(names), *names, *head, *fields, len(intents) // 5, *intents))
 
 
-def _fold(book: str, found: Mapping[str, str], admission: Routed, held: Any, settings: Settings) -> Any:
+def _fold(book: str, found: Mapping[str, str], parsed: Routed, held: Any, settings: Settings) -> Any:
     before = read_position(book, found) if found else Position(book)
-    after = apply(before, admission.entry, RiskTerms(None, settings.fallback_stop_pct))
+    after = apply(before, parsed.entry, RiskTerms(None, settings.fallback_stop_pct))
     position, _, decisions = decide(after, base_rules(settings), held)
     return position, decisions
 
 
 def send_all(expected: int) -> None:
     """The reader: a task for each of `expected` entries, each batch acknowledged when its tasks are sent."""
-    client, settings = _here()
+    client, settings = _client_and_settings()
     source = settings.stream_execution_result
     client.xgroup_create(source, GROUP, id="0", mkstream=True)
     sent = 0
@@ -141,7 +141,7 @@ def send_all(expected: int) -> None:
             entries = found[0][1] if found else []
             for entry_id, flat in entries:
                 fields = dict(zip(flat[::2], flat[1::2], strict=True))
-                take.apply_async((entry_id, fields), producer=producer)
+                apply_entry.apply_async((entry_id, fields), producer=producer)
             if entries:
                 client.xack(source, GROUP, *(entry_id for entry_id, _ in entries))
                 sent += len(entries)

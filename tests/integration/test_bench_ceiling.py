@@ -22,5 +22,5 @@ def test_a_batch_is_what_is_read_at_once_and_a_backlog_all_there_is(
 def test_several_workers_apply_everything_once(url: str) -> None:
     settings = desk.settings(url)
     feed = Feed(url, settings.stream_execution_result).fill(traffic.main(200, BOOKS), keep=False)
-    ours.Crew(settings, 2).run(200)
+    ours.SeveralWorkers(settings, 2).run(200)
     assert feed.client.hgetall(keys.COUNTS).items() >= {"in": "200", "applied": "200"}.items()

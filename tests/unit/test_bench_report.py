@@ -8,7 +8,7 @@ import pytest
 
 from bench import __main__ as program
 from bench import report
-from bench.cost import Ticks
+from bench.cost import CpuTicks
 from bench.processes import NotStarted
 from bench.report import Goal, Result
 from bench.setup import Setup
@@ -83,12 +83,12 @@ def test_every_result_says_its_own_seconds_and_not_those_of_the_one_before(monke
     assert " 7 " in report.lines(results[0])[0]
 
 
-def test_time_is_stolen_only_from_what_was_wanted() -> None:
-    assert Ticks(worked=130, stolen=25).stolen_since(Ticks(worked=100, stolen=15)) == 0.25
-    assert Ticks(worked=100, stolen=15).stolen_since(Ticks(worked=100, stolen=15)) == 0.0
+def test_cpu_steal_is_a_share_of_the_wanted_time() -> None:
+    assert CpuTicks(worked=130, steal=25).steal_share_since(CpuTicks(worked=100, steal=15)) == 0.25
+    assert CpuTicks(worked=100, steal=15).steal_share_since(CpuTicks(worked=100, steal=15)) == 0.0
 
 
-def test_the_row_says_how_much_was_stolen_meanwhile() -> None:
-    heading = report.HEADER.index("stolen")
-    row = report.lines(some(ours=1.0, stolen=0.34))[0]
-    assert row[heading : heading + len("stolen")].strip() == "34%"
+def test_the_row_has_the_cpu_steal() -> None:
+    heading = report.HEADER.index(" steal")
+    row = report.lines(some(ours=1.0, cpu_steal=0.34))[0]
+    assert row[heading : heading + len(" steal")].strip() == "34%"

@@ -1,4 +1,4 @@
-"""What the measurements feed: the same for everybody, plausible, and usable at the door."""
+"""What the measurements feed: the same for everybody, plausible, and accepted by the parser."""
 
 from collections import defaultdict
 from decimal import Decimal
@@ -20,7 +20,7 @@ def test_a_longer_backlog_begins_like_a_shorter_one() -> None:
     assert list(islice(traffic.main(ENTRIES, BOOKS), 100)) == list(traffic.main(100, BOOKS))
 
 
-def test_the_door_takes_every_entry() -> None:
+def test_the_parser_accepts_every_entry() -> None:
     for n, entry in enumerate(traffic.main(ENTRIES, BOOKS)):
         admitted = parse(f"1700000000000-{n}", entry)
         assert isinstance(admitted, Routed), (entry, admitted)
@@ -38,7 +38,7 @@ def test_most_entries_are_fills_and_some_are_prices() -> None:
     assert 0.75 < kinds.count(Fill) / ENTRIES < 0.95
 
 
-def test_the_heavy_traffic_is_fills_alone_and_the_door_takes_them() -> None:
+def test_the_heavy_traffic_is_only_fills_and_the_parser_accepts_them() -> None:
     for n, entry in enumerate(traffic.heavy(300, BOOKS)):
         admitted = parse(f"1700000000000-{n}", entry)
         assert isinstance(admitted, Routed)
