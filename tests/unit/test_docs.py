@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 POSITIONS = ROOT / "docs" / "positions.md"
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
-PAGES = [ROOT / "README.md", CONTRIBUTING, *DOCS]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", CONTRIBUTING, *DOCS]
 EXAMPLES = 100
 """At least so many lines of the page on positions are examples."""
 FLOWERS = {"FLOWER_BASIC_AUTH", "FLOWER_UNAUTHENTICATED", "STATE_DIRECTORY"}
