@@ -9,6 +9,7 @@ from redis.exceptions import RedisError
 from harvest_tasks.fills.loading import FailedBook, LoadedBook
 from harvest_tasks.fills.plan import Plan
 from harvest_tasks.server import keys, script
+from harvest_tasks.server.client import checked
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire.history import ROWS_KEPT, HarvestRow, row_json
 from harvest_tasks.wire.intent import Delivery, intent_payload
@@ -79,9 +80,7 @@ def commit_outcome(loaded: LoadedBook, plan: Plan, reply: Any) -> CommitOutcome:
     """What became of `plan`, from the reply of commit.lua."""
     if isinstance(reply, RedisError):
         return FailedBook(loaded.book, reply)
-    if isinstance(reply, Exception):
-        raise reply
-    kind, *values = reply
+    kind, *values = checked(reply)
     if kind == "committed":
         return Committed(int(values[0]))
     if kind == "conflict":

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError, WatchError
 
 from harvest_tasks.fills.router import LOST_INPUT
 from harvest_tasks.server import keys
-from harvest_tasks.server.client import Client
+from harvest_tasks.server.client import Client, checked
 from harvest_tasks.wire import inbox_entry, symbols
 from harvest_tasks.wire.position import read_position
 from kernel.positions.entry import Entry, Freeze, Release
@@ -172,8 +172,7 @@ def _tracked(name: str, fields: Any, waiting: Any) -> TrackedBook | UnreadableBo
     for reply in (fields, waiting):
         if isinstance(reply, RedisError):
             return UnreadableBook(name, str(reply))
-        if isinstance(reply, Exception):
-            raise reply
+        checked(reply)
     try:
         return TrackedBook(read_position(name, fields), int(fields.get("version", "0")), waiting)
     except ValueError as error:

@@ -4,6 +4,7 @@ A lease only saves work. That entries reach an inbox in order and once is up to 
 and the group's pending list.
 """
 
+from math import inf
 from typing import Final
 from uuid import uuid4
 
@@ -14,6 +15,11 @@ from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 
 LEASE_MS: Final = 1_000
+
+
+def since_renewal_sec(left_ms: int) -> float:
+    """Seconds since the lease was renewed, by the milliseconds left of it; infinite if no watcher holds it."""
+    return max(0, LEASE_MS - left_ms) / 1000 if left_ms > 0 else inf
 
 
 class Lease:

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from harvest_tasks.fills.plan import Delivered, UnreadableEntry
-from harvest_tasks.server.client import mapping
+from harvest_tasks.server.client import checked, mapping
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire import inbox_entry
 from harvest_tasks.wire.numbers import positive
@@ -56,12 +56,9 @@ def guard_state(time: Any, switch: Any, oldest: Any, settings: Settings, now_ms:
     A switch that cannot be read is on. A window that is not full counts as empty: what is left of it matters only to
     plans with several intents, and commit.lua checks those.
     """
-    for reply in (time, oldest):
-        if isinstance(reply, Exception):
-            raise reply
-    seconds, micros = map(int, time)
+    seconds, micros = map(int, checked(time))
     now = seconds * 1000 + micros // 1000 if now_ms is None else now_ms
-    used_up = oldest is not None and int(oldest) > now - WINDOW_MS
+    used_up = checked(oldest) is not None and int(oldest) > now - WINDOW_MS
     return Guards(
         now_ms=now,
         fresh_ms=settings.harvest_require_fresh_snapshot_sec * 1000,

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from harvest_tasks.fills.overrides import not_a_hash, overridden
 from harvest_tasks.server import keys
-from harvest_tasks.server.client import Client, Command, PipelinedRead, exchange, mapping
+from harvest_tasks.server.client import Client, Command, PipelinedRead, exchange, mapping, unless_wrong_type
 from harvest_tasks.settings.exchange_info import instrument_of
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire.numbers import positive
@@ -76,7 +76,7 @@ class SymbolRules:
 
         def parse(replies: Sequence[Any]) -> dict[str, Rules]:
             if missing:
-                self._remember(missing, [_checked(reply) for reply in replies], now)
+                self._remember(missing, [unless_wrong_type(reply) for reply in replies], now)
             return {symbol: self._kept[symbol].rules for symbol in wanted}
 
         return PipelinedRead(commands, parse)
@@ -102,15 +102,6 @@ class SymbolRules:
 
 def _is_fresh(kept: _Kept | None, now: float) -> bool:
     return kept is not None and now - kept.asked < CACHE_SEC
-
-
-def _checked(reply: Any) -> Any:
-    """`reply`; None for a key of another type. Raises any other error."""
-    if not isinstance(reply, Exception):
-        return reply
-    if not str(reply).startswith("WRONGTYPE"):
-        raise reply
-    return None
 
 
 def _atr(stated: str | None) -> Decimal | None:

@@ -9,11 +9,9 @@ from math import inf
 from typing import Final
 
 from harvest_tasks.metrics.scrape import Scrape
+from harvest_tasks.server.liveness import oldest_sec
 
 OLDEST_VERSIONS: Final = {"redis": (7, 0), "valkey": (7, 2)}
-STALE_INTERVALS: Final = 3
-GRACE_SEC: Final = 20.0
-"""A part of Harvest is late after STALE_INTERVALS of its intervals and GRACE_SEC."""
 CLOCK_SEC: Final = 2.0
 BACKLOG: Final = 200
 WAIT_SEC: Final = 10.0
@@ -301,10 +299,7 @@ CHECKS: Final[tuple[Check, ...]] = (
 
 def _late(scrape: Scrape) -> dict[str, str]:
     """The parts that ran too long ago, and how long that is."""
-    allowed = {
-        of: STALE_INTERVALS * interval + GRACE_SEC
-        for of, interval in scrape.by("of", "heartbeat_interval_seconds").items()
-    }
+    allowed = {of: oldest_sec(interval) for of, interval in scrape.by("of", "heartbeat_interval_seconds").items()}
     since_start = scrape.now - min(scrape.by("worker", "worker_started_timestamp_seconds").values(), default=-inf)
     late = {}
     for of, age in scrape.by("of", "heartbeat_age_seconds").items():

@@ -9,7 +9,7 @@ from dataclasses import replace
 from harvest_tasks.fills import loading
 from harvest_tasks.fills.loading import WINDOW_MS
 from harvest_tasks.server import keys
-from harvest_tasks.server.client import Client
+from harvest_tasks.server.client import Client, checked
 from harvest_tasks.settings.model import Settings
 from kernel.positions.guards import Guards
 
@@ -22,9 +22,7 @@ def read_guards(client: Client, settings: Settings) -> Guards:
         pipe.get(settings.harvest_kill_switch_key)
         pipe.lrange(keys.WINDOW, 0, limit - 1)
         time, switch, published_ms = pipe.execute(raise_on_error=False)
-    if isinstance(published_ms, Exception):
-        raise published_ms
     guards = loading.guard_state(time, switch, None, settings, None)
     # Publish times ahead of the clock count, too: the clock was set back.
-    used = sum(int(at) > guards.now_ms - WINDOW_MS for at in published_ms)
+    used = sum(int(at) > guards.now_ms - WINDOW_MS for at in checked(published_ms))
     return replace(guards, budget=limit - used)

@@ -6,7 +6,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from harvest_tasks.fills.loading import SWITCH_OFF
-from harvest_tasks.server.client import Client
+from harvest_tasks.server.client import Client, checked
 
 
 class NotASwitch(Exception):
@@ -32,9 +32,7 @@ def read_kill_switch(client: Client, key: str) -> KillSwitch:
         pipe.type(key)
         pipe.get(key)
         kind, value = pipe.execute(raise_on_error=False)
-    if isinstance(kind, Exception):
-        raise kind
-    return KillSwitch(key, None if isinstance(value, Exception) else value, kind)
+    return KillSwitch(key, None if isinstance(value, Exception) else value, checked(kind))
 
 
 def set_kill_switch(client: Client, key: str, *, killed: bool) -> KillSwitch:

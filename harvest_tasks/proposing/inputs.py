@@ -9,7 +9,7 @@ from redis.exceptions import ResponseError
 
 from harvest_tasks.proposing.numbers import Fields, HashReply
 from harvest_tasks.server import keys
-from harvest_tasks.server.client import Client, Command, exchange, mapping
+from harvest_tasks.server.client import Client, Command, checked, exchange, is_wrong_type, mapping
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire import symbols
 
@@ -62,11 +62,7 @@ def _tracked(client: Client, books: Sequence[str]) -> dict[str, dict[str, HashRe
 
 def _replies(client: Client, commands: Sequence[Command]) -> list[Any]:
     """As the server sent them; some may be errors of keys of a wrong type, any other error is raised."""
-    replies = exchange(client, commands)
-    for reply in replies:
-        if isinstance(reply, Exception) and not str(reply).startswith("WRONGTYPE"):
-            raise reply
-    return replies
+    return [reply if is_wrong_type(reply) else checked(reply) for reply in exchange(client, commands)]
 
 
 def _hash(reply: Any) -> HashReply:

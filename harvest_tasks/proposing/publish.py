@@ -4,11 +4,11 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import chain, islice
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from harvest_tasks.proposing.record import utc
 from harvest_tasks.server import script
-from harvest_tasks.server.client import Client
+from harvest_tasks.server.client import Client, checked
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire import symbols
 from kernel.positions.quantities import plain
@@ -55,20 +55,13 @@ def publish(client: Client, settings: Settings, publications: Iterable[Publicati
     """
     calls = (_call(settings, books, now) for books in _portions(publications, BOOKS_PER_CALL))
     replies = script.run_as_made(client, _portions(calls, CALLS_AT_ONCE))
-    return [_PUBLISH_REPLIES[_sound(reply)] for done in replies for reply in _sound(done)]
+    return [_PUBLISH_REPLIES[checked(reply)] for done in replies for reply in checked(done)]
 
 
 def _portions(whole: Iterable[T], size: int) -> Iterator[list[T]]:
     rest = iter(whole)
     while portion := list(islice(rest, size)):
         yield portion
-
-
-def _sound(reply: Any) -> Any:
-    """`reply`, unless it is an error, which is raised."""
-    if isinstance(reply, Exception):
-        raise reply
-    return reply
 
 
 def _call(settings: Settings, publications: Sequence[Publication], now: float) -> script.Call:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from harvest_tasks.server import keys
-from harvest_tasks.server.client import Client
+from harvest_tasks.server.client import Client, unless_wrong_type
 from harvest_tasks.server.clock import server_ms
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire.exchange_position import (
@@ -48,7 +48,7 @@ def read_exchange_positions(
     with client.pipeline(transaction=False) as pipe:
         for name in names:
             pipe.hgetall(keys.position_state(name))
-        replies = dict(zip(names, map(_checked, pipe.execute(raise_on_error=False)), strict=True))
+        replies = dict(zip(names, map(unless_wrong_type, pipe.execute(raise_on_error=False)), strict=True))
     return {
         found.book: found
         for symbol in wanted
@@ -91,12 +91,3 @@ def _has_legs(symbol: str, own_keys: Mapping[str, Any], known: Collection[str]) 
 def _is_book(name: str) -> bool:
     symbol, separator, leg = name.partition(":")
     return bool(is_symbol(symbol)) and (not separator or leg in ("LONG", "SHORT"))
-
-
-def _checked(reply: Any) -> Any:
-    """None for a key that is not a hash; any other error is raised."""
-    if not isinstance(reply, Exception):
-        return reply
-    if not str(reply).startswith("WRONGTYPE"):
-        raise reply
-    return None

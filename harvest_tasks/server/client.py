@@ -118,6 +118,16 @@ def checked(reply: Any) -> Any:
     return reply
 
 
+def unless_wrong_type(reply: Any) -> Any:
+    """`reply`; None for the error of a key of another type. Raises any other error."""
+    return None if is_wrong_type(reply) else checked(reply)
+
+
+def is_wrong_type(reply: Any) -> bool:
+    """Whether `reply` is the error of a key of another type."""
+    return isinstance(reply, ResponseError) and str(reply).startswith("WRONGTYPE")
+
+
 def mapping(flat: Sequence[str]) -> dict[str, str]:
     """A reply of names and values in turn, as a dict."""
     each = iter(flat)

@@ -5,6 +5,7 @@ must not look like a dead service. A sum only grows.
 """
 
 from collections.abc import Mapping
+from math import inf, isnan
 from typing import Final
 
 from harvest_tasks.server import keys
@@ -20,6 +21,17 @@ SWEPT_MS: Final = "swept_ms"
 """When a sweep over the open positions last ended."""
 RECONCILED_MS: Final = "reconciled_ms"
 """When positions were last compared with the exchange."""
+PARTS: Final = {
+    "beat": BEAT_MS,
+    "watcher": WATCHED_MS,
+    "sweep": SWEPT_MS,
+    "proposals": PROPOSALS_CYCLE_MS,
+    "reconciliation": RECONCILED_MS,
+}
+"""The parts of Harvest with a sign of life, and its field."""
+STALE_INTERVALS: Final = 3
+GRACE_SEC: Final = 20.0
+
 STARTED_PREFIX: Final = "started_ms:"
 """Before a worker's name: when it last started."""
 
@@ -29,6 +41,29 @@ STARTS_PREFIX: Final = "starts:"
 """Prefixes of the names of sums."""
 FAILED_BOOKS: Final = "books:failed"
 """Sum: how often a book could not be read, planned or written."""
+
+
+def oldest_sec(interval_sec: float) -> float:
+    """How old the sign of a part may be that works every `interval_sec`; beyond that the part is late."""
+    return STALE_INTERVALS * interval_sec + GRACE_SEC
+
+
+def ages_sec(signs: Mapping[str, str], now_ms: int) -> dict[str, float]:
+    """Seconds since each part last did its work, by the fields of the hash; infinite if it never did."""
+    return {part: _age_sec(signs.get(sign, ""), now_ms) for part, sign in PARTS.items()}
+
+
+def starts_ms(signs: Mapping[str, str]) -> dict[str, str]:
+    """When each worker last started (unix ms, as written), by its node name."""
+    return {name.removeprefix(STARTED_PREFIX): ms for name, ms in signs.items() if name.startswith(STARTED_PREFIX)}
+
+
+def _age_sec(sign: str, now_ms: int) -> float:
+    try:
+        at = float(sign)
+    except ValueError:
+        return inf
+    return inf if isnan(at) else max(0.0, now_ms - at) / 1000
 
 
 def record_sign(client: Client, sign: str, now_ms: int, sums: Mapping[str, int] | None = None) -> None:

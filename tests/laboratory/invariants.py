@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from harvest_tasks.server import keys
-from harvest_tasks.server.client import Client
+from harvest_tasks.server.client import Client, checked
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire.position import read_position
 from kernel.positions.position import parse_id
@@ -114,7 +114,7 @@ def read(client: Client, settings: Settings, books: Iterable[str] | None = None)
             pipe.xrange(keys.inbox(name))
         # Before the first entry there is no input stream to ask about.
         groups, *rest = pipe.execute(raise_on_error=False)
-    shadow, live, journal, letters, counts, waiting, is_open, *rows = map(_unless_error, rest)
+    shadow, live, journal, letters, counts, waiting, is_open, *rows = map(checked, rest)
     pending, unread = _standing(client, settings.stream_execution_result, groups)
     return Seen(
         positions={name: fields for name, fields in zip(names, rows[::2], strict=True) if fields},
@@ -128,12 +128,6 @@ def read(client: Client, settings: Settings, books: Iterable[str] | None = None)
         pending=pending,
         unread=unread,
     )
-
-
-def _unless_error(reply: Any) -> Any:
-    if isinstance(reply, Exception):
-        raise reply
-    return reply
 
 
 def _standing(client: Client, source: str, groups: Any) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from harvest_tasks.server import script
-from harvest_tasks.server.client import Client
+from harvest_tasks.server.client import Client, checked
 from laboratory.schedules import Choice
 from laboratory.steps import Actor, Command, Wire, pack, start_clock, stepped, tick, told
 
@@ -195,8 +195,7 @@ class Story:
 
 def _raise_errors(replies: Sequence[Any]) -> None:
     for reply in replies:
-        if isinstance(reply, Exception):
-            raise reply
+        checked(reply)
 
 
 def _is_confirmed(reply: Any) -> bool:

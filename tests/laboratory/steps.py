@@ -22,7 +22,7 @@ from redis.exceptions import InvalidResponse
 
 from harvest_tasks.fills import lease, stream, watcher
 from harvest_tasks.server import script
-from harvest_tasks.server.client import Client, connect
+from harvest_tasks.server.client import Client, checked, connect
 
 READ_BYTES: Final = 1 << 20
 LONG_MS: Final = 3_600_000
@@ -107,10 +107,7 @@ class SteppedConnection(redis.UnixDomainSocketConnection):
         self._replies.extend(self._travel(self.pack_command(*args), [args]))
 
     def read_response(self, *_: Any, **__: Any) -> Any:
-        reply = self._replies.popleft()
-        if isinstance(reply, Exception):
-            raise reply
-        return reply
+        return checked(self._replies.popleft())
 
 
 def stepped(travel: Travel) -> Client:

@@ -7,7 +7,6 @@ from typing import Any, Final, Self
 
 from harvest_tasks.metrics.scrape import Scrape
 from harvest_tasks.operations import diagnosis
-from harvest_tasks.operations.diagnosis import GRACE_SEC, STALE_INTERVALS
 from harvest_tasks.operations.proof.check import (
     CheckResult,
     checks,
@@ -26,6 +25,7 @@ from harvest_tasks.proposing.publish import Publication
 from harvest_tasks.proposing.summary import ProposalOutcome
 from harvest_tasks.server.client import Client
 from harvest_tasks.server.clock import server_now
+from harvest_tasks.server.liveness import oldest_sec
 from harvest_tasks.settings.model import Settings
 from kernel.proposals.partial_exit import HarvestAction
 
@@ -112,7 +112,7 @@ def proposals_published(
         flawed = any(isinstance(decision, ProposalOutcome) for decision in look.decided)
         return not_run("none can be computed" if flawed else "no symbol has an open position, so no proposal is due")
     held = _held(client, settings, books)
-    oldest = STALE_INTERVALS * settings.publish_interval_sec + GRACE_SEC
+    oldest = oldest_sec(settings.publish_interval_sec)
     wrong = [f"{book} {why}" for book, fields in held.items() if (why := _flaw(fields, look.now, oldest))]
     return fails(listed(wrong), RUN_IT) if wrong else passes(listed(map(_gist, held.items()), "; "))
 
