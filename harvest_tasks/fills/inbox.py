@@ -13,7 +13,7 @@ from harvest_tasks.fills.router import LOST_INPUT
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, checked
 from harvest_tasks.wire import inbox_entry, symbols
-from harvest_tasks.wire.position import read_position
+from harvest_tasks.wire.position import QTY_FIELD, VERSION_FIELD, is_open_qty, read_ledger_counts, read_position
 from kernel.positions.entry import Entry, Freeze, Release
 from kernel.positions.position import Position
 
@@ -109,7 +109,7 @@ def forget_books(client: Client, books: Sequence[str]) -> list[str]:
 
 
 def _is_busy(client: Any, book: str) -> bool:
-    return bool(client.xlen(keys.inbox(book))) or client.hget(keys.position(book), "qty") not in (None, "0")
+    return bool(client.xlen(keys.inbox(book))) or is_open_qty(client.hget(keys.position(book), QTY_FIELD))
 
 
 def queue_entries(pipe: Any, entries: Mapping[str, Entry]) -> None:
@@ -163,7 +163,7 @@ def in_other_mode(book: str) -> tuple[str, ...]:
 
 def _is_unchanged(pipe: Any, tracked: TrackedBook) -> bool:
     book = tracked.book
-    if pipe.xlen(keys.inbox(book)) or int(pipe.hget(keys.position(book), "version") or 0) != tracked.version:
+    if pipe.xlen(keys.inbox(book)) or int(pipe.hget(keys.position(book), VERSION_FIELD) or 0) != tracked.version:
         return False
     return not any(pipe.smismember(keys.BOOKS, in_other_mode(book)))
 
@@ -174,6 +174,6 @@ def _tracked(name: str, fields: Any, waiting: Any) -> TrackedBook | UnreadableBo
             return UnreadableBook(name, str(reply))
         checked(reply)
     try:
-        return TrackedBook(read_position(name, fields), int(fields.get("version", "0")), waiting)
+        return TrackedBook(read_position(name, fields), read_ledger_counts(fields).version, waiting)
     except ValueError as error:
         return UnreadableBook(name, str(error))

@@ -10,7 +10,7 @@ from harvest_tasks.server.client import checked, mapping
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire import inbox_entry
 from harvest_tasks.wire.numbers import positive
-from harvest_tasks.wire.position import UnreadablePosition, read_position
+from harvest_tasks.wire.position import UnreadablePosition, read_ledger_counts, read_position
 from harvest_tasks.wire.refusal import InvalidInput
 from kernel.positions.entry import Entry
 from kernel.positions.guards import Guards
@@ -80,10 +80,11 @@ def loaded_book(name: str, replies: Sequence[Any], fallback_stop_pct: Decimal) -
         position = read_position(name, fields)
     except UnreadablePosition as error:
         return FailedBook(name, error)
+    version, trades_generation = read_ledger_counts(fields)
     return LoadedBook(
         book=name,
-        version=int(fields.get("version", "0")),
-        trades_generation=int(fields.get("trades_generation", "0")),
+        version=version,
+        trades_generation=trades_generation,
         position=position,
         batch=[Delivered(inbox_id, _entry(values)) for inbox_id, values in inbox],
         terms=RiskTerms(stop_distance(stop_dist_pct), fallback_stop_pct),

@@ -3,7 +3,6 @@ without a reply.
 """
 
 import logging
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,13 +19,13 @@ from harvest_tasks.server import keys, liveness
 from harvest_tasks.server.client import Client, exchange_gently
 from harvest_tasks.server.clock import server_ms
 from harvest_tasks.settings.model import Settings
+from harvest_tasks.wire.position import TIME_FIELDS, PositionTimes, read_times
 from harvest_tasks.wire.symbols import symbol_of
 from kernel.positions.entry import Freeze, Mark, Overdue
+from kernel.positions.guards import is_fresh
 from kernel.positions.mark import FUTURE_TOLERANCE_MS
 
 log = logging.getLogger(__name__)
-
-_is_time = re.compile(r"[0-9]{1,15}").fullmatch
 
 LOST_INBOX: Final = "lost_inbox"
 SWEEP_FOR_SEC: Final = 0.8
@@ -86,10 +85,10 @@ def newer_marks(
         mark = marks[symbol_of(book.book)]
         # A mark from the future loses to any mark that arrives before its time.
         known_ms = book.mark_ms if book.mark_ms <= now_ms + FUTURE_TOLERANCE_MS else 0
-        if isinstance(mark, Mark) and mark.time_ms > known_ms and _is_fresh(mark.time_ms, now_ms, fresh_ms):
+        if isinstance(mark, Mark) and mark.time_ms > known_ms and is_fresh(mark.time_ms, now_ms, fresh_ms):
             newer[book.book] = mark
             summary["evaluated"] += 1
-        elif _is_fresh(book.mark_ms, now_ms, fresh_ms):
+        elif is_fresh(book.mark_ms, now_ms, fresh_ms):
             # A fresh mark came by the input stream, and was evaluated then.
             summary["current"] += 1
         else:
@@ -146,22 +145,14 @@ def held_books(client: Client) -> set[str]:
 def read_open(client: Client) -> list[OpenBook]:
     """Every open book, in order, in one round trip."""
     books = open_books(client)
-    replies = exchange_gently(client, [("HMGET", keys.position(book), "mark_ms", "unanswered_ms") for book in books])
+    replies = exchange_gently(client, [("HMGET", keys.position(book), *TIME_FIELDS) for book in books])
     return [_open_book(book, reply) for book, reply in zip(books, replies, strict=True)]
 
 
 def _open_book(book: str, reply: Any) -> OpenBook:
     """A book that cannot be read counts as one without a mark; the brain reports what is wrong with it."""
-    mark_ms, unanswered_ms = (None, None) if isinstance(reply, Exception) else reply
-    return OpenBook(book, _ms(mark_ms) or 0, _ms(unanswered_ms))
-
-
-def _ms(text: str | None) -> int | None:
-    return int(text) if text and _is_time(text) else None
-
-
-def _is_fresh(time_ms: int, now_ms: int, fresh_ms: int) -> bool:
-    return -FUTURE_TOLERANCE_MS <= now_ms - time_ms < fresh_ms
+    times = PositionTimes(None, None) if isinstance(reply, Exception) else read_times(reply)
+    return OpenBook(book, times.mark_ms or 0, times.unanswered_ms)
 
 
 def _reported_name(name: str) -> str:

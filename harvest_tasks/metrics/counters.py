@@ -7,7 +7,7 @@ from prometheus_client.core import Metric
 
 from harvest_tasks.metrics.families import Samples, counter, counters, parse_number
 from harvest_tasks.metrics.replies import Command, Replies
-from harvest_tasks.proposing.numbers import SkipReason
+from harvest_tasks.proposing.skip_reason import SkipReason
 from harvest_tasks.server import keys, liveness
 
 ENTRY_RESULTS: Final = ("applied", "duplicate", "deadlettered", "ignored")

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Final
 
 from prometheus_client.core import Metric
@@ -12,7 +11,7 @@ from harvest_tasks.metrics.families import gauge, gauges, leading_word
 from harvest_tasks.metrics.replies import Command, Replies
 from harvest_tasks.server import keys
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.wire.position import read_reservations
+from harvest_tasks.wire.position import FIGURE_FIELDS, PositionFigures, UnreadablePosition, read_figures
 from kernel.positions.guards import Refusal
 from kernel.positions.holding import Holding
 from kernel.positions.ladder_state import Reservation
@@ -20,7 +19,6 @@ from kernel.positions.r_multiple import in_r, profit_per_unit
 
 MAX_SERIES: Final = 500
 """Most books with their own series; those with the largest absolute R come first."""
-FIELDS: Final = ("qty", "avg_entry", "risk_per_unit", "mark", "mark_ms", "held", "frozen", "reservations")
 COMPARED: Final = ("agreed", "differ", "unknown", "unreadable")
 NEVER: Final = float("inf")
 
@@ -51,7 +49,7 @@ def more_commands(replies: Replies) -> dict[str, Command]:
     """Commands for the position of each book, and for the inbox of each book with waiting entries."""
     known, waiting = (sorted(replies.get(name, ())) for name in ("known", "waiting"))
     return {
-        **{_position_name(book): ("HMGET", keys.position(book), *FIELDS) for book in known},
+        **{_position_name(book): ("HMGET", keys.position(book), *FIGURE_FIELDS) for book in known},
         **{_inbox_length_name(book): ("XLEN", keys.inbox(book)) for book in waiting},
         **{_inbox_head_name(book): ("XRANGE", keys.inbox(book), "-", "+", "COUNT", 1) for book in waiting},
     }
@@ -74,27 +72,19 @@ def _figures(book: str, fields: Sequence[str | None] | None, settings: Settings)
     """The figures of a position hash; None if it is unreadable."""
     if fields is None:
         return None
-    if not any(fields):
-        return BookFigures(book, 0.0, 0.0, None, (), "", ())
-    qty, entry, risk, mark, mark_ms, held, frozen, reserved = (text or "" for text in fields)
     try:
-        held_qty = float(qty)
-        return BookFigures(
-            book,
-            held_qty,
-            _r(qty, entry, risk, mark, settings) if held_qty and mark else 0.0,
-            int(mark_ms) if mark_ms else None,
-            tuple(pair.rpartition("=")[2] for pair in held.split(",") if pair),
-            frozen,
-            read_reservations(reserved),
-        )
-    except (ValueError, TypeError, ArithmeticError):
+        read = read_figures(book, fields)
+        r = _r(read, settings)
+    except (UnreadablePosition, ArithmeticError):
         return None
+    return BookFigures(book, float(read.qty), r, read.mark_ms, read.held, read.frozen, read.reservations)
 
 
-def _r(qty: str, entry: str, risk: str, mark: str, settings: Settings) -> float:
-    holding = Holding(Decimal(qty), Decimal(entry), risk_per_unit=Decimal(risk))
-    return float(in_r(profit_per_unit(holding, Decimal(mark), settings.harvest_cost_bps), holding))
+def _r(read: PositionFigures, settings: Settings) -> float:
+    if not read.qty or read.mark is None:
+        return 0.0
+    holding = Holding(read.qty, read.avg_entry, risk_per_unit=read.risk_per_unit)
+    return float(in_r(profit_per_unit(holding, read.mark, settings.harvest_cost_bps), holding))
 
 
 def _states(replies: Replies, books: Sequence[BookFigures], unreadable: int) -> Metric:

@@ -12,9 +12,9 @@ from typing import Final, cast
 
 from harvest_tasks.proposing import inputs, markets, publish
 from harvest_tasks.proposing.inputs import Inputs
-from harvest_tasks.proposing.numbers import NoProposal, SkipReason
 from harvest_tasks.proposing.publish import LIFETIMES, Publication, PublishReply, removal
 from harvest_tasks.proposing.record import proposal_fields
+from harvest_tasks.proposing.skip_reason import NoProposal, SkipReason
 from harvest_tasks.proposing.sources import OpenPosition, Source, SourcedPosition, sourced_positions
 from harvest_tasks.proposing.summary import CycleSummary, ProposalOutcome, ProposalResult
 from harvest_tasks.server import keys, liveness

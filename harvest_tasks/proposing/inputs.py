@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from redis.exceptions import ResponseError
 
-from harvest_tasks.proposing.numbers import Fields, HashReply
+from harvest_tasks.proposing.skip_reason import Fields, HashReply
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, Command, checked, exchange, is_wrong_type, mapping
 from harvest_tasks.settings.model import Settings

@@ -4,16 +4,16 @@ from enum import StrEnum
 from math import inf
 from typing import NamedTuple
 
-from harvest_tasks.proposing.numbers import (
+from harvest_tasks.proposing.skip_reason import (
     Fields,
     HashReply,
     NoProposal,
     SkipReason,
     hash_fields,
-    in_range,
-    optional_number,
-    required_number,
+    needs_usable_input,
 )
+from harvest_tasks.wire.numbers import optional_float, required_float
+from harvest_tasks.wire.refusal import InvalidInput
 from kernel.proposals.market import MarketState, P1Proposal
 
 
@@ -31,7 +31,7 @@ class Market(NamedTuple):
     source: MarketSource
 
 
-@in_range
+@needs_usable_input
 def read_market(reply: HashReply, *, is_synthetic: bool) -> Market:
     """The market state; for a synthetic position, neutral values when there is none."""
     found = hash_fields(reply)
@@ -44,23 +44,23 @@ def read_market(reply: HashReply, *, is_synthetic: bool) -> Market:
 
 def _state(found: Fields) -> MarketState:
     return MarketState(
-        sigma=required_number(found, "sigma"),
-        ts=required_number(found, "ts"),
-        p_trend=required_number(found, "p_trend"),
-        p_mr=required_number(found, "p_mr"),
-        p_chop=required_number(found, "p_chop"),
+        sigma=required_float(found, "sigma"),
+        ts=required_float(found, "ts"),
+        p_trend=required_float(found, "p_trend"),
+        p_mr=required_float(found, "p_mr"),
+        p_chop=required_float(found, "p_chop"),
     )
 
 
-@in_range
+@needs_usable_input
 def read_risk_proposal(reply: HashReply) -> P1Proposal | None:
     found = hash_fields(reply)
     if not found:
         return None
     return P1Proposal(
-        stop_dist_pct=optional_number(found, "stop_dist_pct"),
-        proposed_sl=optional_number(found, "proposed_sl"),
-        proposed_tp=optional_number(found, "proposed_tp"),
+        stop_dist_pct=optional_float(found, "stop_dist_pct"),
+        proposed_sl=optional_float(found, "proposed_sl"),
+        proposed_tp=optional_float(found, "proposed_tp"),
     )
 
 
@@ -69,7 +69,7 @@ def market_age_sec(reply: HashReply, now: float) -> float | None:
     if not isinstance(reply, dict) or not reply.get("ts_timestamp"):
         return None
     try:
-        made = required_number(reply, "ts_timestamp")
-    except NoProposal:
+        made = required_float(reply, "ts_timestamp")
+    except InvalidInput:
         return inf
     return max(now - made, 0.0) if 0 < made <= now + 60 else inf

@@ -1,6 +1,8 @@
 """Position snapshots from the hashes that describe positions. None is a position that is closed."""
 
-from harvest_tasks.proposing.numbers import Fields, NoProposal, SkipReason, in_range, optional_number, required_number
+from harvest_tasks.proposing.skip_reason import Fields, NoProposal, SkipReason, needs_usable_input
+from harvest_tasks.wire.numbers import optional_float, required_float
+from harvest_tasks.wire.position import read_open_figures
 from kernel.proposals.snapshot import PositionSide, PositionSnapshot
 
 LONGEST_AGE_SEC = 10 * 365 * 86400.0
@@ -15,50 +17,49 @@ _SIDES = {
 }
 
 
-@in_range
+@needs_usable_input
 def external_position(symbol: str, found: Fields) -> PositionSnapshot | None:
     """From another program's hash or stream entry.
 
     Its `unrealized_pnl` is that of the whole position, so its size is needed for R, and to tell an open position
     from a closed one: an entry without `qty` or `quantity` is unusable. A short's size may be negative.
     """
-    qty = required_number(found, "qty", "quantity")
+    qty = required_float(found, "qty", "quantity")
     if qty == 0:
         return None
     side = _side(found, qty)
     return PositionSnapshot(
         symbol=symbol,
         side=side,
-        entry_price=required_number(found, "entry_price"),
-        current_price=required_number(found, "current_price"),
-        peak_price=required_number(found, "peak_price"),
-        trough_price=required_number(found, "trough_price"),
-        age_sec=_age(required_number(found, "age_sec")),
-        unrealized_pnl=required_number(found, "unrealized_pnl"),
-        current_sl=optional_number(found, "current_sl"),
-        current_tp=optional_number(found, "current_tp"),
+        entry_price=required_float(found, "entry_price"),
+        current_price=required_float(found, "current_price"),
+        peak_price=required_float(found, "peak_price"),
+        trough_price=required_float(found, "trough_price"),
+        age_sec=_age(required_float(found, "age_sec")),
+        unrealized_pnl=required_float(found, "unrealized_pnl"),
+        current_sl=optional_float(found, "current_sl"),
+        current_tp=optional_float(found, "current_tp"),
         qty=abs(qty),
     )
 
 
-@in_range
+@needs_usable_input
 def tracked_position(symbol: str, found: Fields, now: float) -> PositionSnapshot | None:
     """From the hash of a book that fills are folded into; `now` in unix seconds."""
-    qty = required_number(found, "qty")
-    if qty == 0:
+    figures = read_open_figures(found)
+    if figures is None:
         return None
-    entry, mark = required_number(found, "avg_entry"), required_number(found, "mark")
     return PositionSnapshot(
         symbol=symbol,
-        side=PositionSide.LONG if qty > 0 else PositionSide.SHORT,
-        entry_price=entry,
-        current_price=mark,
-        peak_price=required_number(found, "peak"),
-        trough_price=required_number(found, "trough"),
-        age_sec=_age(now - required_number(found, "opened_ms") / 1000),
-        unrealized_pnl=qty * (mark - entry),
-        current_sl=optional_number(found, "stop"),
-        qty=abs(qty),
+        side=PositionSide.LONG if figures.qty > 0 else PositionSide.SHORT,
+        entry_price=figures.avg_entry,
+        current_price=figures.mark,
+        peak_price=figures.peak,
+        trough_price=figures.trough,
+        age_sec=_age(now - figures.opened_ms / 1000),
+        unrealized_pnl=figures.qty * (figures.mark - figures.avg_entry),
+        current_sl=figures.stop,
+        qty=abs(figures.qty),
     )
 
 

@@ -11,8 +11,9 @@ from typing import NamedTuple, TypeAlias
 
 from harvest_tasks.proposing import positions
 from harvest_tasks.proposing.inputs import Inputs
-from harvest_tasks.proposing.numbers import HashReply, NoProposal, SkipReason, hash_fields
+from harvest_tasks.proposing.skip_reason import HashReply, NoProposal, SkipReason, hash_fields
 from harvest_tasks.settings.model import PositionSource, Settings
+from harvest_tasks.wire.position import QTY_FIELD, is_open_qty
 from kernel.proposals.snapshot import PositionSnapshot
 
 
@@ -71,7 +72,7 @@ def _asked(inputs: Inputs, settings: Settings) -> Iterator[Source]:
 
 def _in_hedge_mode(inputs: Inputs) -> bool:
     legs = (reply for book, reply in inputs.tracked.items() if book != inputs.symbol)
-    return any(isinstance(leg, dict) and leg.get("qty", "0") != "0" for leg in legs)
+    return any(isinstance(leg, dict) and is_open_qty(leg.get(QTY_FIELD)) for leg in legs)
 
 
 def _ask(source: Source, inputs: Inputs, now: float) -> _SourcedPositions | None:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from harvest_tasks.logs import Line
-from harvest_tasks.proposing.numbers import SkipReason
+from harvest_tasks.proposing.skip_reason import SkipReason
 from harvest_tasks.proposing.sources import Source
 
 log = logging.getLogger(__name__)

@@ -13,9 +13,11 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Final, NoReturn, TypeAlias
 
+from harvest_tasks.wire.numbers import exact_number
+from harvest_tasks.wire.refusal import InvalidInput
 from harvest_tasks.wire.symbols import is_symbol
 from kernel.positions.instrument import Instrument
-from kernel.positions.quantities import exact, floor_to_step, on_grid, plain
+from kernel.positions.quantities import exact, floor_to_step, plain
 
 MAX_FILE_BYTES: Final = 64 * 1024 * 1024
 """The exchange serves about one megabyte."""
@@ -23,8 +25,6 @@ MAX_FILE_BYTES: Final = 64 * 1024 * 1024
 LOTS: Final = ("LOT_SIZE", "MARKET_LOT_SIZE")
 
 _SHOWN: Final = 24
-# The grammar of harvest_tasks.wire.numbers, which settings may not import.
-_NUMBER: Final = re.compile(r"(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,20})?(?:[eE]([+-]?[0-9]{1,2}))?")
 _is_word: Final = re.compile(r"[A-Za-z0-9_]{1,32}").fullmatch
 
 Filter: TypeAlias = Mapping[str, object]
@@ -177,10 +177,10 @@ class _Rules:
         if field not in self.filters[kind]:
             self.refuse(kind, f"has no {field}")
         text = self.filters[kind][field]
-        number = _number(text)
-        if number is None:
+        try:
+            return exact_number(field, text)
+        except InvalidInput:
             self.refuse(kind, f"{field} {_shown(text)} is not a plain number below 1e15 with at most 12 decimals")
-        return number
 
     def required(self, kind: str, field: str) -> Decimal:
         return self.limit(kind, field) or self.refuse(kind, f"{field} is 0")
@@ -245,15 +245,6 @@ def _min_notional(rules: _Rules) -> Decimal:
     kind = "NOTIONAL" if "MIN_NOTIONAL" not in rules.filters and "NOTIONAL" in rules.filters else "MIN_NOTIONAL"
     field = "minNotional" if "minNotional" in rules.filters.get(kind, {}) else "notional"
     return rules.required(kind, field)
-
-
-def _number(text: object) -> Decimal | None:
-    """A number on the grid of 12 decimals; None for anything else. Nothing is rounded."""
-    match = _NUMBER.fullmatch(text) if isinstance(text, str) else None
-    if match is None or not -12 <= int(match[1] or 0) <= 15:
-        return None
-    number = Decimal(match[0])
-    return number if number < Decimal("1e15") and on_grid(number) == number else None
 
 
 def _shown(value: object) -> str:

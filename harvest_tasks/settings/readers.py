@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 
+from harvest_tasks.wire.numbers import is_plain_decimal, is_whole
 from harvest_tasks.wire.symbols import InvalidSymbol, valid_symbol
 from kernel.positions.ladder import Ladder, Rung
 
@@ -17,8 +18,6 @@ OPEN_POSITIONS: Final = "*"
 NO_FILE: Final = "none"
 """The name of no file; a file that is called so can be given as ./none."""
 
-_WHOLE: Final = re.compile(r"\A(0|[1-9][0-9]{0,14})\Z")
-_NUMBER: Final = re.compile(r"\A(0|[1-9][0-9]{0,14})(\.[0-9]{1,20})?\Z")
 _HOST: Final = re.compile(r"\A([A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]+\])\Z")
 _KEY: Final = re.compile(r"\A[A-Za-z0-9_.{}-]+(:[A-Za-z0-9_.{}-]+)*\Z")
 _RATE: Final = re.compile(r"\A([1-9][0-9]{0,5})/([smh])\Z")
@@ -35,7 +34,7 @@ def whole_number(low: int, high: int) -> BeforeValidator:
     """A whole number, both bounds included."""
 
     def read(text: str) -> int:
-        if not _WHOLE.match(text) or not low <= int(text) <= high:
+        if not is_whole(text) or not low <= int(text) <= high:
             raise ValueError(f"must be a whole number from {low} to {high}")
         return int(text)
 
@@ -46,7 +45,7 @@ def decimal_number(low: str, high: str) -> BeforeValidator:
     """A decimal number, both bounds included; floats such as `1e-3`, signs and underscores are refused."""
 
     def read(text: str) -> Decimal:
-        if not _NUMBER.match(text) or not Decimal(low) <= Decimal(text) <= Decimal(high):
+        if not is_plain_decimal(text) or not Decimal(low) <= Decimal(text) <= Decimal(high):
             raise ValueError(f"must be a plain decimal number from {low} to {high}")
         return Decimal(text)
 
@@ -131,7 +130,7 @@ def readable_file(text: str) -> str | None:
 def ladder_rungs(text: str) -> tuple[Rung, ...]:
     """`0.5:0.25,1.0:0.25` as rungs. Raises ValueError, which the kernel's InvalidLadder is too."""
     pairs = [part.strip(" ").split(":") for part in text.split(",")]
-    if not all(len(pair) == 2 and all(map(_NUMBER.match, pair)) for pair in pairs):
+    if not all(len(pair) == 2 and all(map(is_plain_decimal, pair)) for pair in pairs):
         raise ValueError("must list rungs as R:fraction in plain decimal numbers, such as 0.5:0.25,1.0:0.25")
     return Ladder(tuple(Rung(Decimal(r), Decimal(fraction)) for r, fraction in pairs)).rungs
 

@@ -1,12 +1,17 @@
-"""The number grammar of the door: text is checked in full before any of it is converted.
+"""Numbers as text: every rule for what counts as a number. Text is checked in full before any of it is converted.
 
-Producers that compute in floats write `8.7e-06` and `0.30000000000000004`, so both are numbers; values are
-rounded half-even to 12 decimals. `Decimal("1e5000000")` would be cheap to make and minutes of CPU to use.
+- Entries and rules of the exchange: `positive`, `signed`, `exact_number`. Producers that compute in floats write
+  `8.7e-06` and `0.30000000000000004`, so both are numbers. At most 40 characters, 15 digits before the point, 20 after
+  it, an exponent from -12 to 15; below 1e15. `Decimal("1e5000000")` would be cheap to make and minutes of CPU to use.
+- Settings: `is_whole` and `is_plain_decimal`, which allow no sign and no exponent.
+- Hashes that proposals are computed from: `required_float` and `optional_float`. A sign and leading zeros are allowed;
+  at most 64 characters, 40 digits on either side of the point, 3 in the exponent.
 """
 
 import re
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from harvest_tasks.wire.refusal import InvalidInput, RefusalReason, shown
 from kernel.positions.quantities import exact, on_grid
@@ -15,8 +20,14 @@ LIMIT = Decimal("1e15")
 """Every number is below this."""
 
 _LONGEST = 40
-_is_on_grid = re.compile(r"(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,12})?").fullmatch
-_NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,20})?(?:[eE]([+-]?[0-9]+))?")
+_LONGEST_FLOAT = 64
+_WHOLE: Final = r"(?:0|[1-9][0-9]{0,14})"
+_PLAIN: Final = rf"{_WHOLE}(?:\.[0-9]{{1,20}})?"
+is_whole = re.compile(_WHOLE).fullmatch
+is_plain_decimal = re.compile(_PLAIN).fullmatch
+_is_on_grid = re.compile(rf"{_WHOLE}(?:\.[0-9]{{1,12}})?").fullmatch
+_is_float = re.compile(r"[+-]?[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?").fullmatch
+_NUMBER = re.compile(rf"{_PLAIN}(?:[eE]([+-]?[0-9]+))?")
 _EXPONENT = re.compile(r"[+-]?[0-9]{1,2}")
 
 _MALFORMED = (
@@ -36,6 +47,29 @@ def signed(name: str, value: object) -> Decimal:
     if isinstance(value, str) and value[:1] == "-":
         return _magnitude(name, value[1:]).copy_negate()
     return _magnitude(name, value)
+
+
+def exact_number(name: str, value: object) -> Decimal:
+    """A number from 0 to 1e15 with at most 12 decimals; nothing is rounded."""
+    number = Decimal(well_formed(name, value))
+    if number >= LIMIT or on_grid(number) != number:
+        raise InvalidInput(RefusalReason.TOO_LARGE, f"{name} must be below 1e15 and have at most 12 decimals")
+    return number
+
+
+def required_float(fields: Mapping[str, str], name: str, *others: str) -> float:
+    """The number under `name`, or else under the first of `others` that is present."""
+    text = fields.get(name) or next(filter(None, map(fields.get, others)), None)
+    if not text:
+        raise InvalidInput(RefusalReason.MISSING, f"{'|'.join((name, *others))} is missing")
+    if len(text) > _LONGEST_FLOAT or not _is_float(text):
+        raise InvalidInput(RefusalReason.NOT_A_NUMBER, f"{name} is {text!a:.60}, not a number")
+    return float(text)
+
+
+def optional_float(fields: Mapping[str, str], name: str) -> float | None:
+    """`required_float`, or None when the field is absent or empty."""
+    return required_float(fields, name) if fields.get(name) else None
 
 
 @exact

@@ -1,29 +1,80 @@
-"""A tracked position as the fields of its Redis hash, and back.
+"""A tracked position as the fields of its Redis hash, and back, in full or in part.
 
 Every field is plain text, so that a trader can read the hash; `version` and `trades_generation` belong to the
-ledger and are not part of the position.
+ledger and are not part of the position. No other module spells these fields.
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from itertools import repeat
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from harvest_tasks.wire.numbers import optional_float, required_float
 from kernel.positions.holding import Amounts, Holding, Origin
 from kernel.positions.ladder_state import Claim, LadderState, Reservation
 from kernel.positions.mark import MarkState
 from kernel.positions.position import EntryId, Position, parse_id
-from kernel.positions.quantities import plain
+from kernel.positions.quantities import ZERO, plain
 
 Writer = Callable[[Any], str]
 
+QTY_FIELD: Final = "qty"
+HELD_FIELD: Final = "held"
+VERSION_FIELD: Final = "version"
+LEDGER_FIELDS: Final = (VERSION_FIELD, "trades_generation")
+TIME_FIELDS: Final = ("mark_ms", "unanswered_ms")
+FIGURE_FIELDS: Final = ("qty", "avg_entry", "risk_per_unit", "mark", "mark_ms", "held", "frozen", "reservations")
+
+_is_time = re.compile(r"[0-9]{1,15}").fullmatch
 _NOTHING: Final = object()
 _NO_MARK: Final = {"mark": "", "mark_ms": "", "peak": "", "trough": ""}
 
 
 class UnreadablePosition(ValueError):
     """A hash under a position key that the ledger did not write."""
+
+
+class LedgerCounts(NamedTuple):
+    """How often the ledger has committed the book, and which of its two sets of trade ids is the newer one."""
+
+    version: int
+    trades_generation: int
+
+
+class PositionTimes(NamedTuple):
+    """Unix ms: when the mark was made, and when the oldest intent was published that has no reply and is not called
+    overdue. None: there is none, or the text is no time.
+    """
+
+    mark_ms: int | None
+    unanswered_ms: int | None
+
+
+class OpenFigures(NamedTuple):
+    """An open position in floats, for a proposal: `qty` is signed, `opened_ms` in unix ms."""
+
+    qty: float
+    avg_entry: float
+    mark: float
+    peak: float
+    trough: float
+    opened_ms: float
+    stop: float | None
+
+
+class PositionFigures(NamedTuple):
+    """A position for the metrics: `qty` is signed (long > 0, base currency), `held` has a reason per held action."""
+
+    qty: Decimal = ZERO
+    avg_entry: Decimal = ZERO
+    risk_per_unit: Decimal = ZERO
+    mark: Decimal | None = None
+    mark_ms: int | None = None
+    held: tuple[str, ...] = ()
+    frozen: str = ""
+    reservations: tuple[Reservation, ...] = ()
 
 
 def position_fields(position: Position) -> dict[str, str]:
@@ -97,7 +148,70 @@ def read_position(book: str, fields: Mapping[str, str]) -> Position:
     try:
         return _position(book, fields)
     except (KeyError, ValueError, TypeError, InvalidOperation) as error:
-        raise UnreadablePosition(f"the tracked position of {book} cannot be read: {error!r}") from error
+        raise _unreadable(book, error) from error
+
+
+def read_ledger_counts(fields: Mapping[str, str]) -> LedgerCounts:
+    """The ledger's own fields; zeros of a book that was never committed. Raises ValueError."""
+    return LedgerCounts(int(fields.get(VERSION_FIELD, "0")), int(fields.get("trades_generation", "0")))
+
+
+def read_times(values: Sequence[str | None]) -> PositionTimes:
+    """From the reply to HMGET of `TIME_FIELDS`."""
+    mark_ms, unanswered_ms = values
+    return PositionTimes(_time_ms(mark_ms), _time_ms(unanswered_ms))
+
+
+def read_figures(book: str, values: Sequence[str | None]) -> PositionFigures:
+    """From the reply to HMGET of `FIGURE_FIELDS`; zeros of a book that was never committed.
+
+    Raises `UnreadablePosition`.
+    """
+    if not any(values):
+        return PositionFigures()
+    qty, avg_entry, risk_per_unit, mark, mark_ms, held, frozen, reservations = (text or "" for text in values)
+    try:
+        return PositionFigures(
+            Decimal(qty),
+            Decimal(avg_entry),
+            Decimal(risk_per_unit),
+            _decimal(mark),
+            int(mark_ms) if mark_ms else None,
+            tuple(reason for _, reason in _pairs(held, "=")),
+            frozen,
+            _reservations(reservations),
+        )
+    except (ValueError, TypeError, InvalidOperation) as error:
+        raise _unreadable(book, error) from error
+
+
+def _time_ms(text: str | None) -> int | None:
+    return int(text) if text and _is_time(text) else None
+
+
+def read_open_figures(fields: Mapping[str, str]) -> OpenFigures | None:
+    """The figures of an open position, None of a flat one. Raises `InvalidInput` without a mark."""
+    qty = required_float(fields, QTY_FIELD)
+    if qty == 0:
+        return None
+    return OpenFigures(
+        qty,
+        avg_entry=required_float(fields, "avg_entry"),
+        mark=required_float(fields, "mark"),
+        peak=required_float(fields, "peak"),
+        trough=required_float(fields, "trough"),
+        opened_ms=required_float(fields, "opened_ms"),
+        stop=optional_float(fields, "stop"),
+    )
+
+
+def is_open_qty(text: str | None) -> bool:
+    """Whether the quantity of a hash, as text, is that of an open position."""
+    return text not in (None, "0")
+
+
+def _unreadable(book: str, error: Exception) -> UnreadablePosition:
+    return UnreadablePosition(f"the tracked position of {book} cannot be read: {error!r}")
 
 
 def _position(book: str, fields: Mapping[str, str]) -> Position:
@@ -147,7 +261,7 @@ def _ladder_state(fields: Mapping[str, str]) -> LadderState:
         failures=_counts(fields["failures"]),
         owed=_amounts(fields["owed"]),
         carry=Decimal(fields["carry"]),
-        reservations=read_reservations(fields["reservations"]),
+        reservations=_reservations(fields["reservations"]),
         stop=_decimal(fields["stop"]),
         stop_qty=_decimal(fields["stop_qty"]),
         break_even=fields["break_even"] == "1",
@@ -165,7 +279,7 @@ def _row(r: Reservation) -> list[object]:
     return [r.intent_id, plain(r.qty), claims, r.placed_ms, plain(r.filled), plain(r.value), plain(r.pnl), r.overdue]
 
 
-def read_reservations(text: str) -> tuple[Reservation, ...]:
+def _reservations(text: str) -> tuple[Reservation, ...]:
     return tuple(_reservation(*row) for row in json.loads(text)) if text else ()
 
 

@@ -26,6 +26,11 @@ class Refusal(StrEnum):
     DUPLICATE = "duplicate"
 
 
+def is_fresh(time_ms: int, now_ms: int, fresh_ms: int) -> bool:
+    """Whether a price of `time_ms` is younger than `fresh_ms` and not from the future."""
+    return -FUTURE_TOLERANCE_MS <= now_ms - time_ms < fresh_ms
+
+
 @dataclass(frozen=True, slots=True)
 class Guards:
     """What the guards know at one moment.
@@ -57,7 +62,7 @@ class Guards:
 
     def is_fresh(self, time_ms: int) -> bool:
         """Whether a price of `time_ms` is neither too old nor from the future."""
-        return -FUTURE_TOLERANCE_MS <= self.now_ms - time_ms < self.fresh_ms
+        return is_fresh(time_ms, self.now_ms, self.fresh_ms)
 
     def spent(self, intents: int) -> "Guards":
         """After so many more publications."""

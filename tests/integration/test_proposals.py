@@ -12,7 +12,7 @@ from redis.connection import AbstractConnection
 
 from harvest_tasks import proposals, tasks
 from harvest_tasks.proposing.cycle import run_cycle
-from harvest_tasks.proposing.numbers import SkipReason
+from harvest_tasks.proposing.skip_reason import SkipReason
 from harvest_tasks.proposing.summary import CycleSummary, ProposalOutcome, ProposalResult, reported
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client

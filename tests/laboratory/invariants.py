@@ -18,7 +18,7 @@ from typing import Any, Final
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, checked
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.wire.position import read_position
+from harvest_tasks.wire.position import LEDGER_FIELDS, read_position
 from kernel.positions.position import parse_id
 from laboratory.likeness import differing
 from laboratory.model import Book
@@ -31,7 +31,6 @@ HOLDING: Final = frozenset(
     )
 )
 """What entries alone decide, whatever guards said meanwhile."""
-LEDGERS_OWN: Final = ("version", "trades_generation")
 """Fields that tell how often was committed, not what."""
 
 Fields = Mapping[str, str]
@@ -313,7 +312,7 @@ def _paced(seen: Seen, per_minute: int) -> Iterator[Violation]:
 
 def _contents(positions: Mapping[str, Fields]) -> dict[str, object]:
     return {
-        book: {name: value for name, value in fields.items() if name not in LEDGERS_OWN}
+        book: {name: value for name, value in fields.items() if name not in LEDGER_FIELDS}
         for book, fields in positions.items()
     }
 

@@ -21,8 +21,8 @@ from harvest_tasks.fills.watcher import watch
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
+from harvest_tasks.wire.position import LEDGER_FIELDS
 from kernel.positions.intent import harvest_action, intent_id
-from laboratory.invariants import LEDGERS_OWN
 from laboratory.scenarios import LIVE
 from laboratory.steps import Command, Crashed, Wire, start_clock, stepped, stretched, tick
 
@@ -227,7 +227,7 @@ class Replay:
 
     def _position(self, book: str) -> Fields:
         fields = self._client.hgetall(keys.position(book))
-        return {name: value for name, value in fields.items() if name not in LEDGERS_OWN}
+        return {name: value for name, value in fields.items() if name not in LEDGER_FIELDS}
 
 
 HISTORIES: Final = (keys.history, keys.lifecycles)

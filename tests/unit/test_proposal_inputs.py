@@ -8,7 +8,7 @@ import pytest
 from redis.exceptions import ResponseError
 
 from harvest_tasks.proposing import markets, positions
-from harvest_tasks.proposing.numbers import NoProposal, SkipReason, hash_fields, optional_number, required_number
+from harvest_tasks.proposing.skip_reason import NoProposal, SkipReason, hash_fields
 from harvest_tasks.wire import symbols
 from kernel.proposals.kill_score import kill_components
 from kernel.proposals.snapshot import PositionSide
@@ -20,40 +20,18 @@ def reason_of(refused: pytest.ExceptionInfo[NoProposal]) -> SkipReason:
 
 
 @pytest.mark.parametrize(
-    ("text", "value"),
-    [("0", 0.0), ("-0.12", -0.12), ("+3", 3.0), ("8.7e-06", 8.7e-06), ("0.30000000000000004", 0.30000000000000004)],
+    ("sigma", "reason", "detail"),
+    [
+        ("", SkipReason.MISSING_NUMBER, "sigma is missing"),
+        ("1_000", SkipReason.BAD_NUMBER, "sigma is '1_000', not a number"),
+    ],
 )
-def test_what_producers_write_as_numbers_is_read(text: str, value: float) -> None:
-    assert required_number({"x": text}, "x") == value
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["nan", "inf", "-Infinity", "1_000", " 1", "1 ", "0x10", "1,5", ".5", "5.", "\u0661", "1e", "1e9999", "9" * 41],
-)
-def test_text_that_is_no_plain_number_is_refused(text: str) -> None:
+def test_a_number_that_cannot_be_used_is_the_reason_without_a_proposal(
+    sigma: str, reason: SkipReason, detail: str
+) -> None:
     with pytest.raises(NoProposal) as refused:
-        required_number({"x": text}, "x")
-    assert reason_of(refused) is SkipReason.BAD_NUMBER
-    assert refused.value.detail.startswith("x is '")
-
-
-@pytest.mark.parametrize("found", [{}, {"x": ""}])
-def test_a_missing_number_is_an_error_and_never_zero(found: dict[str, str]) -> None:
-    with pytest.raises(NoProposal, match="x is missing") as refused:
-        required_number(found, "x")
-    assert reason_of(refused) is SkipReason.MISSING_NUMBER
-
-
-def test_an_alias_is_read_when_the_first_name_is_absent() -> None:
-    assert required_number({"quantity": "3"}, "qty", "quantity") == 3.0
-    assert required_number({"qty": "2", "quantity": "3"}, "qty", "quantity") == 2.0
-
-
-def test_an_optional_number_may_be_absent_but_not_garbled() -> None:
-    assert optional_number({"current_sl": ""}, "current_sl") is None
-    with pytest.raises(NoProposal):
-        optional_number({"current_sl": "soon"}, "current_sl")
+        markets.read_market({**feeds.CALM, "sigma": sigma}, is_synthetic=False)
+    assert (reason_of(refused), refused.value.detail) == (reason, detail)
 
 
 def test_a_key_of_another_type_has_no_fields() -> None:

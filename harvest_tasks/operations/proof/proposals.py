@@ -20,8 +20,8 @@ from harvest_tasks.operations.proof.check import (
 from harvest_tasks.proposing import inputs, markets
 from harvest_tasks.proposing.cycle import ALL_SYMBOLS, chosen_symbols, decide_proposals
 from harvest_tasks.proposing.inputs import Inputs
-from harvest_tasks.proposing.numbers import NoProposal
 from harvest_tasks.proposing.publish import Publication
+from harvest_tasks.proposing.skip_reason import NoProposal
 from harvest_tasks.proposing.summary import ProposalOutcome
 from harvest_tasks.server.client import Client
 from harvest_tasks.server.clock import server_now

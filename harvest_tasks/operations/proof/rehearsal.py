@@ -23,6 +23,7 @@ from harvest_tasks.server.client import Client, connect
 from harvest_tasks.server.clock import server_ms, server_now
 from harvest_tasks.settings import redis_url
 from harvest_tasks.settings.model import Settings
+from harvest_tasks.wire.position import HELD_FIELD
 from kernel.positions.ladder import Rung
 
 SUBJECT: Final = "rehearsal"
@@ -112,7 +113,7 @@ class Rehearsal:
 
     def held(self, symbol: str) -> str:
         """Why a due intent was held back."""
-        return str(self.client.hget(keys.position(symbol), "held") or "")
+        return str(self.client.hget(keys.position(symbol), HELD_FIELD) or "")
 
 
 @checks(f"{SUBJECT}: kill switch")

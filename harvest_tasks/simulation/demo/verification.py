@@ -16,7 +16,7 @@ from harvest_tasks.settings.model import Settings
 from harvest_tasks.simulation.demo.recording import Fields, Recording, parse_intent
 from harvest_tasks.wire.execution_result import Refused, Routed, parse
 from harvest_tasks.wire.intent import Delivery, intent_payload
-from harvest_tasks.wire.position import position_fields
+from harvest_tasks.wire.position import LEDGER_FIELDS, position_fields
 from harvest_tasks.wire.symbols import possible_books as books_of
 from kernel.positions.decision import decide
 from kernel.positions.entry import Entry, Fill
@@ -27,7 +27,6 @@ from kernel.positions.rules import Rules
 
 ROUNDING: Final = Decimal("0.000001")
 """Mean entries are rounded to 12 decimals, so cash and profit may differ by less than this."""
-LEDGER_FIELDS: Final = frozenset(("version", "trades_generation"))
 _MAX_SHOWN: Final = 5
 UNLIMITED: Final = 1_000
 

@@ -1,6 +1,5 @@
-"""Numbers in the hashes that other programs write: parsed once, refused with a reason, never guessed."""
+"""What keeps a proposal from being made: an input that cannot be used is refused with a reason, never guessed."""
 
-import re
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from functools import wraps
@@ -8,6 +7,7 @@ from typing import ParamSpec, TypeAlias, TypeVar
 
 from redis.exceptions import ResponseError
 
+from harvest_tasks.wire.refusal import InvalidInput, RefusalReason
 from kernel.errors import KernelError
 
 Fields: TypeAlias = Mapping[str, str]
@@ -16,9 +16,6 @@ HashReply: TypeAlias = Fields | ResponseError
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-_is_number = re.compile(r"[+-]?[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?").fullmatch
-_LONGEST = 64
 
 
 class SkipReason(StrEnum):
@@ -50,28 +47,16 @@ def hash_fields(reply: HashReply) -> Fields:
     return reply
 
 
-def required_number(found: Fields, name: str, *others: str) -> float:
-    """The number under `name`, or else under the first of `others` that is present."""
-    text = found.get(name) or next(filter(None, map(found.get, others)), None)
-    if not text:
-        raise NoProposal(SkipReason.MISSING_NUMBER, f"{'|'.join((name, *others))} is missing")
-    if len(text) > _LONGEST or not _is_number(text):
-        raise NoProposal(SkipReason.BAD_NUMBER, f"{name} is {text!a:.60}, not a number")
-    return float(text)
-
-
-def optional_number(found: Fields, name: str) -> float | None:
-    """`number`, or None when the field is absent or empty."""
-    return required_number(found, name) if found.get(name) else None
-
-
-def in_range(read: Callable[P, T]) -> Callable[P, T]:
-    """`read`, to which a value that the kernel refuses is an unusable input."""
+def needs_usable_input(read: Callable[P, T]) -> Callable[P, T]:
+    """`read`, which then raises `NoProposal` for a number that is missing or malformed, or that the kernel refuses."""
 
     @wraps(read)
     def checked(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return read(*args, **kwargs)
+        except InvalidInput as flaw:
+            is_missing = flaw.reason is RefusalReason.MISSING
+            raise NoProposal(SkipReason.MISSING_NUMBER if is_missing else SkipReason.BAD_NUMBER, flaw.detail) from None
         except KernelError as refusal:
             raise NoProposal(SkipReason.OUT_OF_RANGE, str(refusal)) from None
 
