@@ -14,9 +14,9 @@ COLUMNS = (Column("Setting"), Column("Value", wraps=True), Column("From"))
 @click.command()
 @json_option
 def config(as_json: bool) -> None:
-    """Show every setting, its value and where it comes from; passwords are left out.
+    """Show every setting, its value and where it comes from, without passwords.
 
-    Exit code 2, with a line for each wrong value, if the settings cannot be used.
+    If settings are wrong: a line for each, and exit code 2.
     """
     rows = Settings.from_env(os.environ).describe()
     if as_json:

@@ -18,12 +18,18 @@ RECORDS: Final = 10
 
 @click.command()
 @click.argument("book")
-@click.option("--records", type=click.IntRange(1, 1000), default=RECORDS, show_default=True, help="Journal records.")
+@click.option(
+    "--records",
+    type=click.IntRange(1, 1000),
+    default=RECORDS,
+    show_default=True,
+    help="How many journal records to show.",
+)
 @json_option
 def explain(book: str, records: int, as_json: bool) -> None:
-    """Explain BOOK: its risk and R, what each rung waits for, what holds it back, and what was decided last.
+    """Explain BOOK: its risk and R, what each rung waits for, what holds it back, and the last decisions.
 
-    BOOK is a symbol such as BTCUSDT, or BTCUSDT:LONG and BTCUSDT:SHORT in hedge mode. Nothing is changed.
+    BOOK is a symbol such as BTCUSDT, or BTCUSDT:LONG and BTCUSDT:SHORT in hedge mode. Writes nothing.
     """
     with reached() as (settings, client):
         report = read_book_report(client, settings, _found(client, book.upper()), records)
@@ -37,7 +43,7 @@ def _found(client: Client, name: str) -> Book:
     if not is_tracked(client, name):
         known = inbox.known_books(client)
         near = [book for book in known if book.startswith(f"{name}:")] or get_close_matches(name, known)
-        hint = f"did you mean {' or '.join(near)}?" if near else "`harvest positions --all` lists what is"
+        hint = f"did you mean {' or '.join(near)}?" if near else "`harvest positions --all` lists every tracked book"
         raise Failure(f"{name} is not tracked: {hint}")
     (book,) = read_books(client, [name])
     if isinstance(book, UnreadableBook):

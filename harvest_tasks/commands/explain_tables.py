@@ -23,12 +23,20 @@ RUNGS: Final = (
     Column("State"),
 )
 GUARDS: Final = (Column("Guard"), Column("Verdict"), Column("Now", wraps=True))
-JOURNAL: Final = (Column("Time (UTC)"), Column("Decision"), Column("What"), Column("Why", wraps=True))
+JOURNAL: Final = (Column("Time (UTC)"), Column("Decision"), Column("Action"), Column("Reason", wraps=True))
 STYLES: Final = {RungState.SPENT: "dim", RungState.DUE: "bold", RungState.ARMED: ""}
 
 
+DECISIONS: Final = {
+    "exhausted": f"gave up after {MAX_ATTEMPTS} attempts",
+    "unanswered": "no reply",
+    "clamped": "capped",
+}
+"""What the table shows for codes of the journal that are not plain words."""
+
+
 def show_tables(report: BookReport) -> None:
-    """Print them; of a flat book, only the journal."""
+    """Print the rungs, the guards and the journal; of a flat book, only the journal."""
     if report.explained is not None:
         click.echo()
         show(RUNGS, [_rung_cells(rung) for rung in report.explained.rungs])
@@ -38,7 +46,7 @@ def show_tables(report: BookReport) -> None:
     if report.records:
         show(JOURNAL, [_record_cells(record) for record in report.records])
     else:
-        click.echo(f"The journal says nothing about {report.row.book}.")
+        click.echo(f"No decision in the journal about {report.row.book}.")
 
 
 def _rung_cells(rung: RungView) -> Sequence[Cell]:
@@ -57,7 +65,7 @@ def _attempts(rung: RungView) -> str:
 
 
 def _guard_cells(report: BookReport, refusal: Refusal) -> Sequence[Cell]:
-    verdict = Text("holds back", "bold red") if report.holds_back(refusal) else Text("lets pass", "dim")
+    verdict = Text("holds back", "bold red") if report.holds_back(refusal) else Text("passes", "dim")
     return [refusal.value, verdict, _state(report, refusal)]
 
 
@@ -80,7 +88,7 @@ def _state(report: BookReport, refusal: Refusal) -> str:
             limit = settings.harvest_max_actions_per_min
             return f"{limit - report.guards.budget} of {limit} intents used in the last 60 s"
         case Refusal.DUPLICATE:
-            return f"{len(report.guards.published) or 'none'} of the due intents went out before"
+            return f"{len(report.guards.published) or 'none'} of the due intents were published before"
 
 
 def _minimum(instrument: Instrument) -> str:
@@ -91,4 +99,5 @@ def _minimum(instrument: Instrument) -> str:
 
 def _record_cells(record: JournalRecord) -> Sequence[Cell]:
     what = (record.action, record.values.get("side", ""), record.values.get("qty", ""))
-    return [recent(record.time_ms), record.decision, " ".join(filter(None, what)), record.reason]
+    decision = DECISIONS.get(record.decision, record.decision)
+    return [recent(record.time_ms), decision, " ".join(filter(None, what)), record.reason]

@@ -24,7 +24,7 @@ LABEL: Final = 9
 
 
 def print_report(report: BookReport) -> None:
-    """Print it."""
+    """Print `report` for a person."""
     for label, text in _lines(report):
         click.echo(_filled(f"{label:<{LABEL}} ", printable(text)))
     show_tables(report)
@@ -47,7 +47,7 @@ def _lines(report: BookReport) -> Iterator[tuple[str, str]]:
         earned = money(row.banked_pnl + report.position.holding.net_pnl)
         yield row.book, f"flat; {earned} earned so far, net of fees and funding"
         if row.frozen:
-            yield "Frozen", f"{row.frozen}: `harvest release {row.book}` once its position is right"
+            yield "Frozen", f"{row.frozen}. Fix: once its position is right, harvest release {row.book}"
     else:
         yield row.book, _headline(report)
         yield from _what_happens(explained)
@@ -78,7 +78,7 @@ def _asked(asked: Decision | Upcoming) -> str:
 
 @exact
 def _intents(intents: Sequence[Intent]) -> str:
-    """The first, with the quantity of all: they are parts of one harvest."""
+    """The first intent with the quantity of all: they are parts of one harvest."""
     intent = intents[0]
     match intent.kind:
         case IntentKind.HARVEST:
@@ -93,17 +93,17 @@ def _intents(intents: Sequence[Intent]) -> str:
 
 def _verdict(decision: Decision) -> str:
     if decision.refusal is None:
-        return ", and nothing holds it back: it goes out when a worker looks next"
+        return ", and nothing holds it back: the next commit publishes it"
     return f", held back: {decision.refusal}"
 
 
 def _obstacle(upcoming: Upcoming) -> str:
-    return "" if upcoming.refusal is None else f"; as things are it would be held back: {upcoming.refusal}"
+    return "" if upcoming.refusal is None else f"; now it would be held back: {upcoming.refusal}"
 
 
 def _what_is_held(report: BookReport, explained: Explanation) -> Iterator[tuple[str, str]]:
     row = report.row
-    adopted = ", adopted from the exchange's record" if row.origin == Origin.ADOPTED else ""
+    adopted = ", adopted from the exchange" if row.origin == Origin.ADOPTED else ""
     yield "Position", f"{row.position_id}, {figure(row.base_qty)} entered since {moment(row.opened_ms)} UTC{adopted}"
     yield "PnL", _pnl(row)
     share = percent(row.risk_per_unit / row.entry)
@@ -126,7 +126,7 @@ def _pnl(row: PositionRow) -> str:
 
 
 def _rules(rules: Rules) -> Iterator[tuple[str, str]]:
-    """What is not the same for every symbol."""
+    """Rules that are not the same for every symbol."""
     limits = rules.instrument
     if limits.tick is not None:
         most = "" if limits.max_qty is None else f", at most {figure(limits.max_qty)} an order"
@@ -135,38 +135,38 @@ def _rules(rules: Rules) -> Iterator[tuple[str, str]]:
             f"quantities in steps of {figure(limits.step)}{most}; prices in steps of {figure(limits.tick)}",
         )
     if rules.cost_bps:
-        yield "Costs", f"{plain(rules.cost_bps)} bps of the entry are taken off R"
+        yield "Costs", f"{plain(rules.cost_bps)} bps of the entry are subtracted from R"
     if rules.overrides:
-        yield "Rules", f"its own: {rules.overrides}"
+        yield "Rules", f"overridden for this symbol: {rules.overrides}"
 
 
 def _source(report: BookReport, explained: Explanation) -> str:
     implied = figure(explained.implied_stop)
     match explained.risk_source:
         case RiskSource.OPENING_STOP:
-            return f"the stop it opened with, {implied}"
+            return f"from its opening stop, {implied}"
         case RiskSource.PUBLISHED_DISTANCE:
-            return f"the published stop_dist_pct, like a stop at {implied}"
+            return f"from the published stop_dist_pct, as if the stop were {implied}"
         case RiskSource.FALLBACK:
-            return f"FALLBACK_STOP_PCT, like a stop at {implied}"
+            return f"from FALLBACK_STOP_PCT, as if the stop were {implied}"
         case RiskSource.EARLIER:
-            return f"as it was when it opened, like a stop at {implied}"
+            return f"set when it opened, as if the stop were {implied}"
 
 
 @exact
 def _stop(report: BookReport) -> str:
     state, rules = report.position.ladder_state, report.rules
     if not state.break_even:
-        price = figure(break_even_price(report.position, rules))
-        return f"{figure(state.stop) or 'none known'}; to break-even at {price} from R {r_text(rules.set_be_at_r)} on"
+        stop, price = figure(state.stop) or "none known", figure(break_even_price(report.position, rules))
+        return f"{stop}; moves to break-even at {price} from R {r_text(rules.set_be_at_r)} on"
     distance = trailing_distance(report.position, rules)
     if distance is None:
-        return f"{figure(state.stop)}, past break-even; it does not trail, as no ATR is known"
+        return f"{figure(state.stop)}, past break-even; it does not trail: no ATR is known"
     return f"{figure(state.stop)}, past break-even; it trails the best price by {figure(distance)}"
 
 
 def _reservation(report: BookReport, reservation: Reservation) -> str:
     waited = report.guards.now_ms - reservation.placed_ms
     late = waited > report.settings.harvest_intent_timeout_sec * 1000
-    alarm = ", unanswered for too long" if late else ""
+    alarm = ", no reply for too long" if late else ""
     return f"{figure(reservation.qty)} by {reservation.intent_id}, {duration(max(0, waited))} ago{alarm}"

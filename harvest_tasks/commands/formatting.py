@@ -1,4 +1,4 @@
-"""Figures as a person reads them. They are rounded here and nowhere else: JSON has them exact."""
+"""Numbers and times as a person reads them. Rounded here and nowhere else: JSON has them exact."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -13,7 +13,7 @@ _UNITS: Final = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"))
 
 
 def figure(value: Decimal | None) -> str:
-    """A price or a quantity, to 10 significant digits; nothing for none."""
+    """A price or a quantity, to 10 significant digits; empty for None."""
     return "" if value is None else plain(_significant(value, PRICE_DIGITS))
 
 
@@ -31,7 +31,7 @@ def cost(value: Decimal) -> str:
 
 
 def r_text(value: Decimal) -> str:
-    """An R multiple with two decimals, cut: 0.499 has not reached 0.5."""
+    """An R multiple with two decimals, cut, not rounded: 0.499 has not reached 0.5."""
     cut = value.quantize(CENT, rounding="ROUND_DOWN", context=EXACT)
     return format(cut if cut else abs(cut), "f")
 
@@ -48,7 +48,7 @@ def percent(ratio: Decimal, *, signed: bool = False) -> str:
 
 
 def duration(ms: int) -> str:
-    """`3.4 s`, `12 min`, `5 h`, `3 d`: in the largest unit of which there are two."""
+    """`3.4 s`, `12 min`, `5 h`, `3 d`: in the largest unit that gives at least 2."""
     for size, unit in _UNITS:
         if ms >= 2 * size:
             return f"{ms // size} {unit}"
@@ -56,12 +56,12 @@ def duration(ms: int) -> str:
 
 
 def age(ms: int) -> str:
-    """A duration, or how far ahead of the clock."""
+    """An age, or how far ahead of the clock: `3.4 s`, `1.0 s ahead`."""
     return duration(ms) if ms >= 0 else f"{duration(-ms)} ahead"
 
 
 def how_old(ms: int) -> str:
-    """An age in a sentence."""
+    """An age for a sentence: `3.4 s old`, `1.0 s ahead of the clock`."""
     return f"{duration(ms)} old" if ms >= 0 else f"{age(ms)} of the clock"
 
 
@@ -71,12 +71,12 @@ def moment(unix_ms: int) -> str:
 
 
 def recent(unix_ms: int) -> str:
-    """`01-23 14:30:01`, UTC: for what happened lately."""
+    """`01-23 14:30:01`, UTC: for recent events."""
     return moment(unix_ms)[5:]
 
 
 def printable(text: str) -> str:
-    """`text` on one line, with everything that a terminal would obey made visible."""
+    """`text` on one line, with control characters made visible."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 

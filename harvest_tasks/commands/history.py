@@ -23,7 +23,7 @@ HARVESTS = (
     Column("Price", right=True),
     Column("R", right=True),
     Column("PnL", right=True),
-    Column("What"),
+    Column("Kind"),
 )
 LIFECYCLES = (
     Column("Closed (UTC)"),
@@ -56,9 +56,9 @@ def _symbol(_ctx: click.Context, _param: click.Parameter, text: str | None) -> s
 def history(symbol: str | None, limit: int, as_json: bool) -> None:
     """Show past harvests and closed positions, of SYMBOL or of all, newest first.
 
-    A harvest is executed when fills named its intent; in shadow mode it was suggested, and its PnL is what it would
-    have made at the mark. PnL and Realized are before fees; Net is after fees and funding, and Net R the same in units
-    of the risk of all that was entered. The last 100 of each kind are kept per symbol.
+    A harvest is "executed" once fills name its intent. In shadow mode it is "suggested", and its PnL is what it would
+    have made at the mark. PnL and Realized are before fees. Net is after fees and funding; Net R is Net in units of the
+    risk of all that was entered. The last 100 of each kind are kept per symbol.
     """
     with reached() as (_, client):
         names = [symbol] if symbol else sorted({symbol_of(book) for book in known_books(client)})
@@ -72,7 +72,9 @@ def history(symbol: str | None, limit: int, as_json: bool) -> None:
 
 def _print(shown: History, symbol: str | None) -> None:
     if not shown.harvests and not shown.lifecycles:
-        click.echo(f"Nothing{f' of {symbol}' if symbol else ''} was harvested or closed yet: see `harvest positions`.")
+        click.echo(
+            f"No harvest and no closed position{f' of {symbol}' if symbol else ''} yet: see `harvest positions`."
+        )
     if shown.harvests:
         show(HARVESTS, [_harvest_cells(row) for row in shown.harvests])
     if shown.harvests and shown.lifecycles:
@@ -80,7 +82,7 @@ def _print(shown: History, symbol: str | None) -> None:
     if shown.lifecycles:
         show(LIFECYCLES, [_lifecycle_cells(row) for row in shown.lifecycles])
     if shown.unreadable:
-        click.echo(f"harvest: rows of the history that cannot be read: {shown.unreadable}", err=True)
+        click.echo(f"harvest: history rows that Harvest cannot read: {shown.unreadable}", err=True)
         raise click.exceptions.Exit(1)
 
 

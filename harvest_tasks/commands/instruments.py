@@ -29,7 +29,7 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class InstrumentRow:
-    """What holds for a symbol. None: not listed, or for `max_qty` and `tick` no such limit."""
+    """The rules of a symbol. None: not listed, or for `max_qty` and `tick` no such limit."""
 
     symbol: str
     status: str | None
@@ -55,9 +55,9 @@ def _symbols(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...
 def instruments(names: tuple[str, ...], everything: bool, as_json: bool) -> None:
     """Show the exchange's rules from INSTRUMENTS_FILE, for SYMBOL or the symbols of SYMBOLS.
 
-    Quantities are multiples of Step, and one market order is for at least Min qty, worth at least Min notional (the
-    exchange's, or HARVEST_MIN_NOTIONAL where that is more), and for at most Max per order. Stop prices are multiples of
-    Tick. With SYMBOLS=* every symbol of the file is shown.
+    Quantities are multiples of Step. One market order is for at least Min qty and at most Max per order, and worth at
+    least Min notional (the exchange's, or HARVEST_MIN_NOTIONAL if that is higher). Stop prices are multiples of Tick.
+    With SYMBOLS=* every symbol of the file is shown.
     """
     if names and everything:
         raise click.UsageError("give symbols or --all, not both")
@@ -125,18 +125,17 @@ def _cells(row: InstrumentRow) -> Sequence[Cell]:
 def _notes(settings: Settings, missing: Sequence[str]) -> Iterator[str]:
     if settings.instruments_file is None:
         yield f"INSTRUMENTS_FILE is not set. {_without_rules(settings)}"
-        yield "To have them: save what GET /fapi/v1/exchangeInfo answers, and name that file in INSTRUMENTS_FILE."
+        yield "Fix: save the response of GET /fapi/v1/exchangeInfo to a file, and set INSTRUMENTS_FILE to its path."
         return
     if missing:
         yield f"Not in the file: {', '.join(missing)}. {_without_rules(settings)}"
     skipped = settings.instruments.skipped
-    aside = f", {skipped} skipped (names not of A-Z and 0-9 alone)" if skipped else ""
+    aside = f", {skipped} skipped (names with characters other than A-Z and 0-9)" if skipped else ""
     yield f"{settings.instruments_file}: {len(settings.instruments)} symbols read{aside}."
 
 
 def _without_rules(settings: Settings) -> str:
     least = settings.harvest_min_notional
     bound = f"an order must be worth {plain(least)} (HARVEST_MIN_NOTIONAL)" if least else "no order is too small"
-    return (
-        f"Without the exchange's rules, quantities and stop prices have up to 12 decimals, {bound}, and none is split."
-    )
+    decimals = "quantities and stop prices have up to 12 decimals"
+    return f"Without the exchange's rules, {decimals}, {bound}, and no order is split."

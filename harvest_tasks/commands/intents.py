@@ -34,13 +34,13 @@ def _symbol(_ctx: click.Context, _param: click.Parameter, text: str | None) -> s
 
 @click.command()
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Show at most this many.")
-@click.option("--symbol", callback=_symbol, help="Show only this symbol's.")
+@click.option("--symbol", callback=_symbol, help="Show only intents of this symbol.")
 @json_option
 def intents(limit: int, symbol: str | None, as_json: bool) -> None:
     """Show the newest intents, newest first.
 
-    A shadow intent is a suggestion that nobody executes. Qty is what to close; for a stop move, what the stop is for.
-    Where the whole Intent id does not fit, its beginning is shown.
+    A shadow intent is a suggestion that no executor acts on. Qty is the quantity to close; for a stop move, the
+    quantity that the stop protects. An Intent id that does not fit is cut.
     """
     with reached() as (settings, client):
         found = newest_intents(client, settings, limit, symbol)
@@ -69,4 +69,4 @@ def _cells(intent: PublishedIntent) -> Sequence[Cell]:
 def _nothing(settings: Settings, symbol: str | None) -> str:
     streams = f"{settings.stream_harvest_suggestions} or {settings.stream_trade_intent}"
     of = f" of {symbol}" if symbol else ""
-    return f"No intent{of} in {streams}: `harvest explain BOOK` says what a position waits for."
+    return f"No intent{of} in {streams}: `harvest explain BOOK` shows what a position waits for."

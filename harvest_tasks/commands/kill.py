@@ -10,25 +10,25 @@ from harvest_tasks.operations.kill_switch import KillSwitch, NotASwitch, read_ki
 
 @click.group()
 def kill() -> None:
-    """Stop all publishing of intents, or allow it again. Positions are tracked all the while."""
+    """Stop publishing intents, or allow it again. Positions are tracked either way."""
 
 
 @kill.command()
 def on() -> None:
-    """Stop publishing."""
+    """Stop publishing intents."""
     _write(killed=True)
 
 
 @kill.command()
 def off() -> None:
-    """Allow publishing: what is due and still fresh goes out within a second."""
+    """Allow publishing: intents that are due are published within a second, if their price is still fresh."""
     _write(killed=False)
 
 
 @kill.command()
 @json_option
 def status(as_json: bool) -> None:
-    """Say whether publishing is allowed: exit code 0 if it is, 1 if not."""
+    """Show whether publishing is allowed: exit code 0 if it is, 1 if not."""
     with reached() as (settings, client):
         found = read_kill_switch(client, settings.harvest_kill_switch_key)
     if as_json:
@@ -44,7 +44,7 @@ def _write(*, killed: bool) -> None:
         try:
             before = set_kill_switch(client, key, killed=killed)
         except NotASwitch as error:
-            hint = "nothing is published while it does; set HARVEST_KILL_SWITCH_KEY, or delete that key"
+            hint = "nothing is published meanwhile. Fix: set HARVEST_KILL_SWITCH_KEY to another key, or delete this one"
             raise Failure(f"{error}: {hint}") from error
     after = "on" if killed else "off"
     click.echo(f"{key} was {_state(before)}, is {after}: {_meaning(killed)}.")

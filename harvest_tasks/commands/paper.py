@@ -30,13 +30,13 @@ SHARE = click.FloatRange(0, 1)
     help="The fee, in basis points of a fill's value; negative: a rebate.",
 )
 @click.option("--reject-share", type=SHARE, default=0.0, show_default=True, help="Share of intents to reject.")
-@click.option("--ignore-share", type=SHARE, default=0.0, show_default=True, help="Share of intents never to answer.")
-@click.option("--seed", default="0", show_default=True, help="Which intents those are.")
-@click.option("--once", is_flag=True, help="Answer what there is, and end.")
+@click.option("--ignore-share", type=SHARE, default=0.0, show_default=True, help="Share of intents that get no reply.")
+@click.option("--seed", default="0", show_default=True, help="Decides which intents those are.")
+@click.option("--once", is_flag=True, help="Execute the intents that exist now, and exit.")
 def paper(slippage_bps: float, fee_bps: float, reject_share: float, ignore_share: float, seed: str, once: bool) -> None:
-    """Fill live intents on paper, at the tracked mark price, and report the fills as execution results.
+    """Execute live intents on paper at the tracked mark price, and report the fills as execution results.
 
-    Intents of shadow mode are never filled; stop moves are only logged. Runs until SIGTERM or Ctrl-C.
+    Shadow intents are never filled; stop moves are only logged. Runs until SIGTERM or Ctrl-C.
     """
     if reject_share + ignore_share > 1:
         raise click.UsageError("--reject-share and --ignore-share sum to more than 1")
@@ -44,7 +44,7 @@ def paper(slippage_bps: float, fee_bps: float, reject_share: float, ignore_share
     with reached() as (settings, client):
         log_to_stderr(settings.log_level, settings.log_format)
         executor = PaperExecutor(client, settings, terms)
-        # Before anything else: a wrong address is said at once, not waited for.
+        # Before anything else: a wrong address fails at once.
         executor.ensure_group()
         if once:
             executor.drain()
@@ -54,7 +54,7 @@ def paper(slippage_bps: float, fee_bps: float, reject_share: float, ignore_share
 
 
 def _asked_to_stop() -> Callable[[], bool]:
-    """A function that tells whether SIGTERM or SIGINT came."""
+    """A function that returns whether SIGTERM or SIGINT arrived."""
     asked: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _frame: asked.append(number))

@@ -39,16 +39,16 @@ COLUMNS = (
 
 
 @click.command()
-@click.option("--all", "everything", is_flag=True, help="Books without an open position, too.")
+@click.option("--all", "everything", is_flag=True, help="Also show books without an open position.")
 @json_option
 def positions(everything: bool, as_json: bool) -> None:
     """Show the tracked positions.
 
-    R is the move from the entry over the risk per unit; Spent and Armed are rungs of the ladder; Reserved is what
-    published intents may still take; Waiting counts entries that no worker has applied yet. Unrealized and Realized
-    are before fees and since the position opened; Net R is what is realized after fees and funding, in units of the
-    risk of all that was entered. Origin is shown when the exchange's own record was adopted. `harvest history` has what
-    is closed.
+    R is the move from the entry in units of the risk per unit. Spent and Armed are rungs of the ladder. Reserved is the
+    quantity that published intents may still close. Waiting counts entries that no worker has applied yet. Unrealized
+    and Realized are before fees, since the position opened. Net R is the realized result after fees and funding, in
+    units of the risk of all that was entered. Origin is shown for a position adopted from the exchange. For closed
+    positions see `harvest history`.
     """
     with reached() as (settings, client):
         names = known_books(client) if everything else open_books(client)
@@ -68,7 +68,7 @@ def positions(everything: bool, as_json: bool) -> None:
 
 
 def _cells(row: PositionRow) -> Sequence[Cell]:
-    """One row of the table; of a flat book, what its last position earned."""
+    """One row of the table; a flat book shows what its last position earned."""
     if row.side == "FLAT":
         return [row.book, row.side, *[""] * 6, *_earned(row), *[""] * 4, _count(row.waiting), _origin(row)]
     return [
@@ -104,8 +104,10 @@ def _count(n: int) -> str:
 
 def _nothing(settings: Settings, everything: bool) -> str:
     if everything:
-        return f"No book is tracked yet: fills on {settings.stream_execution_result} start one (`harvest up` reads it)."
-    return "No position is open: `harvest positions --all` shows flat books, `harvest up` reads new fills."
+        return (
+            f"No book is tracked yet: the first fill on {settings.stream_execution_result} starts one, if workers run."
+        )
+    return "No position is open: `harvest positions --all` also shows flat books."
 
 
 def _warn(frozen: Sequence[PositionRow]) -> None:
@@ -114,7 +116,7 @@ def _warn(frozen: Sequence[PositionRow]) -> None:
     for row in frozen:
         click.echo(f"{row.book} is frozen: {printable(row.frozen)}")
     if frozen:
-        click.echo("A frozen book publishes nothing. Once its position is right: `harvest release BOOK`")
+        click.echo("A frozen book publishes nothing. Fix: once its position is right, harvest release BOOK")
 
 
 def _complain(unreadable: Sequence[UnreadableBook]) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 
 import click
 from redis.exceptions import ConnectionError as Disconnected
-from redis.exceptions import TimeoutError as Unanswered
+from redis.exceptions import TimeoutError as TimedOut
 
 from harvest_tasks.commands.formatting import figure, r_text, score
 from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json
@@ -37,8 +37,10 @@ COLUMNS: Final = (
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="One cycle, and show what came of it.")
-@click.option("--symbols", help="Instead of SYMBOLS: a comma list, or * for all that fills ever reached.")
+@click.option("--once", is_flag=True, help="Run one cycle, and show its results.")
+@click.option(
+    "--symbols", help="Instead of SYMBOLS: a comma-separated list, or * for every symbol that ever had a fill."
+)
 @click.option(
     "--position-source",
     type=click.Choice([source.value for source in PositionSource]),
@@ -46,7 +48,7 @@ COLUMNS: Final = (
 )
 @json_option
 def propose(once: bool, symbols: str | None, position_source: str | None, as_json: bool) -> None:
-    """Compute and publish proposals in this process, each PUBLISH_INTERVAL_SEC until SIGTERM or Ctrl-C.
+    """Compute and publish proposals in this process, every PUBLISH_INTERVAL_SEC until SIGTERM or Ctrl-C.
 
     Calc-only: a proposal is never an order. Log lines go to stderr.
     """
@@ -77,8 +79,8 @@ def _run(client: Client, settings: Settings, as_json: bool) -> None:
         for _ in _ticks(settings.publish_interval_sec):
             try:
                 summary = _cycle(client, settings)
-            except (Disconnected, Unanswered) as error:
-                log.error("no proposals this time: %s", error)  # noqa: TRY400 - where it came from is no news
+            except (Disconnected, TimedOut) as error:
+                log.error("no proposals in this cycle: %s", error)  # noqa: TRY400 - the traceback would add nothing
                 continue
             if as_json:
                 show_json([outcome.as_dict() for outcome in summary.outcomes], on_one_line=True)
@@ -86,7 +88,7 @@ def _run(client: Client, settings: Settings, as_json: bool) -> None:
 
 
 def _ticks(interval: float) -> Iterator[None]:
-    """One at once, then one each `interval` seconds; those that come due while one is worked on are left out."""
+    """One tick at once, then one every `interval` seconds; ticks that pass while a cycle runs are skipped."""
     start = time.monotonic()
     while True:
         yield
@@ -95,7 +97,7 @@ def _ticks(interval: float) -> Iterator[None]:
 
 @contextmanager
 def _until_stopped() -> Iterator[None]:
-    """SIGTERM and Ctrl-C end the block, wherever it is: each write of a cycle is atomic, and the next repeats it."""
+    """SIGTERM and Ctrl-C end the block anywhere: each write of a cycle is atomic, and the next cycle repeats it."""
     before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
@@ -112,7 +114,7 @@ def _show(summary: CycleSummary, as_json: bool) -> None:
     elif summary.outcomes:
         show(COLUMNS, [_cells(outcome) for outcome in summary.outcomes])
     else:
-        click.echo("No fill ever reached a symbol: nothing to propose.")
+        click.echo("No symbol has had a fill yet, so there is nothing to propose.")
 
 
 def _cells(outcome: ProposalOutcome) -> Sequence[Cell]:

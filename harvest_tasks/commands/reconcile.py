@@ -26,23 +26,21 @@ COLUMNS = (
     Column("Waiting", right=True),
     Column("Frozen", wraps=True),
 )
-NO_RECORD = (
-    f"no position is on record, so nothing can be compared: no service writes {keys.POSITION_STATE_PREFIX}<SYMBOL>"
-)
+NO_RECORD = f"the exchange's positions are not known: no service writes {keys.POSITION_STATE_PREFIX}<SYMBOL>"
 
 
 @click.command()
 @click.argument("books", nargs=-1, metavar="[BOOK]...")
-@click.option("--adopt", is_flag=True, help="Take over what is on record where it differs, and release what is right.")
+@click.option("--adopt", is_flag=True, help="Adopt the exchange's position where it differs, and release the book.")
 @json_option
 def reconcile(books: Sequence[str], adopt: bool, as_json: bool) -> None:
-    """Compare the tracked positions with the exchange's own record.
+    """Compare the tracked positions with the exchange's.
 
-    Another service keeps that record. It may lag behind fills, and so may Harvest while entries wait (Waiting): look
-    twice before you adopt. Quantities of shorts are negative; Difference is Tracked less Exchange. A symbol names its
-    legs, too.
+    Another service writes the exchange's positions to Redis. It may lag behind fills, and so may Harvest while entries
+    wait (Waiting): run this twice before you adopt. Quantities of shorts are negative. Difference is Tracked minus
+    Exchange. A symbol as BOOK selects both of its legs.
 
-    Exit code 1 if anything does not agree, or could not be adopted.
+    Exit code 1 if a book differs, or could not be adopted.
     """
     names = {book.upper() for book in books}
     with reached() as (settings, client):
@@ -59,11 +57,11 @@ def reconcile(books: Sequence[str], adopt: bool, as_json: bool) -> None:
 def _refuse_strangers(names: Collection[str], rows: Sequence[ComparedRow]) -> None:
     for name in sorted(names):
         if not any(is_named(row.book, [name]) for row in rows):
-            raise Failure(f"{printable(name)} is neither tracked nor open on record")
+            raise Failure(f"{printable(name)} is neither tracked nor open on the exchange")
 
 
 def _show(rows: Sequence[ComparedRow], is_behind: bool, as_json: bool) -> bool:
-    """Print the comparison; whether all agree."""
+    """Print the comparison; return whether all agree."""
     if as_json:
         show_json(rows)
     elif rows:
@@ -71,7 +69,7 @@ def _show(rows: Sequence[ComparedRow], is_behind: bool, as_json: bool) -> bool:
         lines = [*_reasons(rows), *_advice(rows, is_behind)]
         click.echo("".join(f"\n{line}" for line in lines), nl=bool(lines))
     else:
-        click.echo("No book is tracked, and no position is open on record.")
+        click.echo("No book is tracked, and no position is open on the exchange.")
     return all(row.result == "agrees" for row in rows)
 
 
@@ -95,19 +93,21 @@ def _reasons(rows: Sequence[ComparedRow]) -> Iterator[str]:
 
 def _advice(rows: Sequence[ComparedRow], is_behind: bool) -> Iterator[str]:
     if is_behind:
-        yield "Not all of the input has been taken in yet: what differs may agree soon."
+        yield "Some of the input has not been applied yet: what differs may agree soon."
     if any(row.result == "differs" and not row.why for row in rows):
-        yield "`harvest reconcile --adopt [BOOK]...` takes over what the exchange says, and releases the book."
+        yield "`harvest reconcile --adopt [BOOK]...` adopts the exchange's position, and releases the book."
     if any(row.result == "agrees" and row.frozen for row in rows):
         yield "A frozen book publishes nothing. `harvest reconcile --adopt` releases those that agree."
 
 
 def _settle(client: Client, settings: Settings, names: Collection[str], as_json: bool) -> bool:
-    """Adopt and release; whether nothing had to be refused."""
+    """Adopt and release; return whether no book was refused."""
     try:
         settlement = settle(client, settings, names)
     except UnreadInput as error:
-        raise Failure(f"{error}, so positions are out of date: run workers (`harvest up`), then try again") from error
+        raise Failure(
+            f"{error}, so positions are out of date. Fix: start workers (`harvest up`), then try again"
+        ) from error
     if as_json:
         show_json(settlement)
     else:
@@ -118,11 +118,11 @@ def _settle(client: Client, settings: Settings, names: Collection[str], as_json:
 
 def _report(settlement: Settlement) -> None:
     if not settlement.settled:
-        click.echo("Nothing to adopt: all of them agree, and none is frozen.")
+        click.echo("Nothing to adopt: all books agree, and none is frozen.")
     for result in settlement.settled:
         click.echo(_line(result))
     if settlement.forgot_loss:
-        click.echo("Every book is right, so the loss of input is forgotten: new books begin unfrozen.")
+        click.echo("Every book is right, so the record of lost input is cleared: new books start unfrozen.")
 
 
 def _line(result: Settled) -> str:

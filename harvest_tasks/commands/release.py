@@ -17,16 +17,19 @@ from harvest_tasks.wire.symbols import symbol_of
 
 @click.command()
 @click.argument("book", required=False)
-@click.option("--all", "everything", is_flag=True, help="Every book; also forgets that input was lost.")
-@click.option("--switch-mode", is_flag=True, help="Forget a flat symbol's books: its next fill says one-way or hedge.")
+@click.option("--all", "everything", is_flag=True, help="Release every book, and clear the record of lost input.")
+@click.option(
+    "--switch-mode", is_flag=True, help="Let the next fill of a flat symbol decide between one-way and hedge mode."
+)
 def release(book: str | None, everything: bool, switch_mode: bool) -> None:
     """Let a frozen book publish again.
 
-    A book freezes when an entry of its own was refused or lost, so that its position may be wrong. Releasing it says
-    that you looked, and that it is right.
+    A book freezes when one of its entries was refused or lost, so its position may be wrong. Release it once you have
+    checked that the position is right.
 
-    A symbol is tracked in one-way or in hedge mode, as its first fill was; fills of the other mode are dead-lettered.
-    After the account was switched, `harvest release SYMBOL --switch-mode`, then `harvest deadletter retry`.
+    The first fill of a symbol decides whether it is tracked in one-way or in hedge mode; fills of the other mode are
+    dead-lettered. If the account changed its mode: `harvest release SYMBOL --switch-mode`, then
+    `harvest deadletter retry --all`.
     """
     if (book is None) is not everything:
         raise click.UsageError("name one book, or give --all")
@@ -44,29 +47,29 @@ def release(book: str | None, everything: bool, switch_mode: bool) -> None:
 def _switch_mode(client: Client, symbol: str) -> None:
     known = [name for name in symbols.possible_books(symbol) if name in inbox.known_books(client)]
     if not known:
-        raise Failure(f"{symbol} is not tracked: its next fill decides its mode anyway")
+        raise Failure(f"{symbol} is not tracked: its next fill decides the mode anyway")
     busy = inbox.forget_books(client, known)
     if busy:
-        raise Failure(f"not flat, or entries wait to be applied: {', '.join(busy)}; only a flat symbol can switch")
-    click.echo(f"{symbol}: the next fill says whether it is tracked in one-way or in hedge mode.")
+        raise Failure(f"not flat, or with entries to apply: {', '.join(busy)}; only a flat symbol can change its mode")
+    click.echo(f"{symbol}: the next fill decides whether it is tracked in one-way or in hedge mode.")
 
 
 def _release(client: Client, name: str) -> str:
     if not positions.is_tracked(client, name):
-        raise Failure(f"{name} is not tracked: `harvest positions --all` lists what is")
+        raise Failure(f"{name} is not tracked: `harvest positions --all` lists every tracked book")
     (found,) = positions.read_books(client, [name])
     if isinstance(found, UnreadableBook):
         raise Failure(found.problem)
     if not found.position.frozen:
         raise Failure(f"{name} is not frozen{_not_yet(found)}")
     inbox.release(client, name, server_ms(client))
-    click.echo(f"{name} is released; it was frozen: {printable(found.position.frozen)}.")
+    click.echo(f"{name} is released. It was frozen: {printable(found.position.frozen)}")
     return name
 
 
 def _not_yet(book: Book) -> str:
     """An entry in the inbox may be a freeze."""
-    return f" (yet; entries waiting to be applied: {book.waiting})" if book.waiting else ""
+    return f" yet; entries that no worker has applied: {book.waiting}" if book.waiting else ""
 
 
 def _release_all(client: Client) -> Sequence[str]:
@@ -74,7 +77,7 @@ def _release_all(client: Client) -> Sequence[str]:
     frozen = [book.position for book in found if isinstance(book, Book) and book.position.frozen]
     # Those that are not frozen get it, too: a freeze may wait in an inbox.
     released = inbox.release_all(client, server_ms(client))
-    click.echo(f"Books released: {len(released)}; frozen until now: {len(frozen)}.")
+    click.echo(f"Books released: {len(released)}, of which frozen: {len(frozen)}")
     for position in frozen:
         click.echo(f"  {position.book}: {printable(position.frozen)}")
     return released

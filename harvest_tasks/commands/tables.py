@@ -1,6 +1,6 @@
 """What commands print: tables for people, JSON for programs.
 
-In JSON, times are integers (unix ms) and every other figure is text with the exact decimal number.
+In JSON, times are integers (unix ms) and every other number is text with the exact decimal.
 """
 
 import json
@@ -22,17 +22,17 @@ from kernel.positions.quantities import plain
 GAP: Final = 2
 """Between columns: one character of padding, and one that the box draws."""
 WRAPPED: Final = 24
-"""Characters that a column which may be broken over lines asks for at most."""
+"""The most characters that a wrapping column asks for."""
 
 Cell = str | Text
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON: exact figures, for programs.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON with exact numbers, for programs.")
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """`wraps` breaks long text over lines, `cut` keeps that many characters of it where not all columns fit side by
-    side; any other column keeps its width.
+    """A column of a table. `wraps`: long text is broken over lines. `cut`: where not all columns fit side by side, only
+    that many characters are shown. Any other column keeps its width.
     """
 
     title: str
@@ -42,7 +42,7 @@ class Column:
 
 
 def width() -> int:
-    """Of the terminal, or of COLUMNS."""
+    """The width of the terminal, or COLUMNS, in characters."""
     return shutil.get_terminal_size((120, 24)).columns
 
 
@@ -53,7 +53,7 @@ def console() -> Console:
 def show(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> None:
     """Print a table without the columns that are empty in every row.
 
-    What is wider than the terminal goes on below, each part with the first column again.
+    Columns that do not fit the terminal follow in further tables, each starting with the first column again.
     """
     texts = [[_text(cell) for cell in row] for row in rows]
     parts = list(_parts(columns, texts))

@@ -73,9 +73,7 @@ def everything(redis: Client) -> dict[bytes | str, bytes | None]:
 
 
 def test_positions_without_any_say_so_and_what_to_do(harvest) -> None:
-    assert harvest("positions").stdout == (
-        "No position is open: `harvest positions --all` shows flat books, `harvest up` reads new fills.\n"
-    )
+    assert harvest("positions").stdout == ("No position is open: `harvest positions --all` also shows flat books.\n")
     assert harvest("positions", "--all").stdout.startswith("No book is tracked yet")
     assert said(harvest("positions", "--json")) == []
 
@@ -194,10 +192,10 @@ def test_explain_tells_of_risk_rungs_guards_and_the_last_decisions(desk: Desk, h
         "BTCUSDT LONG 1 from 100, mark 105.2",
         "Now nothing is due",
         "Next SELL 0.25 (rung 1) at mark 110",
-        "Risk 10 per unit, 10 % of the entry: as it was when it opened, like a stop at 90",
-        "Stop 100.2, past break-even; it does not trail, as no ATR is known",
+        "Risk 10 per unit, 10 % of the entry: set when it opened, as if the stop were 90",
+        "Stop 100.2, past break-even; it does not trail: no ATR is known",
         "R 0.5 25 % 105 -0.19 % spent R 1 25 % 110 +4.56 % armed",
-        "killed lets pass quantum:kill is off",
+        "killed passes quantum:kill is off",
         "published partial:0.5:1 SELL 0.25 R=0.52 >= 0.5",
     ):
         assert part in told
@@ -321,7 +319,7 @@ def test_explain_shows_what_is_reserved_and_since_when(redis: Client, harvest) -
     live.run(BUY | {"ts": str(old)}, price("115", ts=str(old)))
     told = harvest("explain", "BTCUSDT", **LIVE, HARVEST_INTENT_TIMEOUT_SEC="1").stdout
     assert f"0.75 by {live.live_intents()[0]['intent_id']}" in told
-    assert "unanswered for too long" in told
+    assert "no reply for too long" in told
     assert "0.25 of 1 is not reserved" in told
 
 
@@ -356,13 +354,13 @@ def test_explain_of_a_book_whose_first_fill_waits(desk: Desk, harvest) -> None:
     desk.route()
     told = harvest("explain", "BTCUSDT").stdout
     assert "1 waiting" in told
-    assert "The journal says nothing about BTCUSDT." in told
+    assert "No decision in the journal about BTCUSDT." in told
 
 
 def test_explain_of_an_unknown_book_is_one_line(desk: Desk, harvest) -> None:
     desk.run(BUY | {"position_side": "LONG"})
     for name, hint in (
-        ("ETHUSDT", "`harvest positions --all` lists what is"),
+        ("ETHUSDT", "`harvest positions --all` lists every tracked book"),
         ("btcusdt", "did you mean BTCUSDT:LONG?"),
     ):
         result = harvest("explain", name)
@@ -444,7 +442,7 @@ def test_a_key_that_is_no_switch_is_left_alone(redis: Client, harvest) -> None:
     for way in ("on", "off"):
         result = harvest("kill", way)
         assert result.exit_code == 1
-        assert result.stderr.startswith("harvest: quantum:kill is a hash, not a switch: nothing is published while")
+        assert result.stderr.startswith("harvest: quantum:kill is a hash, not a switch: nothing is published meanwhile")
     assert redis.hgetall("quantum:kill") == {"whose": "another's"}
 
 
@@ -456,7 +454,7 @@ def test_releasing_lets_the_book_publish_and_rings_for_it(desk: Desk, process) -
     assert desk.suggestions() == []
     result = process("release", "btcusdt")
     assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout.startswith("BTCUSDT is released; it was frozen: refused_entry")
+    assert result.stdout.startswith("BTCUSDT is released. It was frozen: refused_entry")
     assert desk.client.execute_command("SELECT", 1) and desk.client.llen("fills") == 1
     desk.client.execute_command("SELECT", 0)
     desk.process()
@@ -468,7 +466,7 @@ def test_releasing_needs_no_broker(desk: Desk, process) -> None:
     desk.run(BUY, BUY | {"qty": "0"}, price("105"))
     result = process("release", "BTCUSDT", BROKER_URL="redis://127.0.0.1:1/0")
     assert result.returncode == 0
-    assert result.stderr == "The broker does not answer; workers notice by themselves within a second of running.\n"
+    assert result.stderr == "The broker does not answer. Running workers notice the change within a second anyway.\n"
     desk.process()
     assert desk.position().frozen == ""
 
@@ -478,7 +476,7 @@ def test_releasing_all_forgets_lost_input(desk: Desk, process) -> None:
     desk.client.hset(keys.LOST, "entries", 3)
     result = process("release", "--all")
     assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout.startswith("Books released: 2; frozen until now: 1.\n  BTCUSDT: refused_entry")
+    assert result.stdout.startswith("Books released: 2, of which frozen: 1\n  BTCUSDT: refused_entry")
     desk.process()
     assert desk.position().frozen == ""
     assert not desk.client.exists(keys.LOST)
@@ -722,7 +720,8 @@ def test_a_cycle_takes_its_source_from_the_command_line(redis: Client, process) 
 
 def test_a_cycle_over_no_symbol_says_so(redis: Client, process) -> None:
     assert (
-        process("propose", "--once", "--symbols", "*").stdout == "No fill ever reached a symbol: nothing to propose.\n"
+        process("propose", "--once", "--symbols", "*").stdout
+        == "No symbol has had a fill yet, so there is nothing to propose.\n"
     )
 
 
@@ -769,7 +768,7 @@ def test_cycles_go_on_after_the_server_was_away(redis: Client, tmp_path: Path, e
         with log.open("wb") as err, program([*HARVEST, "propose"], environ=env, stderr=err) as running:
             wait_until(lambda: "proposals: computed" in log.read_text(), 20.0, "a cycle")
             server.kill()
-            wait_until(lambda: "no proposals this time" in log.read_text(), 20.0, "a line about the server")
+            wait_until(lambda: "no proposals in this cycle" in log.read_text(), 20.0, "a line about the server")
             before = log.read_text().count("proposals: computed")
             server.restart()
             wait_until(lambda: log.read_text().count("proposals: computed") > before, 20.0, "another cycle")

@@ -313,11 +313,11 @@ def test_what_was_remembered_survives_a_restart_with_the_rest(redis: Client, liv
 
 
 def test_without_any_history_the_command_says_so(desk: Desk, harvest) -> None:
-    nothing = "Nothing was harvested or closed yet: see `harvest positions`.\n"
+    nothing = "No harvest and no closed position yet: see `harvest positions`.\n"
     assert harvest("history").stdout == nothing
     desk.run(BUY)
     assert harvest("history").stdout == nothing
-    assert harvest("history", "btcusdt").stdout.startswith("Nothing of BTCUSDT was harvested or closed yet")
+    assert harvest("history", "btcusdt").stdout.startswith("No harvest and no closed position of BTCUSDT yet")
     assert json.loads(harvest("history", "--json").stdout) == {"harvests": [], "lifecycles": [], "unreadable": 0}
 
 
@@ -391,7 +391,7 @@ def test_rows_that_nobody_of_ours_wrote_are_counted_beside_the_others(desk: Desk
     desk.client.lpush(keys.lifecycles("BTCUSDT"), row)
     result = harvest("history")
     assert result.exit_code == 1
-    assert result.stderr == "harvest: rows of the history that cannot be read: 2\n"
+    assert result.stderr == "harvest: history rows that Harvest cannot read: 2\n"
     assert result.stdout.count("BTCUSDT:1") == 2
     assert json.loads(harvest("history", "--json").stdout)["unreadable"] == 2
 
@@ -405,7 +405,7 @@ def test_a_row_with_an_impossible_figure_is_unreadable(desk: Desk, harvest, name
     (row,) = desk.client.lrange(keys.lifecycles("BTCUSDT"), 0, -1)
     desk.client.lpush(keys.lifecycles("BTCUSDT"), json.dumps(json.loads(row) | {name: figure}))
     result = harvest("history")
-    assert (result.exit_code, result.stderr) == (1, "harvest: rows of the history that cannot be read: 1\n")
+    assert (result.exit_code, result.stderr) == (1, "harvest: history rows that Harvest cannot read: 1\n")
     assert result.stdout.count("BTCUSDT:1") == 1
 
 

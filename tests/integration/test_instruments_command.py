@@ -92,7 +92,7 @@ def test_symbols_that_are_not_listed_are_named(instruments) -> None:
 
 def test_what_was_read_and_what_was_skipped_is_counted(instruments) -> None:
     last = instruments(INSTRUMENTS_FILE=SERVED, COLUMNS="400").stdout.splitlines()[-1]
-    assert last == f"{SERVED}: 6 symbols read, 1 skipped (names not of A-Z and 0-9 alone)."
+    assert last == f"{SERVED}: 6 symbols read, 1 skipped (names with characters other than A-Z and 0-9)."
 
 
 @pytest.mark.parametrize(
@@ -104,8 +104,8 @@ def test_without_a_file_it_says_what_holds_instead(instruments, arguments, least
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
         "INSTRUMENTS_FILE is not set. Without the exchange's rules, quantities and stop prices have up to 12 decimals, "
-        f"{bound}, and none is split.",
-        "To have them: save what GET /fapi/v1/exchangeInfo answers, and name that file in INSTRUMENTS_FILE.",
+        f"{bound}, and no order is split.",
+        "Fix: save the response of GET /fapi/v1/exchangeInfo to a file, and set INSTRUMENTS_FILE to its path.",
     ]
 
 

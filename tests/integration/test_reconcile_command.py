@@ -51,8 +51,7 @@ def test_without_a_record_it_says_so(desk: Desk, harvest) -> None:
         result = harvest(*arguments)
         assert result.exit_code == 1
         assert result.output == (
-            "harvest: no position is on record, so nothing can be compared: "
-            "no service writes quantum:state:positions:<SYMBOL>\n"
+            "harvest: the exchange's positions are not known: no service writes quantum:state:positions:<SYMBOL>\n"
         )
 
 
@@ -71,7 +70,7 @@ def test_what_differs_is_shown_with_both_quantities_and_entries(desk: Desk, harv
     result = harvest()
     assert result.exit_code == 1
     assert columns(result, "BTCUSDT") == ["BTCUSDT", "1", "-3", "4", "100", "101", "differs"]
-    assert "`harvest reconcile --adopt [BOOK]...` takes over" in result.output
+    assert "`harvest reconcile --adopt [BOOK]...` adopts" in result.output
 
 
 @pytest.mark.parametrize("width", ["80", "120"])
@@ -110,7 +109,7 @@ def test_books_may_be_named_by_themselves_or_by_their_symbol(desk: Desk, harvest
     assert [row["book"] for row in json.loads(harvest("ethusdt", "--json").output)] == ["ETHUSDT:LONG"]
     assert harvest("ETHUSDT:LONG").exit_code == 1
     result = harvest("BTCUSDT", "DOGEUSDT")
-    assert (result.exit_code, result.output) == (1, "harvest: DOGEUSDT is neither tracked nor open on record\n")
+    assert (result.exit_code, result.output) == (1, "harvest: DOGEUSDT is neither tracked nor open on the exchange\n")
 
 
 def test_what_is_not_known_or_unreadable_is_explained(desk: Desk, harvest) -> None:
@@ -127,7 +126,7 @@ def test_input_that_is_not_taken_in_yet_is_mentioned(desk: Desk, harvest) -> Non
     on_record(desk, "2")
     assert "taken in" not in harvest().output
     desk.feed(BUY)
-    assert "Not all of the input has been taken in yet" in harvest().output
+    assert "Some of the input has not been applied yet" in harvest().output
 
 
 def test_looking_writes_nothing(desk: Desk, harvest) -> None:
@@ -184,7 +183,7 @@ def test_a_frozen_book_that_agrees_is_released_and_others_get_nothing(desk: Desk
     assert (result.exit_code, result.output) == (0, f"ETHUSDT: agrees; released, was frozen: {reason}\n")
     assert notified == ["ETHUSDT"]
     desk.process()
-    assert harvest("--adopt").output == "Nothing to adopt: all of them agree, and none is frozen.\n"
+    assert harvest("--adopt").output == "Nothing to adopt: all books agree, and none is frozen.\n"
 
 
 def test_only_the_books_named_are_adopted(desk: Desk, harvest) -> None:
@@ -257,7 +256,7 @@ def test_once_every_book_is_right_the_loss_of_input_is_forgotten(desk: Desk, har
     on_record(desk, "5", "ETHUSDT")
     result = harvest("--adopt")
     assert result.exit_code == 0
-    assert "the loss of input is forgotten" in result.output
+    assert "the record of lost input is cleared" in result.output
     assert not desk.client.exists(keys.LOST)
     desk.process()
     assert [desk.position(book).frozen for book in ("BTCUSDT", "ETHUSDT")] == ["", ""]
