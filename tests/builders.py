@@ -1,85 +1,106 @@
-"""Simple makers of the things tests are about: raw entries as producers write them, and kernel entries."""
+"""Builds what the kernel works on: entries (a clock counts them), rules, guards, ladders; folds them and decides."""
 
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from itertools import count
+from typing import Any
 
-from kernel.positions.entry import Fill, Mark, OrderEnded, OrderEndStatus, Side
+from kernel.positions.decision import Decision, decide
+from kernel.positions.entry import Entry, Fill, Mark, OrderEnded, OrderEndStatus, Side
+from kernel.positions.guards import Guards
+from kernel.positions.holding import RiskTerms
+from kernel.positions.intent import Intent
+from kernel.positions.ladder import Basis, Ladder, Rung
+from kernel.positions.position import Position, apply
+from kernel.positions.quantities import exact
+from kernel.positions.rules import Rules
 
-ENTRY_ID = "1700000000123-0"
-TIME_MS = 1_700_000_000_123
-
-BUY = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
-"""The raw fill with which most stories begin: a long of 1 from 100 whose R is 10."""
-
-Number = Decimal | int | str
-
-
-def price(value: str, symbol: str = "BTCUSDT", **fields: str) -> dict[str, str]:
-    """A raw mark price."""
-    return {"symbol": symbol, "status": "PRICE_UPDATE", "price": value, **fields}
-
-
-def fill_fields(**overrides: str | None) -> dict[str, str]:
-    """The flat fields of a fill; None leaves a field out."""
-    return _overridden(
-        {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "0.5", "price": "60000"}, overrides
-    )
+START_MS = 1_700_000_000_000
+NOW_MS = START_MS + 1_000_000_000
+"""After every entry, however many the tests before made."""
+TERMS = RiskTerms()
+_clock = count(1)
 
 
-def mark_fields(**overrides: str | None) -> dict[str, str]:
-    """The flat fields of a mark price."""
-    return _overridden({"symbol": "BTCUSDT", "status": "PRICE_UPDATE", "price": "60000"}, overrides)
+def ladder(text: str = "0.5:0.25,1.0:0.25,1.5:0.25", basis: Basis = Basis.ORIGINAL) -> Ladder:
+    pairs = [item.split(":") for item in text.split(",")]
+    return Ladder(tuple(Rung(Decimal(r), Decimal(fraction)) for r, fraction in pairs), basis)
 
 
-def outcome_fields(**overrides: str | None) -> dict[str, str]:
-    """The flat fields of an intent's end."""
-    return _overridden({"symbol": "BTCUSDT", "status": "REJECTED", "intent_id": "h-1"}, overrides)
+def rules(**values: Any) -> Rules:
+    """The default ladder without stops, unless `values` say otherwise."""
+    return Rules(**{"ladder": ladder(), "set_be_at_r": Decimal(1000), **values})
 
 
-def fill(
-    side: Side = Side.BUY,
-    qty: Number = "0.5",
-    price: Number = 60_000,
-    *,
-    source_id: str = ENTRY_ID,
-    time_ms: int = TIME_MS,
-    trade_id: str | None = None,
-    intent_id: str | None = None,
-    stop_loss: Number | None = None,
-    atr: Number | None = None,
-    fee: Number | None = None,
-) -> Fill:
-    return Fill(
-        source_id,
-        time_ms,
-        side,
-        Decimal(qty),
-        Decimal(price),
-        trade_id,
-        intent_id,
-        _decimal(stop_loss),
-        _decimal(atr),
-        _decimal(fee),
-    )
+def guards(now_ms: int = NOW_MS, **values: Any) -> Guards:
+    return Guards(**{"now_ms": now_ms, "fresh_ms": 10**15, "killed": False, "budget": 1000, **values})
 
 
-def mark(price: Number = 60_000, *, source_id: str = ENTRY_ID, time_ms: int = TIME_MS) -> Mark:
-    return Mark(source_id, time_ms, Decimal(price))
+def next_id() -> str:
+    return f"{START_MS + next(_clock)}-0"
 
 
-def outcome(
-    status: OrderEndStatus = OrderEndStatus.REJECTED,
-    intent_id: str = "h-1",
-    *,
-    source_id: str = ENTRY_ID,
-    time_ms: int = TIME_MS,
-) -> OrderEnded:
-    return OrderEnded(source_id, time_ms, status, intent_id)
+def fill(side: str, qty: str, price: str, **values: Any) -> Fill:
+    source_id = values.pop("source_id", None) or next_id()
+    time_ms = values.pop("time_ms", int(source_id.partition("-")[0]))
+    return Fill(source_id, time_ms, Side(side), Decimal(qty), Decimal(price), **values)
 
 
-def _overridden(fields: dict[str, str], overrides: dict[str, str | None]) -> dict[str, str]:
-    merged = {**fields, **overrides}
-    return {name: value for name, value in merged.items() if value is not None}
+def mark(price: str, **values: Any) -> Mark:
+    source_id = values.pop("source_id", None) or next_id()
+    return Mark(source_id, values.pop("time_ms", int(source_id.partition("-")[0])), Decimal(price))
 
 
-def _decimal(value: Number | None) -> Decimal | None:
-    return None if value is None else Decimal(value)
+def outcome(intent_id: str, status: str = "REJECTED") -> OrderEnded:
+    source_id = next_id()
+    return OrderEnded(source_id, int(source_id.partition("-")[0]), OrderEndStatus(status), intent_id)
+
+
+@exact
+def fold(position: Position, entries: Iterable[Entry], terms: RiskTerms = TERMS) -> Position:
+    """`position` after all `entries`, in order, in one decimal context."""
+    for entry in entries:
+        position = apply(position, entry, terms)
+    return position
+
+
+def long_100(**values: Any) -> Fill:
+    """Buys 1 at 100 with a stop at 90: R is a tenth of the move."""
+    return fill("BUY", "1", "100", **{"stop_loss": Decimal(90), **values})
+
+
+def short_100(**values: Any) -> Fill:
+    """Sells 1 at 100 with a stop at 110."""
+    return fill("SELL", "1", "100", **{"stop_loss": Decimal(110), **values})
+
+
+def look(position: Position, the_rules: Rules, the_guards: Guards) -> tuple[Position, list[Decision]]:
+    """Decide once: what is new."""
+    position, _, decisions = decide(position, the_rules, the_guards)
+    return position, [decision for decision in decisions if not decision.noted]
+
+
+def run(
+    entries: Sequence[Entry],
+    the_rules: Rules | None = None,
+    the_guards: Guards | None = None,
+    position: Position | None = None,
+) -> tuple[Position, list[Decision]]:
+    """Fold `entries` one by one, deciding after each; all recorded decisions."""
+    position = position or Position("BTCUSDT")
+    made: list[Decision] = []
+    for entry in entries:
+        position = apply(position, entry, TERMS)
+        position, decisions = look(position, the_rules or rules(), the_guards or guards())
+        made += decisions
+    return position, made
+
+
+def intents(decisions: Sequence[Decision]) -> list[Intent]:
+    """What was published."""
+    return [intent for d in decisions if d.refusal is None for intent in d.intents]
+
+
+def refusals(decisions: Sequence[Decision]) -> list[tuple[str, str]]:
+    """What was held back: action and reason."""
+    return [(d.action, d.refusal.value) for d in decisions if d.refusal is not None]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import tallies
+import run_summary
 from hypothesis import settings as hypothesis_settings
 from processes import marked
 from waiting import wait_until
@@ -30,26 +30,26 @@ def pytest_report_header() -> str:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """One of several processes tells the first what its tests counted."""
+    """One of several processes reports to the first what its tests counted."""
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
-        output.update(tallies.kept())
+        output.update(run_summary.kept())
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    tallies.add(getattr(node, "workeroutput", {}))
+    run_summary.add(getattr(node, "workeroutput", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """How often the random tests took each branch, and what was measured, if they ran."""
-    if tallies.MEASURED:
+    if run_summary.MEASURED:
         terminalreporter.section("seeds and times of the end-to-end tests")
-        for line in tallies.MEASURED:
+        for line in run_summary.MEASURED:
             terminalreporter.write_line(line)
-    if tallies.TALLIES:
+    if run_summary.TALLIES:
         terminalreporter.section("branches of random tests")
-        for line in tallies.lines(terminalreporter._tw.fullwidth):
+        for line in run_summary.lines(terminalreporter._tw.fullwidth):
             terminalreporter.write_line(line)
 
 
@@ -80,7 +80,7 @@ def nothing_left_behind() -> Iterator[None]:
 @pytest.fixture
 def measured(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Notes a line for the end of the run."""
-    return lambda line: tallies.MEASURED.append(f"{request.node.name}: {line}")
+    return lambda line: run_summary.MEASURED.append(f"{request.node.name}: {line}")
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""A desk's end of Harvest for tests: feeds entries, moves and processes them, reads what came out. No Celery."""
+"""A trading desk: feeds entries to a real server, routes and processes them in this process, reads what came out."""
 
 import json
 from collections.abc import Mapping, Sequence

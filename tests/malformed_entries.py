@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from builders import fill_fields, mark_fields, outcome_fields
+from entries import fill_fields, mark_fields, outcome_fields
 
 from harvest_tasks.wire.refusal import RefusalReason as Reason
 

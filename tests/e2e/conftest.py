@@ -13,7 +13,7 @@ import pytest
 from celery import Celery
 from cluster import Program, ServerContainer, WorkerContainer, beat_program, inherited, server_program, worker_program
 from desk import Desk, assert_all_accounted_for
-from e2e.tape import Outcome, replayed, settled
+from e2e.workload import Outcome, replayed, settled
 from pytest_celery import (
     CeleryBackendCluster,
     CeleryBrokerCluster,
@@ -52,12 +52,12 @@ def _tail(program: Program) -> str:
 
 @pytest.fixture(scope="module")
 def deployment() -> dict[str, str]:
-    """What a module's Harvest is told besides where its server is."""
+    """Settings of a module's Harvest besides the address of its server."""
     return {}
 
 
 @pytest.fixture(scope="module")
-def crew() -> dict[str, tuple[str, int]]:
+def workers() -> dict[str, tuple[str, int]]:
     """Queues and pool size of each worker."""
     brain = ("fills,watch,control", 3)
     return {"fills-1": brain, "fills-2": brain, "proposals": ("proposals", 1), "adhoc": ("adhoc", 1)}
@@ -125,14 +125,14 @@ def harvest_app(settings_environ: dict[str, str]) -> Iterator[Celery]:
 @pytest.fixture(scope="module")
 def programs(
     celery_broker_cluster: CeleryBrokerCluster,
-    crew: dict[str, tuple[str, int]],
+    workers: dict[str, tuple[str, int]],
     environ_of: Callable[[str], dict[str, str]],
     directory: Path,
 ) -> Iterator[dict[str, Program]]:
     """The workers and beat by name, all running."""
     started = {
         name: worker_program(name, queues, slots, environ_of(worker_user(queues)), directory)
-        for name, (queues, slots) in crew.items()
+        for name, (queues, slots) in workers.items()
     }
     started["beat"] = beat_program("beat", environ_of("harvest-beat"), directory)
     try:
@@ -148,9 +148,9 @@ def programs(
 
 @pytest.fixture(scope="module")
 def celery_worker_cluster(
-    programs: dict[str, Program], crew: dict[str, tuple[str, int]], harvest_app: Celery
+    programs: dict[str, Program], workers: dict[str, tuple[str, int]], harvest_app: Celery
 ) -> CeleryWorkerCluster:
-    return CeleryWorkerCluster(*(CeleryTestWorker(WorkerContainer(programs[name]), harvest_app) for name in crew))
+    return CeleryWorkerCluster(*(CeleryTestWorker(WorkerContainer(programs[name]), harvest_app) for name in workers))
 
 
 @pytest.fixture

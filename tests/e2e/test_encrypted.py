@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from builders import BUY
 from celery import Celery
 from cluster import inherited
+from entries import BUY
 from processes import program
 from users import TOGETHER, GuardedServer, Users, for_up
 from waiting import wait_until

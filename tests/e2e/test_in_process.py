@@ -9,14 +9,14 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-import feeds
+import inputs
 import pytest
-from builders import BUY, price
 from celery import Celery
 from celery.contrib.testing.app import setup_default_app
 from celery.contrib.testing.worker import start_worker
 from celery.signals import setup_logging
 from desk import Desk
+from entries import BUY, price
 from users import DATABASES, TOGETHER, GuardedServer, for_up
 from waiting import wait_until
 
@@ -93,8 +93,8 @@ def desk(client: Client) -> Desk:
 
 
 def test_a_proposal_comes_back_as_a_dict(client: Client) -> None:
-    feeds.market_state(client)
-    feeds.position_hash(client)
+    inputs.market_state(client)
+    inputs.position_hash(client)
     proposal = proposals.compute_proposal.delay("BTCUSDT").get(timeout=5.0)
     assert isinstance(proposal, dict)
     assert {name: proposal[name] for name in ("symbol", "result", "harvest_action", "position_source")} == {
@@ -103,7 +103,7 @@ def test_a_proposal_comes_back_as_a_dict(client: Client) -> None:
         "harvest_action": "PARTIAL_25",
         "position_source": "redis_hash",
     }
-    assert feeds.proposal(client)["R_net"] == proposal["R_net"]
+    assert inputs.proposal(client)["R_net"] == proposal["R_net"]
     assert proposals.compute_proposal.delay("BTCUSDT").get(timeout=5.0)["result"] == "unchanged"
 
 
@@ -113,10 +113,10 @@ def test_an_invalid_symbol_raises_its_own_error_at_the_caller(worker: Any) -> No
 
 
 def test_the_scheduled_kind_keeps_no_result(celery_app: Celery, client: Client) -> None:
-    feeds.market_state(client)
-    feeds.position_hash(client)
+    inputs.market_state(client)
+    inputs.position_hash(client)
     scheduled = proposals.compute_proposals.delay(["BTCUSDT"])
-    wait_until(lambda: feeds.proposal(client), 5.0, "the scheduled one is published")
+    wait_until(lambda: inputs.proposal(client), 5.0, "the scheduled one is published")
     asked = proposals.compute_proposal.delay("BTCUSDT")
     assert asked.get(timeout=5.0)["result"] == "unchanged"
     kept = [celery_app.backend.get(celery_app.backend.get_key_for_task(task.id)) for task in (scheduled, asked)]

@@ -9,7 +9,7 @@ from time import monotonic, sleep
 import pytest
 from cluster import Program, ServerContainer
 from desk import Desk
-from e2e.tape import Outcome, essence, feed, folded, outcome, seeded, settled, tape
+from e2e.workload import Outcome, essence, feed, folded, outcome, random_entries, seeded, settled
 from pytest_celery import CeleryTestSetup, CeleryTestWorker
 from waiting import wait_until
 
@@ -39,7 +39,7 @@ def deployment() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def crew() -> dict[str, tuple[str, int]]:
+def workers() -> dict[str, tuple[str, int]]:
     """Nobody computes proposals."""
     return dict.fromkeys(BRAINS, ("fills,watch,control", 3))
 
@@ -52,11 +52,11 @@ def test_workers_killed_at_random_moments_apply_every_fill_once(
     measured: Measure,
 ) -> None:
     rng, fed = seeded(SEED), seeded(SEED + 1)  # apart: how often `rng` is asked depends on the pools it finds
-    feed(desk, tape(fed, BACKLOG, SYMBOLS))
+    feed(desk, random_entries(fed, BACKLOG, SYMBOLS))
     said = []
     dead: set[str] = set()
     for kind in rng.sample(list(KILLS), len(KILLS)):
-        feed(desk, tape(fed, ENTRIES_PER_KILL, SYMBOLS))
+        feed(desk, random_entries(fed, ENTRIES_PER_KILL, SYMBOLS))
         _a_moment_of_work(desk, rng, dead)
         KILLS[kind](rng, celery_setup, programs)
         dead = _locks(desk)
@@ -135,7 +135,7 @@ def test_a_killed_watcher_is_replaced_and_what_it_had_read_is_moved_in_order(
     replay: Callable[[], Outcome],
     measured: Measure,
 ) -> None:
-    entries = tape(seeded(SEED), 200, SYMBOLS, flips=0.6)
+    entries = random_entries(seeded(SEED), 200, SYMBOLS, flips=0.6)
     watcher = _stopped_watcher(desk, celery_setup)
     feed(desk, entries[:100], batch=100)
     # What the watcher would do next, so that it dies between its read and its move.
@@ -192,7 +192,7 @@ def test_a_server_that_is_killed_again_and_again_under_load_ends_no_worker_and_n
     down: list[str] = []
     dead: set[str] = set()
     for _ in range(SERVER_KILLS):
-        feed(desk, tape(fed, ENTRIES_PER_KILL, SYMBOLS))
+        feed(desk, random_entries(fed, ENTRIES_PER_KILL, SYMBOLS))
         _a_moment_of_work(desk, rng, dead)
         down.append(f"{_waiting(desk)} waiting")
         celery_setup.broker.kill()
@@ -217,7 +217,7 @@ def test_a_server_that_stands_still_is_taken_up_where_it_was(
 ) -> None:
     """Longer than any command waits for its reply. Costs the 15 s for which the server stands still."""
     fed = seeded(SEED + 3)
-    feed(desk, tape(fed, ENTRIES_PER_KILL, SYMBOLS))
+    feed(desk, random_entries(fed, ENTRIES_PER_KILL, SYMBOLS))
     _a_moment_of_work(desk, seeded(SEED), set())
     broker_container.kill("SIGSTOP")
     try:
@@ -225,7 +225,7 @@ def test_a_server_that_stands_still_is_taken_up_where_it_was(
     finally:
         broker_container.kill("SIGCONT")
     resumed = monotonic()
-    feed(desk, tape(fed, ENTRIES_PER_KILL, SYMBOLS))
+    feed(desk, random_entries(fed, ENTRIES_PER_KILL, SYMBOLS))
     settled(desk, AT_WORK_WITHIN_SEC)
     measured(f"{monotonic() - resumed:.2f} s after {STANDSTILL_SEC:g} s of standstill all is applied")
     assert _ended(programs) == []

@@ -1,9 +1,9 @@
 """Live mode: the same path, to the stream that executors read."""
 
 import pytest
-from builders import BUY, price
 from desk import LIVE, Desk
-from e2e.tape import settled
+from e2e.workload import settled
+from entries import BUY, price
 from waiting import wait_until
 
 
@@ -13,7 +13,7 @@ def deployment() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def crew() -> dict[str, tuple[str, int]]:
+def workers() -> dict[str, tuple[str, int]]:
     return {"fills": ("fills,watch,control", 3), "proposals": ("proposals", 1)}
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
-import feeds
+import inputs
 import pytest
-from builders import BUY, price
 from cluster import Program, beat_program
 from desk import Desk
-from e2e.tape import TIMES, Outcome, essence, feed, folded, outcome, seeded, settled, tape
+from e2e.workload import TIMES, Outcome, essence, feed, folded, outcome, random_entries, seeded, settled
+from entries import BUY, price
 from pytest_celery import CeleryTestSetup
 from waiting import wait_until
 
@@ -92,7 +92,7 @@ def test_a_malformed_entry_holds_up_nothing_behind_it(desk: Desk) -> None:
 def test_two_workers_keep_the_order_of_each_symbol(
     desk: Desk, replay: Callable[[], Outcome], measured: Callable[[str], None]
 ) -> None:
-    entries = tape(seeded(7), 3_000, SYMBOLS, flips=0.6)
+    entries = random_entries(seeded(7), 3_000, SYMBOLS, flips=0.6)
     began = monotonic()
     feed(desk, entries, batch=20)
     settled(desk)
@@ -116,7 +116,7 @@ def test_entries_read_again_from_the_beginning_make_no_second_intent(desk: Desk)
 
 
 def test_the_same_entries_in_other_batches_make_the_same_intents(desk: Desk, empty: Callable[[], None]) -> None:
-    entries = tape(seeded(11), 300, SYMBOLS)
+    entries = random_entries(seeded(11), 300, SYMBOLS)
     seen = []
     for batch in (300, 50, 7):
         empty()
@@ -144,9 +144,9 @@ def test_two_beats_and_two_watching_workers_do_everything_once(
     celery_setup: CeleryTestSetup,
     replay: Callable[[], Outcome],
 ) -> None:
-    feeds.market_state(desk.client)
+    inputs.market_state(desk.client)
     desk.feed(BUY, price("105.2"))
-    feed(desk, tape(seeded(3), 400, SYMBOLS[1:]), batch=5)
+    feed(desk, random_entries(seeded(3), 400, SYMBOLS[1:]), batch=5)
     wait_until(lambda: desk.counts().get("proposals:unchanged", 0) >= 4, 8.0, "both beats have sent for proposals")
     settled(desk)
     assert outcome(desk) == replay()
@@ -186,15 +186,15 @@ def _totals(setup: CeleryTestSetup) -> list[dict[str, int]]:
 
 
 def test_beat_publishes_proposals_of_a_tracked_position(desk: Desk) -> None:
-    feeds.market_state(desk.client)
-    feeds.risk_proposal(desk.client, stop_dist_pct="0.1")
+    inputs.market_state(desk.client)
+    inputs.risk_proposal(desk.client, stop_dist_pct="0.1")
     desk.feed(BUY, price("131"))
-    proposal = wait_until(lambda: feeds.proposal(desk.client), 5.0, "a proposal")
+    proposal = wait_until(lambda: inputs.proposal(desk.client), 5.0, "a proposal")
     assert proposal["position_source"] == "tracker"
     assert (proposal["position_side"], proposal["position_current_price"]) == ("LONG", "131")
     assert proposal["harvest_action"] == "PARTIAL_25"
     wait_until(lambda: desk.counts().get("proposals:skipped:no_position"), 5.0, "ETHUSDT is looked at, too")
-    assert feeds.proposal(desk.client, "ETHUSDT") == {}
+    assert inputs.proposal(desk.client, "ETHUSDT") == {}
 
 
 def ask(environ: dict[str, str], symbol: str) -> str:
@@ -206,8 +206,8 @@ def ask(environ: dict[str, str], symbol: str) -> str:
 
 
 def test_a_client_asks_for_a_proposal_and_gets_it(desk: Desk, environ_of: Environ) -> None:
-    feeds.market_state(desk.client)
-    feeds.position_hash(desk.client)
+    inputs.market_state(desk.client)
+    inputs.position_hash(desk.client)
     proposal = json.loads(ask(environ_of("harvest-proposal"), "BTCUSDT"))
     assert (proposal["symbol"], proposal["position_source"]) == ("BTCUSDT", "redis_hash")
     assert proposal["harvest_action"] == "PARTIAL_25"

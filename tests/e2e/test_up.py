@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import feeds
+import inputs
 import pytest
-from builders import BUY
 from cluster import inherited
+from entries import BUY
 from processes import children_of, in_session, marked, program
 from users import TOGETHER, GuardedServer, for_up
 from waiting import wait_until
@@ -129,7 +129,7 @@ def test_the_doctor_finds_nothing_wrong_with_it(start: Start, given: GuardedServ
     deployment = {"SYNTHETIC_FALLBACK": "false", "SYMBOLS": "BTCUSDT"}
     with start("--no-flower", **deployment, **given.environ(TOGETHER)) as up:
         with closing(connect(given.url())) as client:
-            feeds.market_state(client, ts_timestamp=str(client.time()[0]))
+            inputs.market_state(client, ts_timestamp=str(client.time()[0]))
             wait_until(lambda: client.hget(keys.HEARTBEAT, liveness.BEAT_MS), 20.0, "beat's heart beats")
         done = subprocess.run(  # noqa: S603 - our own program
             [HARVEST, "doctor"],
@@ -147,7 +147,7 @@ def test_the_proof_passes_in_it(start: Start, given: GuardedServer, tmp_path: Pa
     with start("--no-flower", **deployment, **given.environ(TOGETHER)) as up:
         with closing(connect(given.url())) as client:
             for symbol in ("BTCUSDT", "ETHUSDT"):
-                feeds.market_state(client, symbol, ts_timestamp=str(client.time()[0]))
+                inputs.market_state(client, symbol, ts_timestamp=str(client.time()[0]))
             client.xadd(INPUT, dict[Any, Any](BUY))
             client.xadd(INPUT, {"status": "PRICE_UPDATE", "symbol": "BTCUSDT", "price": "105.2"})
             wait_until(lambda: client.exists("quantum:harvest:proposal:BTCUSDT"), 20.0, "a proposal is published")

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import feeds
+import inputs
 import pytest
-from builders import BUY, price
 from cluster import Program
 from desk import LIVE, Desk
-from e2e.tape import settled
+from e2e.workload import settled
+from entries import BUY, price
 from processes import program
 from users import GuardedServer, logins
 from waiting import wait_until
@@ -28,7 +28,7 @@ Environ = Callable[[str], dict[str, str]]
 
 
 @pytest.fixture(scope="module")
-def crew() -> dict[str, tuple[str, int]]:
+def workers() -> dict[str, tuple[str, int]]:
     return {"fills": ("fills,watch,control", 3), "proposals": ("proposals,adhoc", 1)}
 
 
@@ -59,9 +59,9 @@ def test_a_producers_fill_becomes_an_intent_that_an_executor_fills(
 
 
 def test_proposals_are_published_and_asked_for(desk: Desk, environ_of: Environ) -> None:
-    feeds.market_state(desk.client)
-    feeds.position_hash(desk.client)
-    wait_until(lambda: feeds.proposal(desk.client), 10.0, "a proposal")
+    inputs.market_state(desk.client)
+    inputs.position_hash(desk.client)
+    wait_until(lambda: inputs.proposal(desk.client), 10.0, "a proposal")
     wait_until(lambda: desk.client.xlen("quantum:stream:harvest.proposal"), 5.0, "its entry in the stream")
     harvest(environ_of("harvest-proposal"), "propose", "--once", "--symbols", "BTCUSDT")
 
@@ -74,7 +74,7 @@ def test_an_operator_kills_releases_and_tries_again(desk: Desk, environ_of: Envi
     assert desk.live_intents() == []
     for command in LOOKS:
         harvest(as_operator, *command.split())
-    feeds.position_hash(desk.client, qty="1", entry_price="100")
+    inputs.position_hash(desk.client, qty="1", entry_price="100")
     harvest(as_operator, "reconcile", "--adopt", "BTCUSDT")
     harvest(as_operator, "kill", "off")
     desk.feed(price("105.3"))

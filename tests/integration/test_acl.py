@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from itertools import chain, product
 
-import feeds
+import inputs
 import pytest
 from cluster import inherited
 from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
@@ -265,14 +265,14 @@ def test_a_script_does_for_nobody_what_he_may_not_do_himself(
 def test_a_user_who_may_not_do_all_of_publishing_does_nothing_of_it(
     place: tuple[EmbeddedServer, Users], owner: Client, command: str
 ) -> None:
-    settings = feeds.settings()
+    settings = inputs.settings()
     owner.hset(PROPOSAL, "harvest_action", "FULL_CLOSE_PROPOSED")
     owner.execute_command("ACL", "SETUSER", "hampered", "on", "nopass", "~*", "+@all", f"-{command}")
     hampered = connect(f"redis://hampered:any@{place[0].url().rpartition('://')[2]}")
-    proposals = [Publication("BTCUSDT", {"harvest_action": "NONE", "computed_at_utc": utc(feeds.NOW)})]
+    proposals = [Publication("BTCUSDT", {"harvest_action": "NONE", "computed_at_utc": utc(inputs.NOW)})]
     try:
         with pytest.raises(NoPermissionError, match=f"{command.upper()} {PROPOSAL}"):
-            publish(hampered, settings, proposals, feeds.NOW)
+            publish(hampered, settings, proposals, inputs.NOW)
     finally:
         hampered.close()
         owner.execute_command("ACL", "DELUSER", "hampered")

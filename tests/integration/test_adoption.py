@@ -4,8 +4,8 @@ import logging
 from decimal import Decimal
 
 import pytest
-from builders import BUY, price
 from desk import LIVE, Desk, assert_all_accounted_for
+from entries import BUY, price
 
 from harvest_tasks.fills import inbox
 from harvest_tasks.fills.router import ADOPTING

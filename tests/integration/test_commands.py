@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import feeds
+import inputs
 import pytest
-from builders import BUY, price
 from click.testing import CliRunner, Result
 from desk import LIVE, Desk, assert_all_accounted_for
+from entries import BUY, price
 from processes import program
 from waiting import wait_until
 
@@ -214,7 +214,7 @@ def test_explain_says_where_the_risk_comes_from(
     desk: Desk, harvest, opening, distance: str | None, source: str
 ) -> None:
     if distance:
-        feeds.risk_proposal(desk.client, stop_dist_pct=distance)
+        inputs.risk_proposal(desk.client, stop_dist_pct=distance)
     desk.run({name: text for name, text in (BUY | opening).items() if text not in ("", "0")})
     assert said(harvest("explain", "BTCUSDT", "--json"))["risk"]["source"] == source
 
@@ -700,8 +700,8 @@ def test_wrong_settings_are_named_line_by_line(harvest, command: str) -> None:
 
 
 def test_one_cycle_shows_what_came_of_it_and_ends_with_its_line(redis: Client, process) -> None:
-    feeds.market_state(redis, "BTCUSDT")
-    feeds.position_hash(redis, "BTCUSDT")
+    inputs.market_state(redis, "BTCUSDT")
+    inputs.position_hash(redis, "BTCUSDT")
     result = process("propose", "--once", "--symbols", "BTCUSDT,ETHUSDT", SYNTHETIC_FALLBACK="false")
     assert result.returncode == 0, result.stderr
     assert result.stderr.splitlines()[-1].endswith("Single cycle complete")
@@ -709,7 +709,7 @@ def test_one_cycle_shows_what_came_of_it_and_ends_with_its_line(redis: Client, p
     bitcoin, ether = [line.split() for line in result.stdout.splitlines()[2:]]
     assert bitcoin[:6] == ["BTCUSDT", "published", "PARTIAL_25", "2.45", "0.503", "100.2"]
     assert ether == ["ETHUSDT", "skipped", "no_position"]
-    assert feeds.proposal(redis)["harvest_action"] == "PARTIAL_25"
+    assert inputs.proposal(redis)["harvest_action"] == "PARTIAL_25"
 
 
 def test_a_cycle_takes_its_source_from_the_command_line(redis: Client, process) -> None:
@@ -744,8 +744,8 @@ def test_a_cycle_refuses_what_settings_would_refuse(harvest, arguments: list[str
 def test_cycles_go_on_until_they_are_told_to_stop(
     redis: Client, environ: dict[str, str], tmp_path: Path, number
 ) -> None:
-    feeds.market_state(redis)
-    feeds.position_hash(redis)
+    inputs.market_state(redis)
+    inputs.position_hash(redis)
     argv = [*HARVEST, "propose", "--symbols", "BTCUSDT", "--json"]
     log = tmp_path / "log"
     with (

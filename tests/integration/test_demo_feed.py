@@ -4,8 +4,8 @@ from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
-from builders import BUY
 from desk import LIVE, Desk
+from entries import BUY
 
 from harvest_tasks.fills.stream import InputStream
 from harvest_tasks.server.client import Client

@@ -5,12 +5,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 
-import feeds
+import inputs
 import pytest
-from builders import BUY
 from click.testing import CliRunner, Result
 from desk import LIVE, Desk
-from healthy import LONG_AGO_MS, Break, behind, lost, make_healthy
+from entries import BUY
+from healthy_state import LONG_AGO_MS, Break, behind, lost, make_healthy
 
 from harvest_tasks.cli import main
 from harvest_tasks.commands import session
@@ -68,7 +68,7 @@ def unanswered(desk: Desk) -> None:
 
 
 def differing(desk: Desk) -> None:
-    feeds.write_hash(desk.client, keys.position_state("BTCUSDT"), {"side": "LONG", "qty": "3", "entry_price": "100"})
+    inputs.write_hash(desk.client, keys.position_state("BTCUSDT"), {"side": "LONG", "qty": "3", "entry_price": "100"})
     mismatch.reconcile_books(desk.client, desk.settings)
 
 

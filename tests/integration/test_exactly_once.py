@@ -5,8 +5,8 @@ from threading import Thread
 from time import monotonic
 
 import pytest
-from builders import BUY
 from desk import Desk, assert_all_accounted_for
+from entries import BUY
 from redis.exceptions import ResponseError
 
 from harvest_tasks.fills.brain import Brain

@@ -3,8 +3,8 @@
 from time import monotonic
 
 import pytest
-from builders import BUY
 from desk import Desk
+from entries import BUY
 
 from harvest_tasks.fills.brain import Brain
 from harvest_tasks.server import keys

@@ -3,8 +3,8 @@
 from decimal import Decimal
 
 import pytest
-from builders import BUY, price
 from desk import Desk, assert_all_accounted_for
+from entries import BUY, price
 
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client

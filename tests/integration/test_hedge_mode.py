@@ -1,8 +1,8 @@
 """A long and a short of one symbol at once, each a book of its own, and what happens when modes are mixed."""
 
 import pytest
-from builders import BUY, price
 from desk import Desk, assert_all_accounted_for
+from entries import BUY, price
 
 from harvest_tasks.fills import inbox
 from harvest_tasks.server import keys

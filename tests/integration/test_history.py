@@ -5,9 +5,9 @@ import os
 from decimal import Decimal
 
 import pytest
-from builders import BUY, price
 from click.testing import CliRunner
 from desk import LIVE, Desk, assert_all_accounted_for
+from entries import BUY, price
 
 from harvest_tasks.cli import main
 from harvest_tasks.fills import inbox

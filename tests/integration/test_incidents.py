@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-import feeds
+import inputs
 import pytest
-from builders import BUY
 from desk import Desk
+from entries import BUY
 
 from harvest_tasks.fills.inbox import deliver
 from harvest_tasks.fills.sweep import sweep
@@ -43,7 +43,7 @@ EMPTIED_BY_COMMITS = keys.inbox("BTCUSDT")
 
 @pytest.fixture
 def desk(redis: Client) -> Desk:
-    feeds.write_hash(redis, "quantum:marketstate:BTCUSDT", MARKET_STATE)
+    inputs.write_hash(redis, "quantum:marketstate:BTCUSDT", MARKET_STATE)
     redis.hset("quantum:ticker:BTCUSDT", mapping={"price": "108", "ts": str(redis.time()[0])})
     return Desk(redis, ENABLE_STREAM="true")
 

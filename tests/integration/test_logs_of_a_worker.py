@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import BUY
 from celery import Celery
 from cluster import Program, inherited, worker_program
 from desk import Desk
+from entries import BUY
 from waiting import wait_until
 
 from harvest_tasks.messaging.configuration import configuration

@@ -1,8 +1,8 @@
 """Input that can no longer be read freezes what it may concern, says why, and there is a way back."""
 
 import pytest
-from builders import BUY, price
 from desk import Desk, assert_all_accounted_for
+from entries import BUY, price
 
 from harvest_tasks.fills import inbox
 from harvest_tasks.fills.watcher import watch

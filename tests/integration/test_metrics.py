@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 from math import isnan
 from types import SimpleNamespace
 
-import feeds
+import inputs
 import pytest
-from builders import BUY, price
 from desk import LIVE, Desk
+from entries import BUY, price
+from metrics_scrape import Scrape, scraping
 from redis.exceptions import ResponseError
-from scraped import Scrape, scraping
 
 from harvest_tasks import celery, proposals, tasks
 from harvest_tasks.fills import brain, sweep
@@ -367,7 +367,7 @@ def test_what_the_comparison_with_the_exchange_found_is_told(desk: Desk, watched
     scrape = watched(desk)
     desk.run(BUY, {**BUY, "symbol": "ETHUSDT"})
     for symbol, qty in {"BTCUSDT": "1", "ETHUSDT": "3"}.items():
-        feeds.write_hash(desk.client, keys.position_state(symbol), {"side": "LONG", "qty": qty, "entry_price": "100"})
+        inputs.write_hash(desk.client, keys.position_state(symbol), {"side": "LONG", "qty": qty, "entry_price": "100"})
     mismatch.reconcile_books(desk.client, desk.settings)
     assert scrape().by("result", "reconciled_books") == {"agreed": 1, "differ": 1, "unknown": 0, "unreadable": 0}
 
@@ -514,8 +514,8 @@ def test_a_book_that_cannot_be_processed_is_counted(desk: Desk, watched: Watch, 
 def test_a_proposal_shows_its_kill_score_parts_r_and_age(desk: Desk, watched: Watch) -> None:
     scrape = watched(desk)
     now_sec = desk.server_ms() / 1000
-    feeds.write_hash(desk.client, "quantum:marketstate:BTCUSDT", {**feeds.FLIPPED, "ts_timestamp": str(int(now_sec))})
-    feeds.write_hash(desk.client, keys.position_state("BTCUSDT"), feeds.position())
+    inputs.write_hash(desk.client, "quantum:marketstate:BTCUSDT", {**inputs.FLIPPED, "ts_timestamp": str(int(now_sec))})
+    inputs.write_hash(desk.client, keys.position_state("BTCUSDT"), inputs.position())
     run_cycle(desk.client, desk.settings, ["BTCUSDT"], now_sec - 40)
     seen = scrape()
     assert seen.by("book", "kill_score")["BTCUSDT"] > 0.6
@@ -543,7 +543,7 @@ def test_a_symbol_that_is_skipped_says_why(redis: Client, watched: Watch) -> Non
 
 def test_the_legs_of_a_symbol_have_proposals_of_their_own(desk: Desk, watched: Watch) -> None:
     scrape = watched(desk)
-    feeds.market_state(desk.client, "XRPUSDT")
+    inputs.market_state(desk.client, "XRPUSDT")
     desk.run(*({**BUY, "symbol": "XRPUSDT", "position_side": leg} for leg in ("LONG", "SHORT")))
     run_cycle(desk.client, desk.settings, ["XRPUSDT"], desk.server_ms() / 1000)
     assert scrape().by("book", "kill_score").keys() == {"XRPUSDT:LONG"}
@@ -554,9 +554,13 @@ def test_of_too_many_proposals_those_with_the_highest_score_are_shown(
 ) -> None:
     monkeypatch.setattr(proposals_module, "MAX_SERIES", 1)
     scrape = watched(desk)
-    for symbol, state in {"BTCUSDT": feeds.CALM, "ETHUSDT": feeds.FLIPPED, "SOLUSDT": feeds.CALM}.items():
-        feeds.write_hash(desk.client, f"quantum:marketstate:{symbol}", state)
-        feeds.write_hash(desk.client, keys.position_state(symbol), {**feeds.position(), "symbol": symbol})
+    for symbol, state in {
+        "BTCUSDT": inputs.CALM,
+        "ETHUSDT": inputs.FLIPPED,
+        "SOLUSDT": inputs.CALM,
+    }.items():
+        inputs.write_hash(desk.client, f"quantum:marketstate:{symbol}", state)
+        inputs.write_hash(desk.client, keys.position_state(symbol), {**inputs.position(), "symbol": symbol})
     run_cycle(desk.client, desk.settings, ["BTCUSDT", "ETHUSDT", "SOLUSDT"], desk.server_ms() / 1000)
     seen = scrape()
     assert seen.by("book", "kill_score").keys() == {"ETHUSDT"}
@@ -567,10 +571,10 @@ def test_market_states_are_missing_untimed_stale_or_fresh(redis: Client, watched
     desk = Desk(redis, SYMBOLS="AAUSDT,BBUSDT,CCUSDT,DDUSDT,EEUSDT")
     scrape = watched(desk)
     now = redis.time()[0]
-    feeds.market_state(redis, "BBUSDT")
-    feeds.market_state(redis, "CCUSDT", ts_timestamp=str(now - 9_000))
-    feeds.market_state(redis, "DDUSDT", ts_timestamp=str(now))
-    feeds.market_state(redis, "EEUSDT", ts_timestamp="0")
+    inputs.market_state(redis, "BBUSDT")
+    inputs.market_state(redis, "CCUSDT", ts_timestamp=str(now - 9_000))
+    inputs.market_state(redis, "DDUSDT", ts_timestamp=str(now))
+    inputs.market_state(redis, "EEUSDT", ts_timestamp="0")
     seen = scrape()
     assert seen.by("state", "market_states") == {"missing": 1, "untimed": 1, "stale": 2, "fresh": 1}
     ages = seen.by("symbol", "market_state_age_seconds")

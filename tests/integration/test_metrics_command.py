@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 import pytest
 from click.testing import CliRunner, Result
 from desk import Desk
+from metrics_scrape import Scrape
 from processes import program
 from promtool import judged, needs_promtool
-from scraped import Scrape
 
 from harvest_tasks.cli import main
 from harvest_tasks.processes.embedded_server import EmbeddedServer, free_port

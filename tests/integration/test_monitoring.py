@@ -6,12 +6,12 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import feeds
+import inputs
 import pytest
-from builders import BUY
 from desk import Desk
+from entries import BUY
+from metrics_scrape import Scrape, scraping
 from promtool import judged, needs_promtool
-from scraped import Scrape, scraping
 
 from harvest_tasks.cli import COMMANDS
 from harvest_tasks.metrics.exporter import Exporter
@@ -44,7 +44,7 @@ def scrape(server: EmbeddedServer) -> Scrape:
     with connect(server.url()) as client, connect(server.url(db=1)) as broker:
         client.flushall()
         desk = Desk(client)
-        feeds.market_state(client, ts_timestamp=str(client.time()[0]))
+        inputs.market_state(client, ts_timestamp=str(client.time()[0]))
         desk.run(BUY, {**BUY, "symbol": "ETHUSDT"}, {**BUY, "qty": "-1"})
         run_cycle(client, desk.settings, ["BTCUSDT"], client.time()[0])
         liveness.record_start(client, "fills@desk", desk.server_ms())

@@ -5,8 +5,8 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from builders import BUY, price
 from desk import LIVE, Desk, assert_all_accounted_for
+from entries import BUY, price
 
 from harvest_tasks.fills.sweep import sweep
 from harvest_tasks.server import keys

@@ -9,8 +9,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from builders import BUY, price
 from desk import LIVE, Desk, assert_all_accounted_for
+from entries import BUY, price
 from processes import program
 from waiting import wait_until
 

@@ -1,8 +1,8 @@
 """From the input stream to the intents, on a real server."""
 
 import pytest
-from builders import BUY, price
 from desk import LIVE, Desk, assert_all_accounted_for
+from entries import BUY, price
 
 from harvest_tasks.fills import inbox
 from harvest_tasks.fills.commit import Committed, Conflict

@@ -8,12 +8,12 @@ from itertools import count
 from pathlib import Path
 from threading import Timer
 
-import feeds
+import inputs
 import pytest
-from builders import BUY
 from click.testing import CliRunner, Result
 from desk import Desk
-from healthy import LONG_AGO_MS, Break, behind, lost, make_healthy
+from entries import BUY
+from healthy_state import LONG_AGO_MS, Break, behind, lost, make_healthy
 from users import guarded
 
 from harvest_tasks.cli import main
@@ -43,7 +43,7 @@ def desk(redis: Client) -> Desk:
     """A position over its first rung, whose proposal is published."""
     found = Desk(redis, **SHADOW)
     make_healthy(found)
-    feeds.risk_proposal(redis)
+    inputs.risk_proposal(redis)
     found.run({"symbol": "BTCUSDT", "status": "PRICE_UPDATE", "price": "105.2"})
     run_cycle(redis, found.settings, ["BTCUSDT", "ETHUSDT"], found.server_ms() / 1000)
     return found
@@ -141,9 +141,9 @@ BROKEN: Mapping[str, tuple[Break, str, str, str]] = {
     "lost input": (lost, "consumer group", "lost before they were read", "harvest reconcile --adopt"),
     "a frozen book": (lambda d: d.run({**BUY, "qty": "-1"}), "books", "BTCUSDT", "harvest release BTCUSDT"),
     "no market state": (lambda d: d.client.delete("quantum:marketstate:BTCUSDT"), "market state", "1", "start the"),
-    "a market state text": (lambda d: feeds.market_state(d.client, sigma="high"), "market state", "'high'", "fix the"),
-    "an impossible market state": (lambda d: feeds.market_state(d.client, p_chop="7"), "market state", "7", "fix the"),
-    "a risk proposal of text": (lambda d: feeds.risk_proposal(d.client, "ETHUSDT", "wide"), "risk proposals", "wide",
+    "a market state text": (lambda d: inputs.market_state(d.client, sigma="high"), "market state", "'high'", "fix the"),
+    "an impossible market state": (lambda d: inputs.market_state(d.client, p_chop="7"), "market state", "7", "fix the"),
+    "a risk proposal of text": (lambda d: inputs.risk_proposal(d.client, "ETHUSDT", "wide"), "risk proposals", "wide",
                                 "quantum:risk:proposal:ETHUSDT"),
     "no proposal": (lambda d: d.client.delete(PROPOSAL), "proposals", "BTCUSDT has none", "quantum-harvest-proposal"),
     "half a proposal": (lambda d: d.client.hdel(PROPOSAL, "kill_score"), "proposals", "without", "proposal"),
@@ -208,7 +208,7 @@ def test_proposals_that_nobody_computes_fail(desk: Desk, proof: Proof) -> None:
 
 def test_a_publication_is_seen_while_one_watches(desk: Desk) -> None:
     def publish() -> None:
-        feeds.market_state(desk.client, **feeds.FLIPPED)
+        inputs.market_state(desk.client, **inputs.FLIPPED)
         run_cycle(desk.client, desk.settings, ["BTCUSDT"], desk.server_ms() / 1000)
 
     later = Timer(0.2, publish)

@@ -5,9 +5,9 @@ import logging
 from collections.abc import Iterator
 from typing import Any, cast
 
-import feeds
+import inputs
 import pytest
-from feeds import NOW, market_state, position_hash, proposal, risk_proposal, settings, stream_entry, tracked_position
+from inputs import NOW, market_state, position_hash, proposal, risk_proposal, settings, stream_entry, tracked_position
 from redis.connection import AbstractConnection
 
 from harvest_tasks import proposals, tasks
@@ -112,7 +112,7 @@ def test_numbers_travel_as_plain_decimals(redis: Client) -> None:
 
 
 def test_a_stressed_regime_proposes_a_full_close(redis: Client) -> None:
-    market_state(redis, **feeds.FLIPPED)
+    market_state(redis, **inputs.FLIPPED)
     position_hash(redis)
     cycle(redis)
     assert proposal(redis)["harvest_action"] == "FULL_CLOSE_PROPOSED"
@@ -145,7 +145,7 @@ def test_an_unchanged_proposal_is_computed_and_not_published_again(redis: Client
 
 
 def test_prefixes_and_stream_are_those_of_the_settings(redis: Client) -> None:
-    feeds.write_hash(redis, "m:BTCUSDT", feeds.CALM)
+    inputs.write_hash(redis, "m:BTCUSDT", inputs.CALM)
     redis.hset("r:BTCUSDT", "stop_dist_pct", "0.04")
     position_hash(redis)
     cycle(

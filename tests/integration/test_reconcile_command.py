@@ -4,9 +4,9 @@ import json
 import os
 
 import pytest
-from builders import BUY
 from click.testing import CliRunner, Result
 from desk import Desk, assert_all_accounted_for
+from entries import BUY
 
 from harvest_tasks.cli import main
 from harvest_tasks.fills import inbox

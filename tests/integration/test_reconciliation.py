@@ -4,8 +4,8 @@ import logging
 from decimal import Decimal
 
 import pytest
-from builders import BUY
 from desk import Desk, assert_all_accounted_for
+from entries import BUY
 
 from harvest_tasks.fills import inbox
 from harvest_tasks.reconciling.mismatch import confirm_mismatches, reconcile_books

@@ -8,8 +8,8 @@ from threading import Event
 from time import monotonic, sleep
 
 import pytest
-from builders import BUY
 from desk import Desk
+from entries import BUY
 from kombu.connection import Connection
 from redis.exceptions import ConnectionError as Disconnected
 from waiting import wait_until

@@ -16,7 +16,7 @@ import pytest
 from processes import in_session, marked, program
 from waiting import wait_until
 
-PROGRAM = Path(__file__).parent.parent / "supervised.py"
+PROGRAM = Path(__file__).parent.parent / "supervised_program.py"
 PROMPT_SEC = 30.0
 """A deadline, not a pause: on a starved machine even a killed process takes its time to go."""
 DONE_SEC = 60.0

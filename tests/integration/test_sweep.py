@@ -4,8 +4,8 @@ import logging
 from collections.abc import Mapping
 
 import pytest
-from builders import BUY
 from desk import Desk, assert_all_accounted_for
+from entries import BUY
 
 from harvest_tasks import tasks
 from harvest_tasks.fills import inbox, sweep

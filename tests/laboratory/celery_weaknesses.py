@@ -13,7 +13,7 @@ from threading import Timer
 from time import monotonic, time
 from typing import Any, Final
 
-import feeds
+import inputs
 from celery import Celery
 from celery.exceptions import TimeoutError as NoReply
 from waiting import wait_until
@@ -55,7 +55,7 @@ PATIENCE_SEC: Final = 2.0
 """For a reply."""
 CHANGES: Final = 3
 DOUBLE_BELLS: Final = 3
-MARKETS: Final = (feeds.FLIPPED, feeds.CALM)
+MARKETS: Final = (inputs.FLIPPED, inputs.CALM)
 """In turn; what is proposed differs."""
 STEADY: Final = "STEADYUSDT"
 """A symbol that no fill reaches."""
@@ -214,14 +214,14 @@ def consumers_stopped(lane: Lane, scale: float, facts: Facts) -> None:
 def two_beats(lane: Lane, scale: float, facts: Facts) -> None:
     """Everything is rung for twice, and done once; each change of a proposal is published once."""
     client = lane.fleet.client
-    feeds.position_hash(client, STEADY)
+    inputs.position_hash(client, STEADY)
     lane.fleet.start_another_beat()
     lane.flow(partial(_is_rung_twice, lane, time()), "both beats ring", AT_WORK_WITHIN_SEC)
     before, changes = _published(lane), _times(CHANGES, scale)
     for number in range(1, changes + 1):
         lane.cases += 1
         lane.schedule.append("the market changes, with two beats")
-        feeds.market_state(client, STEADY, **MARKETS[number % 2])
+        inputs.market_state(client, STEADY, **MARKETS[number % 2])
         lane.flow(partial(_is_looked_at_again, lane, before + number), "it is proposed", AT_WORK_WITHIN_SEC)
         assert _published(lane) == before + number, f"{_published(lane) - before} proposals for {number} changes"
     facts["changes with two beats, proposals published"] = [changes, _published(lane) - before]
@@ -257,8 +257,8 @@ def replies_lost(lane: Lane, scale: float, facts: Facts) -> None:
     """What is announced on a connection that went dead is not waited for beyond what the caller says, and can be had
     by asking again.
     """
-    feeds.position_hash(lane.fleet.client, STEADY)
-    feeds.market_state(lane.fleet.client, STEADY, **feeds.CALM)
+    inputs.position_hash(lane.fleet.client, STEADY)
+    inputs.market_state(lane.fleet.client, STEADY, **inputs.CALM)
     slowest, kept = 0.0, 0
     with _asked_through_a_proxy(lane) as (app, mute):
         app.send_task(PROPOSAL, (STEADY,), queue="adhoc").get(timeout=AT_WORK_WITHIN_SEC)

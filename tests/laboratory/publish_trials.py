@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 from unittest.mock import patch
 
-import feeds
+import inputs
 from redis.exceptions import ResponseError
 
 from harvest_tasks.proposing import publish as publish_module
@@ -17,7 +17,7 @@ from laboratory.rig import Rig, said
 
 KEY: Final = "quantum:harvest:proposal:BTCUSDT"
 STREAM: Final = "quantum:stream:harvest.proposal"
-NOW: Final = feeds.NOW
+NOW: Final = inputs.NOW
 PUBLISHED, UNCHANGED = PublishReply.PUBLISHED, PublishReply.UNCHANGED
 LIFETIME_MS: Final = 180_000
 FIRST: Final = {"new_sl_proposed": "64"}
@@ -26,7 +26,7 @@ COARSE: Final = {"change_eps_pct": "0.125"}
 
 
 def settings(**environ: str) -> Settings:
-    return feeds.settings(enable_stream="true", **environ)
+    return inputs.settings(enable_stream="true", **environ)
 
 
 def fields(now: float = NOW, **changed: str) -> dict[str, str]:
@@ -113,7 +113,7 @@ def a_removed_one_is_gone(client: Client) -> None:
 
 def nothing_is_streamed_unless_wanted(client: Client) -> None:
     client.flushall()
-    same("the reply", offer(client, NOW, feeds.settings()), PUBLISHED)
+    same("the reply", offer(client, NOW, inputs.settings()), PUBLISHED)
     same("keys", client.keys(), [KEY])
 
 

@@ -30,7 +30,7 @@ CONFTEST: Final = '''"""For tests that run over and over in one process: always 
 
 from itertools import count
 
-import books
+import builders
 import pytest
 from hypothesis import Phase, settings
 
@@ -47,7 +47,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(autouse=True)
 def fresh_clock():
-    books._clock = count(1)
+    builders._clock = count(1)
 '''
 
 

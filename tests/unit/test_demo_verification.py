@@ -4,9 +4,9 @@ import json
 from dataclasses import replace
 from typing import Any
 
-import builders
+import entries
 import pytest
-from builders import price
+from entries import price
 
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.simulation.demo.recording import Recording, parse_intent
@@ -14,7 +14,7 @@ from harvest_tasks.simulation.demo.verification import FoldedSession, difference
 from harvest_tasks.wire.position import position_fields
 
 LIVE = Settings.from_env({"HARVEST_MODE": "live", "HARVEST_LIVE_CONFIRM": "yes", "HARVEST_LIVE_STOPS": "true"})
-BUY = builders.BUY | {"fee": "1"}
+BUY = entries.BUY | {"fee": "1"}
 SELL = BUY | {"side": "SELL"}
 BEGAN_MS = 1_769_178_600_000
 

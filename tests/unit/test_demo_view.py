@@ -5,7 +5,7 @@ import re
 from decimal import Decimal
 
 import pytest
-from books import fill, mark, run
+from builders import fill, mark, run
 from rich.console import Console
 
 from harvest_tasks.fills.symbol_rules import base_rules

@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import orderings
 import pytest
+import set_order
 
 ROOT = Path(__file__).parents[2]
 DECIDING = (
@@ -16,7 +16,7 @@ DECIDING = (
 )
 FILES = [file for folder in DECIDING for file in sorted((ROOT / folder).glob("**/*.py"))]
 TREES = {file: ast.parse(file.read_text(encoding="utf-8")) for file in FILES}
-KNOWN = orderings.known(TREES.values())
+KNOWN = set_order.known(TREES.values())
 REASONED = {
     "harvest_tasks/wire/execution_result.py": ["kinds.pop()"],  # of a set of one
     "harvest_tasks/reconciling/mismatch.py": ["*dropped"],  # HDEL takes them in any order
@@ -72,12 +72,12 @@ CLOCKS_AND_CHANCE = (
 
 def seen(code: str) -> list[str]:
     tree = ast.parse(code)
-    return orderings.dependent(tree, orderings.known([tree]))
+    return set_order.dependent(tree, set_order.known([tree]))
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
 def test_nothing_that_decides_depends_on_the_order_of_a_set(file: Path) -> None:
-    found = [use.partition(": ")[2] for use in orderings.dependent(TREES[file], KNOWN)]
+    found = [use.partition(": ")[2] for use in set_order.dependent(TREES[file], KNOWN)]
     assert found == REASONED.get(str(file.relative_to(ROOT)), [])
 
 

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from books import fill, long_100, mark, run, short_100
+from builders import fill, long_100, mark, run, short_100
 
 from harvest_tasks.simulation.paper.execution import Answer, ExecutionTerms, execute
 from harvest_tasks.simulation.paper.order import IntentType, Order

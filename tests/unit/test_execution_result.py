@@ -4,7 +4,7 @@ import json
 from decimal import Decimal
 
 import pytest
-from builders import ENTRY_ID, TIME_MS, fill, fill_fields, mark, mark_fields, outcome, outcome_fields
+from entries import ENTRY_ID, TIME_MS, fill, fill_fields, mark, mark_fields, outcome, outcome_fields
 
 from harvest_tasks.wire.execution_result import Ignored, IgnoredReason, Parsed, Refused, Routed, parse
 from harvest_tasks.wire.refusal import RefusalReason

@@ -4,7 +4,7 @@ import json
 from decimal import Decimal
 
 import pytest
-from builders import ENTRY_ID, TIME_MS, fill_fields
+from entries import ENTRY_ID, TIME_MS, fill_fields
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -7,7 +7,7 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 from typing import Any
 
 import pytest
-from builders import ENTRY_ID, fill_fields
+from entries import ENTRY_ID, fill_fields
 from hypothesis import example, given
 from hypothesis import strategies as st
 

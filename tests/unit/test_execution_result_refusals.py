@@ -3,7 +3,7 @@
 from time import thread_time
 
 import pytest
-from builders import ENTRY_ID, fill_fields
+from entries import ENTRY_ID, fill_fields
 from malformed_entries import CASES, Case
 
 from harvest_tasks.wire.execution_result import Refused, parse

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from decimal import Decimal
 
-from books import TERMS, fill, guards, intents, ladder, long_100, mark, outcome, rules, run, short_100
+from builders import TERMS, fill, guards, intents, ladder, long_100, mark, outcome, rules, run, short_100
 from hypothesis import given
 from hypothesis import strategies as st
 

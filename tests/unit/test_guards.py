@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 import pytest
-from books import START_MS, guards, intents, long_100, mark, refusals, rules, run
+from builders import START_MS, guards, intents, long_100, mark, refusals, rules, run
 
 from kernel.positions.entry import Freeze, Release
 from kernel.positions.guards import Guards

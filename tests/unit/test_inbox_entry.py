@@ -4,7 +4,7 @@ import json
 from decimal import Decimal
 
 import pytest
-from builders import fill, mark, outcome
+from entries import fill, mark, outcome
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 from decimal import Decimal, localcontext
 from hashlib import sha256
 
-import books
+import builders
 import pytest
-from books import START_MS, fill, guards, ladder, long_100, look, mark, outcome, rules, run, short_100
+from builders import START_MS, fill, guards, ladder, long_100, look, mark, outcome, rules, run, short_100
 
 from kernel.errors import InvalidLadder, InvalidNumber, InvalidTheta
 from kernel.positions.decision import Decision, decide
@@ -84,7 +84,7 @@ def test_what_cannot_be_asked_for_has_no_intents() -> None:
 def test_a_harvest_says_everything_of_itself() -> None:
     leg = Position("BTCUSDT:SHORT")
     position, made = run([short_100(), mark("94.9")], position=leg)
-    (intent,) = books.intents(made)
+    (intent,) = builders.intents(made)
     name = sha256(b"BTCUSDT:SHORT:1|partial:0.5:1").hexdigest()[:32]
     assert intent == Intent(
         intent_id=f"hv-{name}",
@@ -108,20 +108,20 @@ def test_a_harvest_says_everything_of_itself() -> None:
 def test_parts_of_a_harvest_are_named_one_after_the_other() -> None:
     parts = rules(instrument=Instrument(step=Decimal("0.05"), max_qty=Decimal("0.1")), live=True)
     position, made = run([long_100(), mark("105")], parts)
-    assert [i.action for i in books.intents(made)] == [f"partial:0.5:1:{k}of3" for k in (1, 2, 3)]
+    assert [i.action for i in builders.intents(made)] == [f"partial:0.5:1:{k}of3" for k in (1, 2, 3)]
     assert [r.qty for r in position.ladder_state.reservations] == [Decimal(q) for q in ("0.1", "0.1", "0.05")]
-    assert len({i.intent_id for i in books.intents(made)}) == 3
+    assert len({i.intent_id for i in builders.intents(made)}) == 3
 
 
 def test_what_is_above_the_most_that_can_go_out_is_carried() -> None:
     most = rules(instrument=Instrument(step=Decimal("0.01"), max_qty=Decimal("0.05")), max_parts=2)
     position, made = run([long_100(), mark("105")], most)
-    assert sum(i.qty for i in books.intents(made)) == Decimal("0.1")
+    assert sum(i.qty for i in builders.intents(made)) == Decimal("0.1")
     assert position.ladder_state.carry == Decimal("0.15")
 
 
 def test_a_net_book_has_neither_leg() -> None:
-    intent = books.intents(run([long_100(), mark("105")])[1])[0]
+    intent = builders.intents(run([long_100(), mark("105")])[1])[0]
     assert (intent.symbol, intent.position_side) == (BOOK, "BOTH")
     assert (FLAT.symbol, FLAT.position_side, FLAT.leg) == (BOOK, "BOTH", 0)
     assert Position("LONG").leg == 0
@@ -133,7 +133,7 @@ def test_a_net_book_has_neither_leg() -> None:
 
 def test_a_move_to_break_even_says_everything_of_itself() -> None:
     position, made = run([long_100(), mark("105.19")], STOPS)
-    _, stop = books.intents(made)
+    _, stop = builders.intents(made)
     assert stop == Intent(
         intent_id=intent_id("BTCUSDT:1", "sl_be"),
         position_id="BTCUSDT:1",
@@ -154,11 +154,11 @@ def test_a_move_to_break_even_says_everything_of_itself() -> None:
 
 def test_stops_that_trail_and_that_change_their_size_say_why() -> None:
     position, made = run([short_100(atr=Decimal(1)), mark("94"), mark("93")], STOPS)
-    trail = books.intents(made)[-1]
+    trail = builders.intents(made)[-1]
     assert (trail.kind, trail.action, trail.reason) == (IntentKind.TRAIL_UPDATE, "trail:95", "2 behind 93")
     assert (trail.side, trail.qty, trail.stop_price) == (Side.BUY, 1, 95)
     _, made = run([fill("SELL", "1", "93")], STOPS, position=position)
-    (resized,) = books.intents(made)
+    (resized,) = builders.intents(made)
     assert (resized.kind, resized.reason) == (IntentKind.TRAIL_UPDATE, "for 2, it was for 1")
     assert (resized.qty, resized.stop_price, resized.side) == (2, 95, Side.BUY)
 
@@ -298,7 +298,7 @@ def test_a_reservation_counts_what_it_took() -> None:
 
 def test_a_part_of_a_fill_realizes_its_own_profit_only() -> None:
     position, made = run([long_100(), mark("105")], rules(live=True))
-    (intent,) = books.intents(made)
+    (intent,) = builders.intents(made)
     position, _ = run(
         [fill("SELL", "0.1", "106"), fill("SELL", "0.1", "106", intent_id=intent.intent_id)], position=position
     )
@@ -401,22 +401,22 @@ def test_a_stop_that_is_behind_break_even_needs_no_move_and_may_trail() -> None:
     assert not quiet.ladder_state.break_even
     moved, made = run([mark("105")], STOPS, position=protected)
     assert moved.ladder_state.break_even
-    assert [i.action for i in books.intents(made)] == ["partial:0.5:1", "trail:103"]
+    assert [i.action for i in builders.intents(made)] == ["partial:0.5:1", "trail:103"]
 
 
 def test_a_stop_that_would_not_be_a_price_does_not_trail() -> None:
     wide = rules(set_be_at_r=Decimal("0.5"), trail_atr_mult=Decimal(1))
     cheap = fill("BUY", "1", "1", stop_loss=Decimal("0.9"), atr=Decimal("0.3"))
     _, made = run([cheap, mark("1.06"), mark("1.35")], wide)
-    assert [i.action for i in books.intents(made) if i.kind is IntentKind.TRAIL_UPDATE] == ["trail:1.05"]
+    assert [i.action for i in builders.intents(made) if i.kind is IntentKind.TRAIL_UPDATE] == ["trail:1.05"]
 
 
 def test_an_end_of_an_intent_says_how_it_ended() -> None:
     position, made = run([long_100(), mark("105")], rules(live=True))
-    (intent,) = books.intents(made)
+    (intent,) = builders.intents(made)
     position, again = run([outcome(intent.intent_id, "EXPIRED")], rules(live=True), position=position)
     assert position.ladder_state.failures == (("0.5", 1),)
-    assert [i.action for i in books.intents(again)] == ["partial:0.5:2"]
+    assert [i.action for i in builders.intents(again)] == ["partial:0.5:2"]
 
 
 def test_a_price_read_from_a_key_came_when_it_was_seen() -> None:
@@ -428,13 +428,16 @@ def test_a_price_read_from_a_key_came_when_it_was_seen() -> None:
 
 def test_unrealized_profit_is_that_of_all_that_is_held() -> None:
     _, made = run([fill("BUY", "4", "100", stop_loss=Decimal(90)), mark("105")], STOPS)
-    assert [i.unrealized_pnl for i in books.intents(made)] == [20, 20]
+    assert [i.unrealized_pnl for i in builders.intents(made)] == [20, 20]
 
 
 def test_a_stop_trails_at_prices_below_one() -> None:
     cheap = fill("BUY", "1", "0.5", stop_loss=Decimal("0.45"), atr=Decimal("0.01"))
     _, made = run([cheap, mark("0.53"), mark("0.6")], STOPS)
-    assert [i.action for i in books.intents(made) if i.kind is IntentKind.TRAIL_UPDATE] == ["trail:0.51", "trail:0.58"]
+    assert [i.action for i in builders.intents(made) if i.kind is IntentKind.TRAIL_UPDATE] == [
+        "trail:0.51",
+        "trail:0.58",
+    ]
 
 
 def test_a_component_at_its_threshold_is_no_reason() -> None:

@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 import pytest
-from books import fill, intents, ladder, long_100, mark, outcome, refusals, rules, run, short_100
+from builders import fill, intents, ladder, long_100, mark, outcome, refusals, rules, run, short_100
 
 from kernel.errors import InvalidLadder
 from kernel.positions.instrument import Instrument

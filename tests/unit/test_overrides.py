@@ -5,7 +5,7 @@ from decimal import Decimal
 from random import Random
 
 import pytest
-from books import ladder, rules
+from builders import ladder, rules
 from hypothesis import example, given
 from hypothesis import strategies as st
 

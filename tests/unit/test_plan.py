@@ -4,7 +4,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from books import START_MS, fill, guards, long_100, mark, outcome, rules
+from builders import START_MS, fill, guards, long_100, mark, outcome, rules
 
 from harvest_tasks.fills.plan import Delivered, Plan, UnreadableEntry, digest, plan
 from kernel.positions.entry import Freeze

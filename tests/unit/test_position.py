@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 import pytest
-from books import TERMS, fill, fold, long_100, mark, run
+from builders import TERMS, fill, fold, long_100, mark, run
 
 from kernel.positions.entry import Freeze, Mark, Release
 from kernel.positions.holding import RiskTerms

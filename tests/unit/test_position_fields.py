@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from decimal import Decimal
 
-from books import fill, guards, long_100, look, mark, next_id, outcome, rules
+from builders import fill, guards, long_100, look, mark, next_id, outcome, rules
 
 from harvest_tasks.wire.position import changed_fields, position_fields, read_position
 from kernel.positions.entry import Entry, Freeze, Funding, Overdue

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
 
-from books import START_MS, TERMS, fold, guards, intents, ladder, look, rules
+from builders import START_MS, TERMS, fold, guards, intents, ladder, look, rules
 from hypothesis import given
 from hypothesis import strategies as st
 

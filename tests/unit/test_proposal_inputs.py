@@ -3,7 +3,7 @@
 from math import inf
 from typing import Any
 
-import feeds
+import inputs
 import pytest
 from redis.exceptions import ResponseError
 
@@ -30,7 +30,7 @@ def test_a_number_that_cannot_be_used_is_the_reason_without_a_proposal(
     sigma: str, reason: SkipReason, detail: str
 ) -> None:
     with pytest.raises(NoProposal) as refused:
-        markets.read_market({**feeds.CALM, "sigma": sigma}, is_synthetic=False)
+        markets.read_market({**inputs.CALM, "sigma": sigma}, is_synthetic=False)
     assert (reason_of(refused), refused.value.detail) == (reason, detail)
 
 
@@ -54,7 +54,7 @@ def test_other_text_is_no_symbol(text: Any) -> None:
 
 
 def test_a_described_position_keeps_its_size_and_total_profit() -> None:
-    found = positions.external_position("BTCUSDT", feeds.position())
+    found = positions.external_position("BTCUSDT", inputs.position())
     assert found is not None
     assert (found.qty, found.unrealized_pnl, found.current_sl, found.current_tp) == (2.0, 10.0, 98.0, None)
 
@@ -69,15 +69,15 @@ def test_a_described_position_keeps_its_size_and_total_profit() -> None:
     ],
 )
 def test_sides_are_normalised(side: str, qty: str, expected: PositionSide) -> None:
-    found = positions.external_position("BTCUSDT", feeds.position(side=side, qty=qty))
+    found = positions.external_position("BTCUSDT", inputs.position(side=side, qty=qty))
     assert found is not None
     assert (found.side, found.qty) == (expected, 2.0)
 
 
 @pytest.mark.parametrize("qty", ["0", "0.0", "-0", "0e5"])
 def test_a_quantity_of_zero_is_a_closed_position(qty: str) -> None:
-    assert positions.external_position("BTCUSDT", feeds.position(qty=qty)) is None
-    assert positions.tracked_position("BTCUSDT", feeds.book(qty=qty), feeds.NOW) is None
+    assert positions.external_position("BTCUSDT", inputs.position(qty=qty)) is None
+    assert positions.tracked_position("BTCUSDT", inputs.book(qty=qty), inputs.NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -98,26 +98,26 @@ def test_a_quantity_of_zero_is_a_closed_position(qty: str) -> None:
 )
 def test_a_described_position_that_cannot_be_used_says_why(changed: dict[str, str], reason: SkipReason) -> None:
     with pytest.raises(NoProposal) as refused:
-        positions.external_position("BTCUSDT", feeds.position(**changed))
+        positions.external_position("BTCUSDT", inputs.position(**changed))
     assert reason_of(refused) is reason
 
 
 def test_a_tracked_short_profits_from_a_fall() -> None:
-    found = positions.tracked_position("BTCUSDT", feeds.book(qty="-2", mark="95", stop=""), feeds.NOW)
+    found = positions.tracked_position("BTCUSDT", inputs.book(qty="-2", mark="95", stop=""), inputs.NOW)
     assert found is not None
     assert (found.side, found.qty, found.unrealized_pnl) == (PositionSide.SHORT, 2.0, 10.0)
     assert (found.age_sec, found.current_sl) == (3600.0, None)
 
 
 def test_a_tracked_position_just_opened_by_a_faster_clock_is_new() -> None:
-    found = positions.tracked_position("BTCUSDT", feeds.book(opened_ms="1769178602000"), feeds.NOW)
+    found = positions.tracked_position("BTCUSDT", inputs.book(opened_ms="1769178602000"), inputs.NOW)
     assert found is not None
     assert found.age_sec == 0.0
 
 
 def test_zero_is_not_an_opening_time() -> None:
     with pytest.raises(NoProposal) as refused:
-        positions.tracked_position("BTCUSDT", feeds.book(opened_ms="0"), feeds.NOW)
+        positions.tracked_position("BTCUSDT", inputs.book(opened_ms="0"), inputs.NOW)
     assert reason_of(refused) is SkipReason.BAD_TIME
 
 
@@ -147,20 +147,20 @@ def test_without_a_market_state_only_a_synthetic_position_goes_on() -> None:
 
 
 def test_a_synthetic_position_takes_a_real_market_state_as_it_is() -> None:
-    assert markets.read_market(feeds.CALM, is_synthetic=True).source is markets.MarketSource.REDIS_HASH
+    assert markets.read_market(inputs.CALM, is_synthetic=True).source is markets.MarketSource.REDIS_HASH
     with pytest.raises(NoProposal):
-        markets.read_market({**feeds.CALM, "sigma": ""}, is_synthetic=True)
+        markets.read_market({**inputs.CALM, "sigma": ""}, is_synthetic=True)
 
 
 @pytest.mark.parametrize("name", ["sigma", "ts", "p_trend", "p_mr", "p_chop"])
 def test_each_number_of_a_market_state_is_needed(name: str) -> None:
     with pytest.raises(NoProposal, match=name):
-        markets.read_market({**feeds.CALM, name: ""}, is_synthetic=False)
+        markets.read_market({**inputs.CALM, name: ""}, is_synthetic=False)
 
 
 def test_a_market_state_out_of_range_is_unusable() -> None:
     with pytest.raises(NoProposal) as refused:
-        markets.read_market({**feeds.CALM, "sigma": "-0.01"}, is_synthetic=False)
+        markets.read_market({**inputs.CALM, "sigma": "-0.01"}, is_synthetic=False)
     assert reason_of(refused) is SkipReason.OUT_OF_RANGE
 
 
@@ -186,4 +186,4 @@ def test_a_garbled_risk_proposal_is_unusable() -> None:
     [("", None), ("1769178590", 10.0), ("1769178601", 0.0), ("0", inf), ("1769178590000", inf), ("today", inf)],
 )
 def test_a_market_state_is_as_old_as_its_time_says(text: str, age: float | None) -> None:
-    assert markets.market_age_sec({"ts": "0.3", "ts_timestamp": text}, feeds.NOW) == age
+    assert markets.market_age_sec({"ts": "0.3", "ts_timestamp": text}, inputs.NOW) == age

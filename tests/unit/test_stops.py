@@ -4,7 +4,7 @@ from decimal import Decimal
 from itertools import pairwise
 
 import pytest
-from books import fill, guards, intents, ladder, long_100, mark, outcome, refusals, rules, run, short_100
+from builders import fill, guards, intents, ladder, long_100, mark, outcome, refusals, rules, run, short_100
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-import books
+import builders
 import pytest
 from laboratory import invariants
 from laboratory.invariants import Seen, Sent, Violation
@@ -18,7 +18,7 @@ from kernel.positions.intent import Intent, IntentKind, intent_id
 from kernel.positions.position import Position
 
 BOOK = "BTCUSDT"
-LIVE = books.rules(live=True)
+LIVE = builders.rules(live=True)
 
 
 def entry(intent: Intent, ms: int, **changed: Any) -> Sent:
@@ -60,8 +60,8 @@ def seen_after(position: Position, intents: Sequence[Intent], **changed: Any) ->
 
 @pytest.fixture
 def seen() -> Seen:
-    position, decisions = books.run([books.long_100(), books.mark("106")], LIVE)
-    return seen_after(position, books.intents(decisions))
+    position, decisions = builders.run([builders.long_100(), builders.mark("106")], LIVE)
+    return seen_after(position, builders.intents(decisions))
 
 
 def found(seen: Seen, **told: Any) -> set[tuple[str, str]]:
@@ -132,18 +132,20 @@ def test_a_position_that_knows_of_other_rungs_than_the_journal(seen: Seen, field
 
 
 def test_a_position_with_another_stop_than_was_published() -> None:
-    position, decisions = books.run([books.long_100(), books.mark("106")], books.rules(set_be_at_r=Decimal("0.5")))
-    moved = [intent for intent in books.intents(decisions) if intent.kind is IntentKind.MOVE_SL_BE]
+    position, decisions = builders.run(
+        [builders.long_100(), builders.mark("106")], builders.rules(set_be_at_r=Decimal("0.5"))
+    )
+    moved = [intent for intent in builders.intents(decisions) if intent.kind is IntentKind.MOVE_SL_BE]
     assert moved
-    right = seen_after(position, books.intents(decisions))
+    right = seen_after(position, builders.intents(decisions))
     assert found(right) == set()
     assert ("I10", "torn") in found(with_position(right, stop="90"))
 
 
 @pytest.mark.parametrize("changed", [{"qty": 0}, {"reduce_only": False}, {"reduceOnly": False}, {"side": "BUY"}])
 def test_an_intent_that_is_no_exit(seen: Seen, changed: dict[str, Any]) -> None:
-    position, decisions = books.run([books.long_100(), books.mark("106")], LIVE)
-    (intent,) = books.intents(decisions)
+    position, decisions = builders.run([builders.long_100(), builders.mark("106")], LIVE)
+    (intent,) = builders.intents(decisions)
     assert ("I11", "other") in found(seen_after(position, [intent], sent=[entry(intent, 1_000, **changed)]))
 
 
@@ -153,7 +155,7 @@ def test_decisions_in_another_order_than_the_entries(seen: Seen) -> None:
 
 
 def test_an_inbox_in_another_order_than_the_stream(seen: Seen) -> None:
-    entries: list[Entry] = [books.mark("101"), books.mark("102")]
+    entries: list[Entry] = [builders.mark("101"), builders.mark("102")]
     packed = [inbox_entry.pack(each) for each in entries]
     counts = {**seen.counts, "in": 4}
     waiting = replace(seen, inboxes={BOOK: packed}, waiting={BOOK}, counts=counts)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import BUY
 from click.testing import CliRunner
 from desk import Desk
+from entries import BUY
 from laboratory import log_cuts, lost_input, memory, rehearsed, server_errors, server_kills
 from laboratory.arena import Arena
 from laboratory.rehearsed import OFTEN, Rehearsed, at_once

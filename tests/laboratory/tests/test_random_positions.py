@@ -14,7 +14,7 @@ from laboratory.lives import Fields, Life, Taken, kernel_entry
 from laboratory.model import World
 from laboratory.moves import LISTED_LOTS, SYMBOL, Setup, drawn_setup
 from laboratory.served import asked, environ
-from tallies import TALLIES
+from run_summary import TALLIES
 
 from harvest_tasks.fills.inbox import deliver
 from harvest_tasks.fills.watcher import watch

@@ -8,7 +8,7 @@ from collections import Counter
 from laboratory.drawn import SELDOM, SOON, live_through
 from laboratory.lives import Kernel, Life
 from laboratory.moves import LOTS, drawn_setup
-from tallies import TALLIES
+from run_summary import TALLIES
 
 LIVES = 3_000
 PATIENCE = 6

@@ -4,9 +4,9 @@ import os
 from collections.abc import Callable, Iterator
 
 import pytest
-from hosts import NAMES, site
-from places import NoNamespaces, Places, linked, loopback
+from laboratory.two_hosts import NAMES, site
 from processes import in_session
+from virtual_hosts import NoNamespaces, VirtualHosts, linked, loopback
 
 SEED = int(os.environ.get("E2E_SEED", "20260123"))
 SOME = 10
@@ -16,7 +16,7 @@ Measure = Callable[[str], None]
 
 
 @pytest.fixture
-def links() -> Iterator[Places]:
+def links() -> Iterator[VirtualHosts]:
     try:
         with linked(f"harvest-{os.getpid()}", NAMES) as places:
             yield places
@@ -38,14 +38,14 @@ def test_when_a_host_dies_the_other_goes_on_and_every_fill_is_applied_once(measu
         measured(shop.shares())
 
 
-def test_a_host_that_was_cut_off_and_comes_back_doubles_nothing(links: Places, measured: Measure) -> None:
+def test_a_host_that_was_cut_off_and_comes_back_doubles_nothing(links: VirtualHosts, measured: Measure) -> None:
     with site(links, SEED) as shop:
         shop.feed_until_published(*shop.hosts, more=SOME)
         away, other = shop.watcher_and_other()
         shop.interrupt(away.place.cut)
         shop.wait_for_watcher(other)
         shop.feed_until_published(other, more=SOME)
-        away.place.mend()
+        away.place.reconnect()
         shop.feed_until_published(away, more=SOME)
         shop.assert_all_is_right()
         measured(shop.shares())

@@ -1,4 +1,4 @@
-"""What the programs around us write, for tests: market states, risk proposals and positions."""
+"""Writes what other services write: market states, risk proposals and positions."""
 
 from collections.abc import Mapping
 from typing import Any, cast

@@ -1,4 +1,4 @@
-"""Places on this machine that are as far apart as two hosts: how programs get there, and where they see the server.
+"""Virtual hosts on this machine: how programs get there, and where they see the server.
 
 `loopback` gives each an address of its own for the same server. `linked` gives each a network namespace and a link to
 the server's, which can be cut. By the address that a client came to, the server knows where it is.
@@ -20,38 +20,38 @@ class NoNamespaces(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class VirtualHost:
     """`enter` goes before a command line; `address` is the server's, as seen from here."""
 
     enter: tuple[str, ...]
     address: str
 
     def cut(self) -> None:
-        """Open connections are not told: what was sent stays unanswered."""
+        """Take the link down. Open connections stay open, and get no more replies."""
         _run(*self.enter, "ip", "link", "set", LINK, "down")
 
-    def mend(self) -> None:
+    def reconnect(self) -> None:
         _run(*self.enter, "ip", "link", "set", LINK, "up")
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class VirtualHosts:
     """`server` is how the server gets where it listens at the address of each host."""
 
     server: tuple[str, ...]
-    hosts: tuple[Place, ...]
+    hosts: tuple[VirtualHost, ...]
 
     @property
     def addresses(self) -> list[str]:
         return [place.address for place in self.hosts]
 
 
-def loopback(count: int) -> Places:
-    return Places((), tuple(Place((), f"127.0.0.{number}") for number in range(2, count + 2)))
+def loopback(count: int) -> VirtualHosts:
+    return VirtualHosts((), tuple(VirtualHost((), f"127.0.0.{number}") for number in range(2, count + 2)))
 
 
 @contextmanager
-def linked(mark: str, names: Sequence[str]) -> Iterator[Places]:
+def linked(mark: str, names: Sequence[str]) -> Iterator[VirtualHosts]:
     """Namespaces named `mark`-..., gone at the end. Raises `NoNamespaces`."""
     store, *hosts = spaces = [f"{mark}-{name}" for name in (LINK, *names)]
     try:
@@ -59,7 +59,9 @@ def linked(mark: str, names: Sequence[str]) -> Iterator[Places]:
             _run("ip", "netns", "add", space)
         for number, space in enumerate(hosts, start=1):
             _link(store, space, f"10.0.{number}")
-        yield Places(_inside(store), tuple(Place(_inside(s), f"10.0.{n}.1") for n, s in enumerate(hosts, start=1)))
+        yield VirtualHosts(
+            _inside(store), tuple(VirtualHost(_inside(s), f"10.0.{n}.1") for n, s in enumerate(hosts, start=1))
+        )
     finally:
         for space in spaces:
             with suppress(NoNamespaces):

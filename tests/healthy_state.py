@@ -1,11 +1,11 @@
-"""What a Harvest at work leaves in Redis, and some ways to break it."""
+"""What a healthy deployment leaves in Redis, and some ways to break it."""
 
 from collections.abc import Callable
 from typing import Final
 
-import feeds
-from builders import BUY
+import inputs
 from desk import Desk
+from entries import BUY
 
 from harvest_tasks.fills.inbox import freeze_all
 from harvest_tasks.server import liveness
@@ -25,7 +25,7 @@ def make_healthy(desk: Desk) -> None:
     for sign in SIGNS:
         liveness.record_sign(desk.client, sign, desk.server_ms())
     for symbol in desk.settings.symbols or ():
-        feeds.market_state(desk.client, symbol, ts_timestamp=str(desk.client.time()[0]))
+        inputs.market_state(desk.client, symbol, ts_timestamp=str(desk.client.time()[0]))
     desk.run(BUY)
 
 

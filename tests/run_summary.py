@@ -1,4 +1,4 @@
-"""What tests count and measure, kept for the end of the run; also when several processes run them."""
+"""Counts and measurements of the tests, printed at the end of the run, also when several processes run them."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -24,15 +24,15 @@ def add(others: Mapping[str, Any]) -> None:
 
 def lines(width: int) -> list[str]:
     """All tallies as text, no line wider than `width`."""
-    told: list[str] = []
+    shown: list[str] = []
     for name, tally in TALLIES.items():
-        told.append(f"{name}: {tally.total()} in {len(tally)} branches")
+        shown.append(f"{name}: {tally.total()} in {len(tally)} branches")
         row = " "
         for branch, n in sorted(tally.items()):
             item = f" {branch}={n}"
             if len(row) + len(item) > width:
-                told.append(row)
+                shown.append(row)
                 row = " "
             row += item
-        told.append(row)
-    return told
+        shown.append(row)
+    return shown

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from books import fold
-from builders import price
+from builders import fold
 from desk import Desk, Fields
+from entries import price
 from waiting import wait_until
 
 from harvest_tasks.server import keys
@@ -29,7 +29,7 @@ def seeded(seed: int) -> random.Random:
     return random.Random(seed)  # noqa: S311 - to be repeatable, not to be secret
 
 
-def tape(rng: random.Random, length: int, symbols: Sequence[str], flips: float = 0.1) -> list[dict[str, str]]:
+def random_entries(rng: random.Random, length: int, symbols: Sequence[str], flips: float = 0.1) -> list[dict[str, str]]:
     """Fills and prices whose order matters, of which a share `flips` crosses zero; some trades come a second time."""
     net = dict.fromkeys(symbols, Decimal(0))
     entries: list[dict[str, str]] = []
@@ -103,7 +103,7 @@ def outcome(desk: Desk) -> Outcome:
 
 
 def _own(fields: Fields) -> Fields:
-    """Without what tells how often the ledger wrote it."""
+    """Without the fields that count how often the ledger wrote it."""
     return {name: value for name, value in fields.items() if name not in ("version", "trades_generation")}
 
 

@@ -9,18 +9,18 @@ from time import sleep
 from typing import Final
 
 from cluster import Program, inherited
-from laboratory.account import Account
-from laboratory.arena import executable
-from laboratory.fleet import QUEUES, READY_WITHIN_SEC, SETTINGS
-from laboratory.traffic import WIDE_SPREAD, Traffic
-from places import Place, Places
 from users import GuardedServer, assert_nobody_is_denied
+from virtual_hosts import VirtualHost, VirtualHosts
 from waiting import wait_until
 
 from harvest_tasks.processes.embedded_server import free_port
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import connect
 from harvest_tasks.settings.model import Settings
+from laboratory.account import Account
+from laboratory.arena import executable
+from laboratory.fleet import QUEUES, READY_WITHIN_SEC, SETTINGS
+from laboratory.traffic import WIDE_SPREAD, Traffic
 
 NAMES: Final = ("host-a", "host-b")
 SLOTS: Final = 3
@@ -34,7 +34,7 @@ PUBLISHED: Final = re.compile(r": published .*\bintent_id=(\S+)")
 class SharedServer(GuardedServer):
     """Listens at an address for each host, and on a socket for the test itself."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: VirtualHosts) -> None:
         self.port = free_port()
         self._enter = places.server
         # Without a password, it would otherwise refuse whoever does not come over the loopback.
@@ -49,7 +49,7 @@ class SharedServer(GuardedServer):
 class Host:
     """A worker and a beat, as each host of a deployment has them: a second beat is harmless."""
 
-    def __init__(self, name: str, server: SharedServer, place: Place) -> None:
+    def __init__(self, name: str, server: SharedServer, place: VirtualHost) -> None:
         self.name = name
         self.place = place
         self._said = server.directory / f"{name}-worker.log"
@@ -96,7 +96,7 @@ class Host:
 class Site:
     """The server and the hosts."""
 
-    def __init__(self, places: Places, seed: int) -> None:
+    def __init__(self, places: VirtualHosts, seed: int) -> None:
         self.server = SharedServer(places)
         self.hosts = [Host(name, self.server, place) for name, place in zip(NAMES, places.hosts, strict=True)]
         self._settings = Settings.from_env({"REDIS_URL": self.server.url(), **SETTINGS})
@@ -174,7 +174,7 @@ class Site:
 
 
 @contextmanager
-def site(places: Places, seed: int) -> Iterator[Site]:
+def site(places: VirtualHosts, seed: int) -> Iterator[Site]:
     built = Site(places, seed)
     try:
         built.start()
