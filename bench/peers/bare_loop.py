@@ -17,7 +17,7 @@ from harvest_tasks.fills.commit import delivery_of
 from harvest_tasks.fills.loading import SWITCH_OFF
 from harvest_tasks.fills.symbol_rules import base_rules
 from harvest_tasks.server import keys
-from harvest_tasks.server.client import Client, connect, exchange
+from harvest_tasks.server.client import Client, checked, connect, exchange
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire.execution_result import Refused, Routed, parse
 from harvest_tasks.wire.intent import intent_payload
@@ -176,9 +176,7 @@ class BareLoop:
                 done += len(entries)
 
     def _write(self, call: Sequence[str | int]) -> None:
-        (reply,) = exchange(self._client, [("EVALSHA", *call)])
-        if isinstance(reply, Exception):
-            raise reply
+        checked(*exchange(self._client, [("EVALSHA", *call)]))
 
     def _read(self, block_ms: int | None) -> tuple[Sequence[str], str | None, Any]:
         block = ("BLOCK", 500 if block_ms is None else block_ms)

@@ -6,9 +6,10 @@ from typing import Final
 from prometheus_client.core import Metric
 
 from harvest_tasks.metrics.families import Samples, counter, counters, parse_number
-from harvest_tasks.metrics.replies import Command, Replies
+from harvest_tasks.metrics.replies import Replies
 from harvest_tasks.proposing.skip_reason import SkipReason
 from harvest_tasks.server import keys, liveness
+from harvest_tasks.server.client import Command
 
 ENTRY_RESULTS: Final = ("applied", "duplicate", "deadlettered", "ignored")
 PROPOSAL_RESULTS: Final = ("published", "unchanged", "removed")

@@ -14,9 +14,10 @@ from prometheus_client.core import Metric
 
 from harvest_tasks.fills.group_position import NOWHERE
 from harvest_tasks.metrics.families import PREFIX, gauges, leading_word
-from harvest_tasks.metrics.replies import Command, Replies
+from harvest_tasks.metrics.replies import Replies
 from harvest_tasks.server import keys
-from harvest_tasks.server.client import Client
+from harvest_tasks.server.client import Client, Command
+from harvest_tasks.server.streams import StreamEntry, time_ms
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire.intent import _SOURCE
 from harvest_tasks.wire.refusal import RefusalReason
@@ -25,13 +26,11 @@ from kernel.positions.intent import IntentKind
 from kernel.positions.position import parse_id
 
 HARVEST_TYPES: Final = ("HARVEST_PARTIAL", "REDUCE_ONLY")
-DECISIONS: Final = ("published", "held", "unanswered", "exhausted", "frozen", "released", "clamped")
+DECISION_KINDS: Final = ("published", "held", "unanswered", "exhausted", "frozen", "released", "clamped")
 BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 PAGE_ENTRIES: Final = 1_000
 MAX_PAGES: Final = 20
 """Pages read per stream and scrape; the rest waits for the next scrape."""
-
-StreamEntry = tuple[str, Mapping[str, str]]
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # an unused creation time for each series
 
@@ -130,7 +129,7 @@ class Events:
             self._intents.labels(stop_mode, kind.value, "")
         for reason in Refusal:
             self._held.labels(reason.value)
-        for decision in DECISIONS:
+        for decision in DECISION_KINDS:
             self._decisions.labels(decision)
         for refusal in RefusalReason:
             self._refused_entries.labels(refusal.value)
@@ -147,7 +146,7 @@ class Events:
             return
         kind = IntentKind.HARVEST.value if kind in HARVEST_TYPES else kind
         self._intents.labels(mode, kind, "" if level is None else str(level)).inc()
-        self._latency.observe(max(0, _id_ms(entry_id) - due_ms) / 1000)
+        self._latency.observe(max(0, time_ms(entry_id) - due_ms) / 1000)
 
     def _count_decision(self, record: Mapping[str, str]) -> None:
         decision = leading_word(record.get("decision", ""))
@@ -163,8 +162,4 @@ def _counter(name: str, meaning: str, *labels: str) -> Counter:
 def _due_ms(payload: Mapping[str, Any]) -> int:
     """When the intent became due: the time of the entry it names, or of a later price from a ticker key."""
     price_ms = int(datetime.fromisoformat(payload["timestamp"]).timestamp() * 1000)
-    return max(_id_ms(payload["trace_id"]), price_ms)
-
-
-def _id_ms(entry_id: str) -> int:
-    return int(entry_id.partition("-")[0])
+    return max(time_ms(payload["trace_id"]), price_ms)

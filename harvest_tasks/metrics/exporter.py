@@ -16,8 +16,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from harvest_tasks.metrics import counters, guards, input_stream, liveness, positions, proposals, queues, server
 from harvest_tasks.metrics.events import Events
 from harvest_tasks.metrics.families import gauge, gauges
-from harvest_tasks.metrics.replies import Command, Replies, ask
-from harvest_tasks.server.client import Client
+from harvest_tasks.metrics.replies import Replies, ask
+from harvest_tasks.server.client import Client, Command
 from harvest_tasks.settings.model import Settings
 
 _MAX_ERRORS_IN_LOG: Final = 3

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from math import nan
+from math import inf, nan
 from typing import Final, TypeVar
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 PREFIX: Final = "harvest_"
+NEVER: Final = inf
+"""The age of something that never happened."""
 
 Labels = TypeVar("Labels", bound=tuple[str, ...])
 Samples = Mapping[Labels, float]

@@ -6,8 +6,9 @@ from prometheus_client.core import Metric
 
 from harvest_tasks.fills.loading import SWITCH_OFF, WINDOW_MS
 from harvest_tasks.metrics.families import gauge, parse_number
-from harvest_tasks.metrics.replies import Command, Replies
+from harvest_tasks.metrics.replies import Replies
 from harvest_tasks.server import keys
+from harvest_tasks.server.client import Command
 from harvest_tasks.settings.model import Settings
 
 

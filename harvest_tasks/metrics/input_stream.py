@@ -6,12 +6,12 @@ from typing import Any
 from prometheus_client.core import Metric
 
 from harvest_tasks.fills.group_position import NOWHERE, Cursor, GroupPosition
-from harvest_tasks.metrics.families import gauge, parse_number
-from harvest_tasks.metrics.replies import Command, Replies
+from harvest_tasks.metrics.families import NEVER, gauge, parse_number
+from harvest_tasks.metrics.replies import Replies
 from harvest_tasks.server import keys
+from harvest_tasks.server.client import Command
+from harvest_tasks.server.streams import time_ms
 from harvest_tasks.settings.model import Settings
-
-NEVER = float("inf")
 
 
 def commands(settings: Settings) -> dict[str, Command]:
@@ -96,4 +96,4 @@ def _lag(stream: Any, group: Any, replies: Replies) -> float:
 
 
 def _age(entry_id: str | None, now_ms: int) -> float:
-    return 0 if entry_id is None else max(0, now_ms - int(entry_id.partition("-")[0])) / 1000
+    return 0 if entry_id is None else max(0, now_ms - time_ms(entry_id)) / 1000

@@ -6,8 +6,9 @@ from prometheus_client.core import Metric
 
 from harvest_tasks.fills.lease import since_renewal_sec
 from harvest_tasks.metrics.families import gauges, parse_number
-from harvest_tasks.metrics.replies import Command, Replies
+from harvest_tasks.metrics.replies import Replies
 from harvest_tasks.server import keys, liveness
+from harvest_tasks.server.client import Command
 from harvest_tasks.settings.model import Settings
 from schedules.beat import EVERY_SEC, HEARTBEAT_SEC
 

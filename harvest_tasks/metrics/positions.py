@@ -7,9 +7,11 @@ from typing import Final
 
 from prometheus_client.core import Metric
 
-from harvest_tasks.metrics.families import gauge, gauges, leading_word
-from harvest_tasks.metrics.replies import Command, Replies
+from harvest_tasks.metrics.families import NEVER, gauge, gauges, leading_word
+from harvest_tasks.metrics.replies import Replies
 from harvest_tasks.server import keys
+from harvest_tasks.server.client import Command
+from harvest_tasks.server.streams import time_ms
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire.position import FIGURE_FIELDS, PositionFigures, UnreadablePosition, read_figures
 from kernel.positions.guards import Refusal
@@ -19,8 +21,7 @@ from kernel.positions.r_multiple import in_r, profit_per_unit
 
 MAX_SERIES: Final = 500
 """Most books with their own series; those with the largest absolute R come first."""
-COMPARED: Final = ("agreed", "differ", "unknown", "unreadable")
-NEVER: Final = float("inf")
+COMPARISON_RESULTS: Final = ("agreed", "differ", "unknown", "unreadable")
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +176,7 @@ def _inboxes(replies: Replies, more: Replies, now_ms: int) -> Iterator[Metric]:
     yield gauge(
         "inbox_oldest_seconds",
         "Age of the oldest entry in an inbox; 0 if there is none.",
-        max((now_ms - int(entry_id.partition("-")[0]) for entry_id in first), default=0) / 1000,
+        max((now_ms - time_ms(entry_id) for entry_id in first), default=0) / 1000,
     )
 
 
@@ -185,7 +186,7 @@ def _comparison(replies: Replies) -> Metric:
         "reconciled_books",
         "Open books by the result of the last comparison with the exchange snapshot: see harvest reconcile.",
         ("result",),
-        {(kind,): float(kinds[kind]) for kind in COMPARED},
+        {(kind,): float(kinds[kind]) for kind in COMPARISON_RESULTS},
     )
 
 

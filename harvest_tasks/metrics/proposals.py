@@ -8,10 +8,11 @@ from typing import Final
 from prometheus_client.core import Metric
 
 from harvest_tasks.metrics.families import gauge, gauges
-from harvest_tasks.metrics.replies import Command, Replies
+from harvest_tasks.metrics.replies import Replies
 from harvest_tasks.proposing.markets import market_age_sec
 from harvest_tasks.proposing.publish import LIFETIMES
 from harvest_tasks.proposing.sources import Source
+from harvest_tasks.server.client import Command
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire.symbols import possible_books, symbol_of
 from kernel.proposals.partial_exit import HarvestAction
@@ -20,7 +21,7 @@ MAX_SERIES: Final = 500
 """Most books or symbols with their own series: the highest kill scores, the oldest market states."""
 SCORE_PARTS: Final = ("regime_flip", "sigma_spike", "ts_drop", "age_penalty")
 OWN_FIELDS: Final = ("kill_score", "R_net", "last_update_epoch", "harvest_action", "position_source")
-FIELDS: Final = (*OWN_FIELDS, *(f"k_{part}" for part in SCORE_PARTS))
+_FIELDS: Final = (*OWN_FIELDS, *(f"k_{part}" for part in SCORE_PARTS))
 TIME: Final = "ts_timestamp"
 
 
@@ -42,7 +43,7 @@ def more_commands(settings: Settings, replies: Replies) -> dict[str, Command]:
     symbols = _symbols(settings, replies)
     wanted = known.union(*(possible_books(symbol) for symbol in settings.symbols or ()))
     return {
-        **{_proposal_name(book): ("HMGET", settings.harvest_prefix + book, *FIELDS) for book in sorted(wanted)},
+        **{_proposal_name(book): ("HMGET", settings.harvest_prefix + book, *_FIELDS) for book in sorted(wanted)},
         **{_market_name(symbol): ("HMGET", settings.marketstate_prefix + symbol, TIME, "sigma") for symbol in symbols},
     }
 

@@ -7,7 +7,8 @@ from prometheus_client.core import Metric
 
 from harvest_tasks.messaging.configuration import QUEUES
 from harvest_tasks.metrics.families import gauge, gauges
-from harvest_tasks.metrics.replies import Command, Replies
+from harvest_tasks.metrics.replies import Replies
+from harvest_tasks.server.client import Command
 
 UNACKED: Final = "unacked_index"
 """Kombu's sorted set of messages taken by workers. Score: when (unix seconds, by the worker's clock)."""

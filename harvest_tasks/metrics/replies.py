@@ -4,10 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from harvest_tasks.server.client import Client
-
-Command = tuple[str | int, ...]
-"""The name (`XINFO STREAM` is one), then the arguments."""
+from harvest_tasks.server.client import Client, Command, checked
 
 ABSENT: Final = ("no such key", "NOGROUP")
 """Texts of errors that mean: does not exist yet."""
@@ -28,9 +25,7 @@ class Replies:
 
     def demand(self, name: str) -> Any:
         """The reply. Raises the server's error if it refused the command."""
-        if name in self.refused:
-            raise self.refused[name]
-        return self.given[name]
+        return checked(self.refused.get(name) or self.given[name])
 
 
 def ask(client: Client, commands: Mapping[str, Command]) -> Replies:

@@ -7,7 +7,8 @@ from typing import Any
 from prometheus_client.core import Metric
 
 from harvest_tasks.metrics.families import gauge, gauges
-from harvest_tasks.metrics.replies import Command, Replies
+from harvest_tasks.metrics.replies import Replies
+from harvest_tasks.server.client import Command
 
 
 def commands() -> dict[str, Command]:

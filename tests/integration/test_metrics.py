@@ -1,4 +1,4 @@
-"""What the exporter tells of a real server: each figure, when it moves, and that it only reads."""
+"""The metrics of the exporter on a real server: each metric, when it changes, and that a scrape only reads."""
 
 import logging
 import os
@@ -59,7 +59,7 @@ def watched(broker: Client) -> Watch:
 
 @pytest.fixture
 def worker(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The environment of a worker process, with nobody behind its bells."""
+    """The environment of a worker process, without workers that receive its wake-ups."""
     monkeypatch.setenv("REDIS_URL", url)
     monkeypatch.setenv("WATCH_SLICE_SEC", "0.5")
     for module in (brain, sweep, tasks):
@@ -75,7 +75,7 @@ def worker(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 # the server itself
 
 
-def test_without_a_server_all_that_is_told_is_that_it_is_away(desk: Desk) -> None:
+def test_without_a_server_only_its_absence_is_reported(desk: Desk) -> None:
     nobody = connect(f"redis://127.0.0.1:{free_port()}/0")
     scrape = scraping(Exporter(nobody, nobody, desk.settings))()
     assert (scrape.value("up"), scrape.value("broker_up")) == (0, 0)
@@ -95,8 +95,8 @@ def test_a_server_that_hangs_is_away_and_comes_back(
         seen = scrape()
         assert seen.value("up") == 1
         assert 0 <= seen.value("scrape_seconds") <= 60
-    told = [record.getMessage() for record in caplog.records]
-    assert "the server of REDIS_URL answers again" in told
+    lines = [record.getMessage() for record in caplog.records]
+    assert "the server of REDIS_URL answers again" in lines
 
 
 def test_what_keeps_the_server_away_is_logged_once(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
@@ -205,10 +205,10 @@ def test_lost_entries_stay_lost_until_the_books_are_released(desk: Desk, watched
     assert seen.value("book_frozen", book="BTCUSDT", cause="lost_input") == 1
 
 
-# signs of life
+# heartbeats
 
 
-def test_each_part_that_works_leaves_a_sign(desk: Desk, watched: Watch, worker: None) -> None:
+def test_each_part_that_works_leaves_a_heartbeat(desk: Desk, watched: Watch, worker: None) -> None:
     scrape = watched(desk)
     for part, work in {
         "beat": tasks.heartbeat,
@@ -222,7 +222,9 @@ def test_each_part_that_works_leaves_a_sign(desk: Desk, watched: Watch, worker: 
         assert scrape().by("of", "heartbeat_age_seconds")[part] <= 60, part
 
 
-def test_a_sign_that_cannot_be_left_costs_no_work(desk: Desk, worker: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_heartbeat_that_cannot_be_written_costs_no_work(
+    desk: Desk, worker: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     desk.run(BUY)
     desk.client.set(keys.HEARTBEAT, "text")
     desk.feed(price("101"))
@@ -235,7 +237,7 @@ def test_a_sign_that_cannot_be_left_costs_no_work(desk: Desk, worker: None, monk
     celery._count_start(SimpleNamespace(hostname="fills@desk"))
 
 
-def test_a_sign_gets_old(desk: Desk, watched: Watch) -> None:
+def test_a_heartbeat_gets_old(desk: Desk, watched: Watch) -> None:
     scrape = watched(desk)
     liveness.record_sign(desk.client, liveness.SWEPT_MS, desk.server_ms() - 90_000)
     assert 90 <= scrape().by("of", "heartbeat_age_seconds")["sweep"] <= 150
@@ -314,7 +316,7 @@ def test_a_record_that_harvest_did_not_write_is_counted_beside_the_others(desk: 
     assert seen.by("book", "position_r").keys() == {"BTCUSDT"}
 
 
-def test_a_frozen_book_is_named_with_its_cause_and_its_letter_counted(desk: Desk, watched: Watch) -> None:
+def test_a_frozen_book_is_named_with_its_cause_and_its_dead_letter_counted(desk: Desk, watched: Watch) -> None:
     scrape = watched(desk)
     desk.run(BUY, {**BUY, "qty": "-1"})
     seen = scrape()
@@ -363,7 +365,7 @@ def test_an_entry_that_waits_in_an_inbox_is_as_old_as_it_is(desk: Desk, watched:
     assert 90 <= scrape().value("inbox_oldest_seconds") <= 150
 
 
-def test_what_the_comparison_with_the_exchange_found_is_told(desk: Desk, watched: Watch) -> None:
+def test_the_result_of_the_comparison_with_the_exchange_is_reported(desk: Desk, watched: Watch) -> None:
     scrape = watched(desk)
     desk.run(BUY, {**BUY, "symbol": "ETHUSDT"})
     for symbol, qty in {"BTCUSDT": "1", "ETHUSDT": "3"}.items():
@@ -393,16 +395,16 @@ def test_intents_that_may_come_begin_at_zero(
     redis: Client, watched: Watch, environ: dict[str, str], harvests: str, stops: str
 ) -> None:
     seen = watched(Desk(redis, HARVEST_LADDER="0.5:0.5,2:0.5", **environ))()
-    told = {
+    series = {
         tuple(line.split('"')[1:6:2]) for line in seen.text.splitlines() if line.startswith("harvest_intents_total{")
     }
-    assert told == {
+    assert series == {
         *(("HARVEST", harvests, "0.5"), ("HARVEST", harvests, "2")),
         *(("MOVE_SL_BE", stops, ""), ("TRAIL_UPDATE", stops, "")),
     }
 
 
-def test_live_intents_are_counted_apart_and_strangers_not_at_all(redis: Client, watched: Watch) -> None:
+def test_live_intents_are_counted_apart_and_those_of_other_programs_not_at_all(redis: Client, watched: Watch) -> None:
     desk = Desk(redis, **LIVE)
     scrape = watched(desk)
     desk.client.xadd(desk.settings.stream_trade_intent, {"payload": '{"source": "somebody", "intent_type": "OPEN"}'})
@@ -470,7 +472,7 @@ def test_a_kill_switch_of_another_type_is_on(desk: Desk, watched: Watch) -> None
     assert scrape().value("kill_switch") == 1
 
 
-def test_an_intent_that_nobody_answers_is_told_until_somebody_does(redis: Client, watched: Watch) -> None:
+def test_an_intent_without_a_reply_is_reported_until_it_gets_one(redis: Client, watched: Watch) -> None:
     desk = Desk(redis, HARVEST_INTENT_TIMEOUT_SEC="1", **LIVE)
     scrape = watched(desk)
     then = str(desk.server_ms() - 5_000)
@@ -526,7 +528,7 @@ def test_a_proposal_shows_its_kill_score_parts_r_and_age(desk: Desk, watched: Wa
     assert seen.by("result", "proposals_total")["published"] == 1
 
 
-def test_an_invented_position_is_seen_at_once(redis: Client, watched: Watch) -> None:
+def test_a_synthetic_position_is_seen_at_once(redis: Client, watched: Watch) -> None:
     desk = Desk(redis, SYNTHETIC_FALLBACK="true")
     scrape = watched(desk)
     run_cycle(desk.client, desk.settings, ["BTCUSDT"], desk.server_ms() / 1000)
@@ -676,8 +678,8 @@ def test_a_scrape_only_reads_and_only_what_its_page_says(desk: Desk, watched: Wa
         scrape()
         desk.client.echo("enough")
         asked = set()
-        for told in monitor.listen():
-            name = told["command"].split()[0].upper()
+        for command in monitor.listen():
+            name = command["command"].split()[0].upper()
             if name == "ECHO":
                 break
             asked.add(name)
@@ -701,7 +703,7 @@ def test_a_user_who_may_only_read_is_refused_nothing(desk: Desk, server: Embedde
     assert seen.by("book", "position_r") == {"BTCUSDT": 0.6}
 
 
-def test_a_user_without_rights_is_told_as_a_server_that_does_not_answer(
+def test_a_user_without_rights_is_reported_as_a_server_that_does_not_answer(
     desk: Desk, broker: Client, server: EmbeddedServer
 ) -> None:
     desk.client.execute_command("ACL", "SETUSER", "blind", "on", ">secret", "~*", "+ping", "+hello", "+auth", "+select")

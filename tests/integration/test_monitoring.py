@@ -1,4 +1,4 @@
-"""Alert rules and the dashboard, beside what the exporter of a desk at work really tells."""
+"""Alert rules and the dashboard use only metrics that the exporter of a running system reports."""
 
 import json
 import re
@@ -40,7 +40,7 @@ every_rule = pytest.mark.parametrize("rule", RULES)
 
 @pytest.fixture(scope="module")
 def scrape(server: EmbeddedServer) -> Scrape:
-    """Of a desk at which a bit of everything happens."""
+    """A scrape of a system in which a bit of everything has happened."""
     with connect(server.url()) as client, connect(server.url(db=1)) as broker:
         client.flushall()
         desk = Desk(client)
@@ -52,7 +52,7 @@ def scrape(server: EmbeddedServer) -> Scrape:
 
 
 def unknown(expression: str, scrape: Scrape) -> list[str]:
-    """What an expression asks for that is not told: metrics, labels, and values of labels."""
+    """Metrics, labels and label values in an expression that the exporter does not report."""
     missing = []
     for name, matchers in SELECTOR.findall(expression):
         if name not in scrape.names:
@@ -63,8 +63,8 @@ def unknown(expression: str, scrape: Scrape) -> list[str]:
                 missing.append(f"{name}{{{label}}}")
             elif not value.startswith("$"):
                 wanted = value.split("|") if is_pattern else [value]
-                told = scrape.by(label, name.removeprefix("harvest_"))
-                missing += [f"{name}{{{label}={v}}}" for v in wanted if v not in told]
+                reported = scrape.by(label, name.removeprefix("harvest_"))
+                missing += [f"{name}{{{label}={v}}}" for v in wanted if v not in reported]
     return missing
 
 
@@ -86,12 +86,12 @@ def test_the_rules_are_found() -> None:
 
 
 @every_rule
-def test_what_a_rule_asks_for_is_told(rule: str, scrape: Scrape) -> None:
+def test_a_rule_uses_only_reported_metrics(rule: str, scrape: Scrape) -> None:
     assert unknown(expression(rule), scrape) == []
 
 
 @every_rule
-def test_the_labels_that_an_alert_shows_are_those_of_its_figures(rule: str, scrape: Scrape) -> None:
+def test_an_alert_shows_only_labels_of_its_metrics(rule: str, scrape: Scrape) -> None:
     assert set(re.findall(r"\$labels\.(\w+)", RULES[rule])) <= labels_of(expression(rule), scrape)
     assert set(re.findall(r"\w+", " ".join(re.findall(r"(?:by|on) \(([^)]*)\)", expression(rule))))) <= OF_PROMETHEUS
 
@@ -122,12 +122,14 @@ def test_prometheus_agrees_with_the_rules(arguments: tuple[str, ...]) -> None:
 # the pages
 
 
-def test_the_page_names_every_figure_with_its_labels_and_no_other(scrape: Scrape) -> None:
+def test_the_page_names_every_metric_with_its_labels_and_no_other(scrape: Scrape) -> None:
     page = (DOCS / "metrics.md").read_text(encoding="utf-8").partition("## Metrics")[2]
-    told = {re.sub(r"_(bucket|sum|count)$", "", name): scrape.labels(name) - {"le"} for name in scrape.names}
+    reported = {re.sub(r"_(bucket|sum|count)$", "", name): scrape.labels(name) - {"le"} for name in scrape.names}
     named = re.findall(r"`(harvest_\w+)(?:{([^}]*)})?`", page.partition("## Alerts")[0])
-    assert {name for name, _ in named} == set(told)
-    assert {name: set(labels.split(",")) for name, labels in named if labels} == {n: ls for n, ls in told.items() if ls}
+    assert {name for name, _ in named} == set(reported)
+    assert {name: set(labels.split(",")) for name, labels in named if labels} == {
+        n: ls for n, ls in reported.items() if ls
+    }
 
 
 def test_the_pages_name_every_alert_and_no_other() -> None:
@@ -137,7 +139,7 @@ def test_the_pages_name_every_alert_and_no_other() -> None:
     assert named == [(rule, re.findall(r"severity: (\w+)", text)[0]) for rule, text in RULES.items()]
 
 
-def test_every_alarm_of_an_incident_is_a_rule_and_watches_the_figure_named(scrape: Scrape) -> None:
+def test_every_alert_of_an_incident_is_a_rule_on_the_named_metric(scrape: Scrape) -> None:
     page = (DOCS / "incidents.md").read_text(encoding="utf-8")
     alarms = re.findall(r"`(Harvest[A-Z]\w+)`(?: on `(harvest_\w+)`)?", page)
     assert len(alarms) >= 12
@@ -149,14 +151,14 @@ def test_every_alarm_of_an_incident_is_a_rule_and_watches_the_figure_named(scrap
 
 
 @pytest.mark.parametrize(("title", "target"), TARGETS, ids=lambda part: part if isinstance(part, str) else None)
-def test_what_a_panel_asks_for_is_told(title: str, target: dict[str, Any], scrape: Scrape) -> None:
+def test_a_panel_uses_only_reported_metrics(title: str, target: dict[str, Any], scrape: Scrape) -> None:
     asked = target["expr"]
     assert unknown(asked, scrape) == []
     by = re.findall(r"\w+", " ".join(re.findall(r"by \(([^)]*)\)", asked)))
     assert {*by, *re.findall(r"{{(\w+)}}", target["legendFormat"])} <= labels_of(asked, scrape)
 
 
-def test_what_the_dashboard_lets_one_choose_is_told(scrape: Scrape) -> None:
+def test_the_dashboard_variable_uses_a_reported_metric(scrape: Scrape) -> None:
     (chosen,) = (v["query"] for v in DASHBOARD["templating"]["list"] if v["type"] == "query")
     metric, label = re.fullmatch(r"label_values\((\w+), (\w+)\)", chosen).groups()
     assert label in scrape.labels(metric)
@@ -175,6 +177,6 @@ def _overlap(one: dict[str, int], other: dict[str, int]) -> bool:
     return not beside and one["y"] < other["y"] + other["h"] and other["y"] < one["y"] + one["h"]
 
 
-def test_a_figure_that_nobody_tells_is_found(scrape: Scrape) -> None:
+def test_an_unreported_metric_is_found(scrape: Scrape) -> None:
     asked = 'rate(harvest_entires_total[5m]) > 0 and harvest_books{sate="open"} and harvest_books{state=~"open|shut"}'
     assert unknown(asked, scrape) == ["harvest_entires_total", "harvest_books{sate}", "harvest_books{state=shut}"]

@@ -22,8 +22,8 @@ def test_a_longer_backlog_begins_like_a_shorter_one() -> None:
 
 def test_the_parser_accepts_every_entry() -> None:
     for n, entry in enumerate(traffic.main(ENTRIES, BOOKS)):
-        admitted = parse(f"1700000000000-{n}", entry)
-        assert isinstance(admitted, Routed), (entry, admitted)
+        parsed = parse(f"1700000000000-{n}", entry)
+        assert isinstance(parsed, Routed), (entry, parsed)
 
 
 def test_each_book_begins_with_a_fill_so_that_no_price_is_ignored() -> None:
@@ -40,9 +40,9 @@ def test_most_entries_are_fills_and_some_are_prices() -> None:
 
 def test_the_heavy_traffic_is_only_fills_and_the_parser_accepts_them() -> None:
     for n, entry in enumerate(traffic.heavy(300, BOOKS)):
-        admitted = parse(f"1700000000000-{n}", entry)
-        assert isinstance(admitted, Routed)
-        assert isinstance(admitted.entry, Fill)
+        parsed = parse(f"1700000000000-{n}", entry)
+        assert isinstance(parsed, Routed)
+        assert isinstance(parsed.entry, Fill)
 
 
 def test_no_exit_is_larger_than_what_is_held_and_positions_close() -> None:

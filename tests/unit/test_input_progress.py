@@ -1,4 +1,4 @@
-"""Whether input up to an entry has reached the inboxes."""
+"""Whether the input up to an entry has reached the inboxes."""
 
 import pytest
 
