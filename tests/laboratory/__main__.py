@@ -1,6 +1,6 @@
 """`make faults`: runs the fault classes, prints what was tried and what held, writes `.faults/latest.json`.
 
-The long classes (programme.LONG) run when they are named, and in a run with a duration.
+The long classes (fault_classes.LONG) run when they are named, and in a run with a duration.
 
 Exit codes: 0 everything held, 1 something did not, 2 wrong usage.
 """
@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Final
 
 from laboratory.arena import JOBS
-from laboratory.programme import CLASSES, LONG, Programme, say
+from laboratory.fault_classes import CLASSES, LONG, Programme, say
 from laboratory.report import Result, table, write
 
 LATEST: Final = Path(".faults/latest.json")

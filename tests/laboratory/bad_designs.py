@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from harvest_tasks.server.client import Client
 from laboratory import schedules
+from laboratory.actors import Budget, Start, Story, Work
 from laboratory.arena import Arena
-from laboratory.crew import Site, spread
 from laboratory.report import Result
-from laboratory.stage import Budget, Start, Story, Work
+from laboratory.server_pool import Site, spread
 from laboratory.steps import pack
 
 ID: Final = "BAD"

@@ -23,9 +23,9 @@ from harvest_tasks.server import keys
 from laboratory.arena import Arena
 from laboratory.fleet import OTHER, signalled
 from laboratory.lane import LIVE, SHADOW, Lane, beside
-from laboratory.mute import Mute
-from laboratory.noted import Noted, read
+from laboratory.message_notes import Noted, read
 from laboratory.report import Result
+from laboratory.silencing_proxy import Mute
 
 ID: Final = "CEL"
 TITLE: Final = "Celery's own weaknesses"

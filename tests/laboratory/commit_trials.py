@@ -22,8 +22,8 @@ from harvest_tasks.wire.position import position_fields
 from kernel.positions.entry import Freeze
 from kernel.positions.guards import Guards
 from laboratory import invariants
-from laboratory.rig import HOLDER, NOW, Rig, said
 from laboratory.scenarios import BOOK, FIRST, LIVE, bought, marked, sold
+from laboratory.script_rig import HOLDER, NOW, Rig, said
 
 FRESH_MS: Final = 30_000
 DEDUP_TTL_SEC: Final = 900

@@ -26,17 +26,17 @@ from harvest_tasks.server.client import SOCKET_TIMEOUT_SEC, Client, connect
 from harvest_tasks.settings.model import Settings
 from kernel.positions.intent import intent_id
 from laboratory import invariants
-from laboratory.account import rules
+from laboratory.accounting import rules
 from laboratory.arena import Arena
-from laboratory.crew import socket_of
+from laboratory.arena_pool import blame, gather
+from laboratory.cutting_proxy import KINDS, LATE, Cut, Proxy
 from laboratory.invariants import Fields, Seen, Violation
 from laboratory.model import Published, Symbol, World
-from laboratory.prepared import bytes_client
-from laboratory.proxy import KINDS, LATE, Cut, Proxy
+from laboratory.prepared_scenario import bytes_client
 from laboratory.report import Result
 from laboratory.scenarios import BOOK, FAR, LIVE, bought, marked
-from laboratory.shares import blame, gather
-from laboratory.turns import StandsStill, turn
+from laboratory.sequential_path import StandsStill, turn
+from laboratory.server_pool import socket_of
 
 ID: Final = "F8"
 TITLE: Final = "cut lines"

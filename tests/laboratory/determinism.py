@@ -17,9 +17,9 @@ from time import monotonic
 from typing import Final
 
 from laboratory.arena import Arena
-from laboratory.crew import socket_of
 from laboratory.replays import BATCHES, CRASHES, WHOLE, Course, Outcome
 from laboratory.report import Result
+from laboratory.server_pool import socket_of
 
 ID: Final = "DET"
 TITLE: Final = "determinism"

@@ -31,7 +31,7 @@ OTHER: Final = "other"
 """The worker of an observed fleet for all other queues."""
 OTHER_QUEUES: Final = "proposals,adhoc"
 WATCHED_APP: Final = "laboratory.failpoints"
-OBSERVED_APP: Final = "laboratory.observed"
+OBSERVED_APP: Final = "laboratory.observed_app"
 TESTS: Final = Path(__file__).parents[1]
 READY_WITHIN_SEC: Final = 60.0
 LAST_LINES: Final = 2
@@ -64,7 +64,7 @@ class Taken(NamedTuple):
 class Fleet:
     """`environ` adds to the settings above; `slots` are the pool processes of each worker.
 
-    An `is_observed` one notes what becomes of messages (see `noted`), and has a worker for the other queues.
+    An `is_observed` one notes what becomes of messages (see `message_notes`), and has a worker for the other queues.
     """
 
     def __init__(

@@ -16,14 +16,14 @@ from time import monotonic
 from typing import Final
 
 from laboratory import schedules
+from laboratory.actors import Budget, Story, Switch
 from laboratory.arena import Arena
-from laboratory.crew import Site, spread
 from laboratory.invariants import Seen, Violation
-from laboratory.prepared import ANSWERER, WATCHER, WORKER, Prepared, verdict
+from laboratory.prepared_scenario import ANSWERER, WATCHER, WORKER, Prepared, verdict
 from laboratory.report import Result
 from laboratory.scenarios import ALL
 from laboratory.schedules import Choice, Played
-from laboratory.stage import Budget, Story, Switch
+from laboratory.server_pool import Site, spread
 
 ID: Final = "F1"
 TITLE: Final = "interleavings"

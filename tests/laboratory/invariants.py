@@ -20,7 +20,7 @@ from harvest_tasks.server.client import Client, checked
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire.position import LEDGER_FIELDS, read_position
 from kernel.positions.position import parse_id
-from laboratory.likeness import differing
+from laboratory.differences import differing
 from laboratory.model import Book
 
 PARTS: Final = ("applied", "duplicate", "deadlettered", "ignored", "pending")

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 from redis.exceptions import RedisError
 from waiting import wait_until
 
-from laboratory.account import Account, Wrong
+from laboratory.accounting import Account, Wrong
 from laboratory.arena import Arena, executable
 from laboratory.fleet import READY_WITHIN_SEC, Fleet, Taken, is_running
 from laboratory.invariants import Violation

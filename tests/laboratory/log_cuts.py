@@ -31,16 +31,16 @@ from harvest_tasks.server import keys, script
 from harvest_tasks.server.client import Client, connect
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire.position import read_position
-from laboratory import invariants, shares
-from laboratory.account import OUTCOMES
+from laboratory import arena_pool, invariants
+from laboratory.accounting import OUTCOMES
 from laboratory.arena import Arena, executable
 from laboratory.fleet import SETTINGS
 from laboratory.invariants import HOLDING, Fields, Seen, Violation
 from laboratory.lane import LIVE
 from laboratory.model import Book
-from laboratory.prepared import due
+from laboratory.prepared_scenario import due
 from laboratory.producer import Producer
-from laboratory.rehearsed import folded
+from laboratory.rehearsed_run import folded
 from laboratory.report import Result
 from laboratory.steps import start_clock, stretched, tick
 
@@ -106,7 +106,7 @@ def run(arena: Arena) -> Result:
     cuts = sorted([*at_ends, *at_bytes])
     result = Result(ID, TITLE)
     jobs = min(arena.jobs, len(cuts))
-    shares.gather(arena, result, _cut_all, [Share(str(log), cuts[n::jobs], moments) for n in range(jobs)])
+    arena_pool.gather(arena, result, _cut_all, [Share(str(log), cuts[n::jobs], moments) for n in range(jobs)])
     result.notes["bytes of the log"] = len(content)
     result.notes["commands in it"] = len(ends) - 1
     result.notes["records, each whole or not at all"] = sum(1 for _ in _records(content))
@@ -291,7 +291,7 @@ def _cut_all(arena: Arena, share: Share) -> Result:
             result.cases += 1
             result.fills += fills
             result.intents += len(seen.sent)
-            shares.blame(arena, result, wrong, f"log cut to {cut} bytes, after {whole} records")
+            arena_pool.blame(arena, result, wrong, f"log cut to {cut} bytes, after {whole} records")
             if len(result.failures) > ROUNDS:
                 break
     return result

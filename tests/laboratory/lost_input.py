@@ -24,12 +24,12 @@ from harvest_tasks.settings.model import Settings
 from kernel.positions.position import parse_id
 from laboratory import invariants
 from laboratory.arena import Arena
+from laboratory.arena_pool import blame, gather, note
 from laboratory.invariants import HOLDING, Fields, Seen, Violation
 from laboratory.model import Book
-from laboratory.rehearsed import BOOKS, OFTEN, Rehearsed, at_once, folded
+from laboratory.rehearsed_run import BOOKS, OFTEN, Rehearsed, at_once, folded
 from laboratory.report import Result
-from laboratory.shares import blame, gather, note
-from laboratory.trips import Trips
+from laboratory.round_trips import Trips
 
 ID: Final = "F11"
 TITLE: Final = "input lost, keys of other types"

@@ -21,15 +21,15 @@ from harvest_tasks.fills import stream
 from harvest_tasks.server import script
 from harvest_tasks.server.client import Client
 from harvest_tasks.server.script import Script
+from laboratory.actors import Budget
 from laboratory.arena import Arena
 from laboratory.commit_trials import COMMIT
-from laboratory.crew import Site, spread
 from laboratory.interleavings import WATCHERS, WORKERS, Job, play_all
 from laboratory.lua_mutations import SCRIPTS, Mutant, mutants
 from laboratory.publish_trials import PUBLISH
 from laboratory.report import Result
 from laboratory.route_trials import ROUTE
-from laboratory.stage import Budget
+from laboratory.server_pool import Site, spread
 
 ID: Final = "LUA"
 TITLE: Final = "Lua mutants"

@@ -24,14 +24,14 @@ from harvest_tasks.wire.execution_result import Refused, parse
 from harvest_tasks.wire.symbols import symbol_of
 from laboratory import fuzz, invariants
 from laboratory.arena import Arena
-from laboratory.crew import socket_of
+from laboratory.arena_pool import blame
 from laboratory.drawing import drawing, short_shrinks
 from laboratory.fuzz_target import LETTER_CHARACTERS
 from laboratory.invariants import Fields, Seen, Violation
-from laboratory.prepared import bytes_client
+from laboratory.prepared_scenario import bytes_client
 from laboratory.report import Result
-from laboratory.shares import blame
-from laboratory.turns import turn
+from laboratory.sequential_path import turn
+from laboratory.server_pool import socket_of
 
 ID: Final = "F12"
 TITLE: Final = "malformed entries"

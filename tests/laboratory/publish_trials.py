@@ -13,7 +13,7 @@ from harvest_tasks.proposing.record import utc
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
 from laboratory.commit_trials import nodes, same
-from laboratory.rig import Rig, said
+from laboratory.script_rig import Rig, said
 
 KEY: Final = "quantum:harvest:proposal:BTCUSDT"
 STREAM: Final = "quantum:stream:harvest.proposal"

@@ -22,8 +22,8 @@ from harvest_tasks.wire import inbox_entry
 from kernel.positions.entry import Freeze
 from laboratory import invariants
 from laboratory.commit_trials import nodes, same
-from laboratory.rig import HOLDER, LEASE_MS, Rig, said
 from laboratory.scenarios import bought, marked, sold
+from laboratory.script_rig import HOLDER, LEASE_MS, Rig, said
 
 NO_LETTER: Final = ("", "", "", "")
 LETTER: Final = ("why", "its digest", 7, "its head")

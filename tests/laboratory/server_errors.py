@@ -17,18 +17,18 @@ from waiting import wait_until
 
 from harvest_tasks.server.client import Client, connect
 from harvest_tasks.settings.model import Settings
-from laboratory.account import Account
+from laboratory.accounting import Account
 from laboratory.arena import Arena
+from laboratory.arena_pool import blame, gather, note
 from laboratory.fleet import SETTINGS, WRITTEN_AT_ONCE
-from laboratory.hands import Hands
 from laboratory.invariants import Violation
-from laboratory.memory import REJECTED, judged, refusals
+from laboratory.out_of_memory import REJECTED, judged, refusals
 from laboratory.producer import Producer
-from laboratory.rehearsed import OFTEN, Rehearsed, at_once
+from laboratory.rehearsed_run import OFTEN, Rehearsed, at_once
 from laboratory.report import Result
-from laboratory.shares import blame, gather, note
+from laboratory.round_trips import Act, Trips
+from laboratory.threaded_path import Hands
 from laboratory.traffic import WIDE_SPREAD
-from laboratory.trips import Act, Trips
 
 ID: Final = "F14"
 TITLE: Final = "errors of the server"

@@ -23,15 +23,15 @@ from harvest_tasks.processes.process_group import ProcessGroups, kill_group
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
-from laboratory.account import Account, Wrong
+from laboratory.accounting import Account, Wrong
 from laboratory.arena import Arena
+from laboratory.arena_pool import blame, gather
 from laboratory.fleet import SETTINGS
-from laboratory.hands import Hands, not_allowed
 from laboratory.invariants import Violation
 from laboratory.lane import LIVE, SHADOW
 from laboratory.producer import Producer
 from laboratory.report import Result
-from laboratory.shares import blame, gather
+from laboratory.threaded_path import Hands, not_allowed
 from laboratory.traffic import WIDE_SPREAD
 
 ID: Final = "F5"

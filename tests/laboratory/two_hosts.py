@@ -17,7 +17,7 @@ from harvest_tasks.processes.embedded_server import free_port
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import connect
 from harvest_tasks.settings.model import Settings
-from laboratory.account import Account
+from laboratory.accounting import Account
 from laboratory.arena import executable
 from laboratory.fleet import QUEUES, READY_WITHIN_SEC, SETTINGS
 from laboratory.traffic import WIDE_SPREAD, Traffic

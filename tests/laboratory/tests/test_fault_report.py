@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from laboratory.__main__ import main
 from laboratory.arena import Arena
-from laboratory.programme import CLASSES
+from laboratory.fault_classes import CLASSES
 from laboratory.report import Failure, Result, table, write
 
 FAILURE = Failure("F1", 7, "worker 1: GET a\nworker 1: crashes", "an intent is out twice")

@@ -7,15 +7,15 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from laboratory import bad_designs, interleavings, switch
+from laboratory import bad_designs, interleavings, kill_switch
 from laboratory.__main__ import main
+from laboratory.actors import CRASH, EXPIRE, GO, TURN, Budget, Start, Story, Switch
 from laboratory.arena import Arena
-from laboratory.crew import Site, site_at, socket_of
+from laboratory.changed_scripts import changed
 from laboratory.interleavings import WATCHERS, WORKERS, Job, play_all
 from laboratory.report import Result
-from laboratory.stage import CRASH, EXPIRE, GO, TURN, Budget, Start, Story, Switch
+from laboratory.server_pool import Site, site_at, socket_of
 from laboratory.steps import pack
-from laboratory.tampering import changed
 
 from harvest_tasks.server.client import Client
 
@@ -47,10 +47,10 @@ def test_no_interleaving_loses_doubles_or_reorders(judged: Callable[[Result], No
 
 
 def test_nothing_that_may_be_typed_as_kill_switch_lets_an_intent_slip(judged: Callable[[Result], None]) -> None:
-    with Arena(switch.ID, SEED, 0.08, jobs=1) as arena:
-        result = switch.run(arena)
+    with Arena(kill_switch.ID, SEED, 0.08, jobs=1) as arena:
+        result = kill_switch.run(arena)
     judged(result)
-    assert result.cases > len(switch.SWITCHES) * len(switch.PUBLISHING)
+    assert result.cases > len(kill_switch.SWITCHES) * len(kill_switch.PUBLISHING)
 
 
 def test_the_explorer_catches_each_known_bad_design(judged: Callable[[Result], None]) -> None:

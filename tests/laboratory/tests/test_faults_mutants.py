@@ -14,12 +14,12 @@ import pytest
 from desk import Desk
 from laboratory import branches, determinism, lua_mutants, python_mutants
 from laboratory.arena import Arena
-from laboratory.crew import Site, site_at, socket_of
 from laboratory.lua_mutations import SCRIPTS, Mutant, mutants
 from laboratory.python_mutations import ROOT, PythonMutant, lowered
 from laboratory.replays import BATCHES, CRASHES, WHOLE, Course, Outcome
 from laboratory.report import Result
 from laboratory.scenarios import bought, marked
+from laboratory.server_pool import Site, site_at, socket_of
 
 from harvest_tasks.server import script
 from harvest_tasks.server.client import Client

@@ -10,12 +10,12 @@ import pytest
 from click.testing import CliRunner
 from desk import Desk
 from entries import BUY
-from laboratory import log_cuts, lost_input, memory, rehearsed, server_errors, server_kills
+from laboratory import log_cuts, lost_input, out_of_memory, rehearsed_run, server_errors, server_kills
 from laboratory.arena import Arena
-from laboratory.rehearsed import OFTEN, Rehearsed, at_once
+from laboratory.rehearsed_run import OFTEN, Rehearsed, at_once
 from laboratory.report import Result
+from laboratory.round_trips import Trips
 from laboratory.server_errors import KEPT
-from laboratory.trips import Trips
 from waiting import wait_until
 
 from harvest_tasks.cli import main
@@ -33,7 +33,7 @@ from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, connect
 
 SEED = int(os.environ.get("E2E_SEED", "20260123"))
-BOOK = rehearsed.BOOKS[0]
+BOOK = rehearsed_run.BOOKS[0]
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_a_log_that_keeps_half_of_what_a_script_wrote_is_seen_as_torn(monkeypatc
 
 
 def test_without_memory_or_room_on_disk_nothing_is_lost(judged: Callable[[Result], None]) -> None:
-    judged(played(memory, 0.15))
+    judged(played(out_of_memory, 0.15))
 
 
 def test_errors_of_the_server_leave_nothing_half_done(judged: Callable[[Result], None]) -> None:
@@ -113,8 +113,8 @@ def test_a_worker_that_drops_what_it_could_not_commit_is_seen_to_lose(monkeypatc
         return settled
 
     monkeypatch.setattr(Ledger, "commit", dropping)
-    monkeypatch.setattr(memory, "FULL_DISK", 1)
-    assert played(memory, 1.0).lost > 0
+    monkeypatch.setattr(out_of_memory, "FULL_DISK", 1)
+    assert played(out_of_memory, 1.0).lost > 0
 
 
 def test_a_loss_that_is_not_told_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,12 +7,12 @@ from hashlib import sha1
 from types import ModuleType
 
 import pytest
-from laboratory import branches, clocks, cut_replies, drawing, histories, machine, malformed
+from laboratory import branches, clock_steps, cut_replies, drawing, malformed, state_machine, trade_histories
 from laboratory.arena import Arena
-from laboratory.proxy import IDLE, KINDS, Cut, Proxy
+from laboratory.changed_scripts import changed
+from laboratory.cutting_proxy import IDLE, KINDS, Cut, Proxy
 from laboratory.report import Result
 from laboratory.settable_clock import compiler
-from laboratory.tampering import changed
 from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import TimeoutError as Unanswered
 
@@ -64,18 +64,18 @@ def test_a_proposal_that_is_published_again_after_a_cut_is_seen(monkeypatch: pyt
 
 @pytest.mark.skipif(compiler() is None, reason="no C compiler to build a clock with that can be set")
 def test_no_clock_that_is_set_lets_anything_slip_or_stop_for_good(judged: Judge) -> None:
-    assert judged(clocks, 0.25).intents > 0
+    assert judged(clock_steps, 0.25).intents > 0
 
 
 def test_histories_of_repeated_late_and_reused_trades_are_what_the_rules_say(judged: Judge) -> None:
-    result = judged(histories, 0.012)
+    result = judged(trade_histories, 0.012)
     assert result.notes["told"]["repetitions"] > result.cases
 
 
 @pytest.mark.usefixtures("soon")
 def test_a_trade_that_is_not_known_again_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     changed(monkeypatch, "commit", "ipairs({trades, trades_before})", "ipairs({})")
-    assert "the model has" in failing(histories, 0.012).failures[0].schedule
+    assert "the model has" in failing(trade_histories, 0.012).failures[0].schedule
 
 
 def test_malformed_entries_go_to_their_letters_and_freeze_what_they_name(judged: Judge) -> None:
@@ -84,7 +84,7 @@ def test_malformed_entries_go_to_their_letters_and_freeze_what_they_name(judged:
 
 
 def test_the_machine_of_everything_comes_to_what_the_model_has(judged: Judge) -> None:
-    result = judged(machine, 0.012)
+    result = judged(state_machine, 0.012)
     assert result.notes["done"]["crashes"] > 0
     assert result.notes["done"]["commits"] > 0
 
@@ -97,7 +97,7 @@ def test_the_machine_sees_a_commit_that_comes_too_late(monkeypatch: pytest.Monke
     text = counted.replace(old, "if false then")
     late = script.Script("commit", text, sha1(text.encode(), usedforsecurity=False).hexdigest())
     monkeypatch.setattr(branches, "counted", lambda name: late if name == "commit" else real(name))
-    assert "and then:" in failing(machine, 0.012).failures[0].schedule
+    assert "and then:" in failing(state_machine, 0.012).failures[0].schedule
 
 
 @pytest.mark.parametrize("kind", KINDS)

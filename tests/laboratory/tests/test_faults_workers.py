@@ -12,7 +12,7 @@ from pathlib import Path
 from signal import SIGKILL
 
 import pytest
-from laboratory import messages, recovery, stalls, storm, watcher_kills, worker_kills
+from laboratory import messages, random_kills, recovery, stalls, watcher_kills, worker_kills
 from laboratory.arena import Arena, executable
 from laboratory.fleet import TESTS, Fleet
 from laboratory.report import Result
@@ -81,8 +81,8 @@ def test_messages_that_are_lost_doubled_or_late_cost_time_only(judged: Callable[
 
 
 def test_a_storm_of_kills_loses_and_doubles_nothing(judged: Callable[[Result], None]) -> None:
-    with arena(storm.ID, 0.05) as place:
-        result = storm.run(place)
+    with arena(random_kills.ID, 0.05) as place:
+        result = random_kills.run(place)
     judged(result)
     assert result.cases > 1
 

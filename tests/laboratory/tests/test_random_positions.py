@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from desk import Desk, assert_all_accounted_for
-from laboratory.drawn import SOON, live_through
-from laboratory.lives import Fields, Life, Taken, kernel_entry
+from laboratory.comparison import Fields, Life, Taken, kernel_entry
 from laboratory.model import World
-from laboratory.moves import LISTED_LOTS, SYMBOL, Setup, drawn_setup
-from laboratory.served import asked, environ
+from laboratory.random_lives import SOON, live_through
+from laboratory.random_moves import LISTED_LOTS, SYMBOL, Setup, drawn_setup
+from laboratory.setup_settings import asked, environ
 from run_summary import TALLIES
 
 from harvest_tasks.fills.inbox import deliver

@@ -5,9 +5,9 @@ A mismatch is told as the desk, all that was fed, and what differs.
 
 from collections import Counter
 
-from laboratory.drawn import SELDOM, SOON, live_through
-from laboratory.lives import Kernel, Life
-from laboratory.moves import LOTS, drawn_setup
+from laboratory.comparison import Kernel, Life
+from laboratory.random_lives import SELDOM, SOON, live_through
+from laboratory.random_moves import LOTS, drawn_setup
 from run_summary import TALLIES
 
 LIVES = 3_000

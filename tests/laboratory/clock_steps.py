@@ -30,12 +30,12 @@ from harvest_tasks.settings.model import Settings
 from kernel.positions.mark import FUTURE_TOLERANCE_MS
 from laboratory import invariants
 from laboratory.arena import IN_MEMORY, Arena, executable
-from laboratory.hands import not_allowed
+from laboratory.arena_pool import blame
 from laboratory.invariants import Fields, Violation
 from laboratory.report import Result
+from laboratory.sequential_path import Elsewhere, StandsStill, turn
 from laboratory.settable_clock import NoCompiler, SettableClock
-from laboratory.shares import blame
-from laboratory.turns import Elsewhere, StandsStill, turn
+from laboratory.threaded_path import not_allowed
 
 ID: Final = "F9"
 TITLE: Final = "clocks set"

@@ -9,14 +9,14 @@ from time import monotonic
 from typing import Final
 
 from laboratory import interleavings, schedules
+from laboratory.actors import TURN, Budget, Switch
 from laboratory.arena import Arena
-from laboratory.crew import Site, spread
 from laboratory.interleavings import Job, Tally, failing, play_all, story
 from laboratory.invariants import Violation
-from laboratory.prepared import WORKER, verdict
+from laboratory.prepared_scenario import WORKER, verdict
 from laboratory.report import Result
 from laboratory.scenarios import ALL
-from laboratory.stage import TURN, Budget, Switch
+from laboratory.server_pool import Site, spread
 
 ID: Final = "F15"
 TITLE: Final = "kill switch"

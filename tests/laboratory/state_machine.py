@@ -33,13 +33,13 @@ from harvest_tasks.settings.model import Settings
 from kernel.positions.position import parse_id
 from laboratory import branches, invariants
 from laboratory.arena import Arena
-from laboratory.crew import socket_of
+from laboratory.arena_pool import blame, gather
+from laboratory.comparison import Life, kernel_entry
 from laboratory.drawing import drawing, short_shrinks
+from laboratory.faulty_client import MOMENTS, Line, Mishap
 from laboratory.invariants import Violation
-from laboratory.lives import Life, kernel_entry
-from laboratory.mishaps import MOMENTS, Line, Mishap
 from laboratory.model import Book, Deed, Published
-from laboratory.moves import (
+from laboratory.random_moves import (
     LISTED_LOTS,
     MOVE_BYTES,
     SETUP_BYTES,
@@ -54,8 +54,8 @@ from laboratory.moves import (
     drawn_setup,
 )
 from laboratory.report import Result
-from laboratory.served import Outs, environ
-from laboratory.shares import blame, gather
+from laboratory.server_pool import socket_of
+from laboratory.setup_settings import Outs, environ
 from laboratory.steps import Crashed
 
 ID: Final = "SM"

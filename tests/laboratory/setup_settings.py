@@ -11,8 +11,8 @@ from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire.position import read_position
 from kernel.positions.quantities import plain
-from laboratory.lives import Asked, Taken
-from laboratory.moves import SYMBOL, Setup
+from laboratory.comparison import Asked, Taken
+from laboratory.random_moves import SYMBOL, Setup
 
 
 class Outs:

@@ -55,7 +55,7 @@ class Elsewhere:
     def __init__(self, environ: Mapping[str, str]) -> None:
         paths = os.pathsep.join(path for path in sys.path if path)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "laboratory.turns"],
+            [sys.executable, "-m", "laboratory.sequential_path"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, **environ, "PYTHONPATH": paths},

@@ -17,9 +17,9 @@ from kernel.positions.ladder import Basis, Ladder, Rung
 from kernel.positions.position import Position
 from kernel.positions.quantities import plain
 from kernel.positions.rules import Rules
-from laboratory.likeness import contrast, differing, said_by_journal, said_by_model
+from laboratory.differences import contrast, differing, said_by_journal, said_by_model
 from laboratory.model import Book, Deed, Published, Symbol, World, text
-from laboratory.moves import START_MS, SYMBOL, Act, Done, Fed, Player, Setup, Told
+from laboratory.random_moves import START_MS, SYMBOL, Act, Done, Fed, Player, Setup, Told
 
 KINDS = {"partial": "HARVEST", "sl_be": "MOVE_SL_BE", "trail": "TRAIL_UPDATE", "resize": "TRAIL_UPDATE"}
 

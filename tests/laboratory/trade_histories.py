@@ -21,12 +21,12 @@ from harvest_tasks.server import keys
 from harvest_tasks.settings.model import Settings
 from laboratory import invariants
 from laboratory.arena import Arena
-from laboratory.crew import socket_of
+from laboratory.arena_pool import blame, gather
+from laboratory.comparison import Fields, Life, Taken, kernel_entry
 from laboratory.drawing import drawing, short_shrinks
 from laboratory.invariants import Violation
-from laboratory.lives import Fields, Life, Taken, kernel_entry
 from laboratory.model import Published, World, text
-from laboratory.moves import (
+from laboratory.random_moves import (
     LISTED_LOTS,
     MOVE_BYTES,
     SETUP_BYTES,
@@ -40,8 +40,8 @@ from laboratory.moves import (
     drawn_setup,
 )
 from laboratory.report import Result
-from laboratory.served import Outs, environ
-from laboratory.shares import blame, gather
+from laboratory.server_pool import socket_of
+from laboratory.setup_settings import Outs, environ
 from laboratory.steps import Command, Wire, stepped
 
 ID: Final = "F10"

@@ -24,18 +24,18 @@ from harvest_tasks.processes.embedded_server import EmbeddedServer, wheel_execut
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
-from laboratory.account import Account, Wrong
+from laboratory.accounting import Account, Wrong
 from laboratory.arena import Arena, executable
+from laboratory.arena_pool import blame, gather, note
 from laboratory.fleet import SETTINGS, WRITTEN_AT_ONCE
-from laboratory.hands import Hands, not_allowed
 from laboratory.invariants import Violation
 from laboratory.lane import LIVE
 from laboratory.producer import Producer
-from laboratory.rehearsed import OFTEN, Rehearsed, at_once
+from laboratory.rehearsed_run import OFTEN, Rehearsed, at_once
 from laboratory.report import Result
-from laboratory.shares import blame, gather, note
+from laboratory.round_trips import Trips
+from laboratory.threaded_path import Hands, not_allowed
 from laboratory.traffic import WIDE_SPREAD
-from laboratory.trips import Trips
 
 ID: Final = "F7"
 TITLE: Final = "out of memory, disk full"

@@ -7,10 +7,10 @@ from multiprocessing import get_context
 from typing import Any, Final, TypeVar
 
 from harvest_tasks.processes.embedded_server import EmbeddedServer
+from laboratory.actors import Stage, Switch
 from laboratory.arena import Arena
-from laboratory.prepared import Prepared, bytes_client, prepare
+from laboratory.prepared_scenario import Prepared, bytes_client, prepare
 from laboratory.scenarios import Scenario
-from laboratory.stage import Stage, Switch
 from laboratory.steps import stretched
 
 Job = TypeVar("Job")

@@ -16,10 +16,10 @@ from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
 from laboratory import invariants
+from laboratory.actors import Endless, Stage, Start, Story, Switch, Work
 from laboratory.invariants import HOLDING, Fields, Seen, Violation
 from laboratory.model import Book
 from laboratory.scenarios import BOOK, Scenario
-from laboratory.stage import Endless, Stage, Start, Story, Switch, Work
 from laboratory.steps import pack
 
 WORKER, WATCHER, ANSWERER = "worker", "watcher", "answering watcher"

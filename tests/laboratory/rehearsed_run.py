@@ -20,15 +20,15 @@ from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
 from kernel.positions.intent import intent_id
 from laboratory import invariants
-from laboratory.account import OUTCOMES, Account, Wrong, rules
+from laboratory.accounting import OUTCOMES, Account, Wrong, rules
 from laboratory.fleet import SETTINGS
 from laboratory.invariants import Fields, Seen, Violation
 from laboratory.lane import LIVE
 from laboratory.model import Book, Published, Symbol, World
 from laboratory.producer import Producer
+from laboratory.round_trips import Act, Trips
 from laboratory.steps import start_clock, stretched
 from laboratory.traffic import WIDE_SPREAD
-from laboratory.trips import Act, Trips
 
 BOOKS: Final = ("BTCUSDT", "ETHUSDT")
 ENTRIES: Final = 6

@@ -1,4 +1,4 @@
-"""Harvest's app with failpoints, for the class of Celery's own weaknesses: `celery -A laboratory.observed worker`.
+"""Harvest's app with failpoints, for the class of Celery's own weaknesses: `celery -A laboratory.observed_app worker`.
 
 FAULTS_VISIBILITY_SEC shortens the visibility timeout. A main process that has taken a bell for fills off its list, and
 not yet noted that it has, is at the step `fetch.append.before`: a message that goes there is nowhere any more.
@@ -13,7 +13,7 @@ from kombu.transport.redis import QoS
 
 from harvest_tasks.messaging.transport import Channel
 from laboratory.failpoints import DIRECTORY, app, reach
-from laboratory.noted import Noted, note
+from laboratory.message_notes import Noted, note
 
 __all__ = ["app"]
 

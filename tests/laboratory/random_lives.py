@@ -5,7 +5,7 @@ from collections.abc import Callable
 from hypothesis import HealthCheck, Verbosity, given, settings
 from hypothesis import strategies as st
 
-from laboratory.moves import MOVE_BYTES, MOVES, SETUP_BYTES
+from laboratory.random_moves import MOVE_BYTES, MOVES, SETUP_BYTES
 
 lives = st.tuples(
     st.binary(min_size=SETUP_BYTES, max_size=SETUP_BYTES),
