@@ -1,1 +1,1 @@
-"""What is true of a position: entries folded into it, and the harvests and stops that are due."""
+"""Positions: what entries make of them (`position.apply`), and which harvests and stops are due (`decision.decide`)."""

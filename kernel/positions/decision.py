@@ -1,10 +1,10 @@
-"""Which intents a position owes now, and what becomes of it when they are published or held back.
+"""Which intents of a position are due now, and the position after they are published or held back.
 
 What always holds of a decision:
 1. Each rung of a lifecycle is published at most once per attempt; rungs crossed together make one harvest.
-2. What is decided depends on the position, the rules and the guards alone.
-3. A refusal is news once per action and reason; a publication always.
-4. Deciding again with the same guards publishes nothing and brings no news.
+2. It depends on the position, the rules and the guards alone.
+3. A refusal is new (not `noted`) once per action and reason.
+4. Deciding again with the same guards publishes nothing, and every refusal is `noted`.
 """
 
 from collections.abc import Callable
@@ -24,10 +24,10 @@ from kernel.positions.stops import break_even_price, due_stop, is_tighter, with_
 
 
 class Decision(NamedTuple):
-    """One due action: published when `refusal` is None, else held back for that reason.
+    """One action that is due: published if `refusal` is None, else held back for that reason.
 
-    `intents` are what was due; none when there was nothing to ask for (nothing left, below the minimum). `noted`: the
-    same was refused for the same reason when it was looked at last.
+    `intents` are what is due; there are none if nothing can be asked for (nothing left, below the minimum). `noted`:
+    the action was held back for the same reason the last time.
     """
 
     position_id: str
@@ -41,7 +41,7 @@ Decided = tuple[Position, Guards, list[Decision]]
 
 
 class _Due(NamedTuple):
-    """An action that is due: its intents, or what prevents them, and the position once they are out."""
+    """An action that is due: its intents, or what prevents them, and the position once they are published."""
 
     action: str
     intents: tuple[Intent, ...]
@@ -50,7 +50,11 @@ class _Due(NamedTuple):
 
 
 def decide(position: Position, rules: Rules, guards: Guards) -> Decided:
-    """The position after deciding, what is left of the guards, and what was decided."""
+    """What is due of `position`: the position once that is published or held back, the guards left, and the decisions.
+
+    Harvests come first, then moves of the stop. Nothing is due of a position that is flat or has no mark. Exact in any
+    decimal context; pure, so the caller publishes the intents of decisions without a `refusal`.
+    """
     if getcontext().prec < DIGITS:
         with localcontext(EXACT):
             return decide(position, rules, guards)
@@ -67,15 +71,22 @@ def decide(position: Position, rules: Rules, guards: Guards) -> Decided:
             if owed is _stop:
                 break
             continue
-        refusal = due.prevented or guards.refusal(due.intents, position)
-        noted = refusal is not None and (due.action, refusal.value) in position.ladder_state.held
-        if refusal is None:
-            position = due.published()
-            guards = guards.spent(len(due.intents))
-        elif not noted:
-            position = position._replace(ladder_state=position.ladder_state.held_back(due.action, refusal.value))
-        made.append(Decision(position.position_id, due.action, due.intents, refusal, noted))
+        position, guards, decision = _decided(position, guards, due)
+        made.append(decision)
+        if owed is _stop and decision.refusal:
+            break
     return position, guards, made
+
+
+def _decided(position: Position, guards: Guards, due: _Due) -> tuple[Position, Guards, Decision]:
+    refusal = due.prevented or guards.refusal(due.intents, position)
+    noted = refusal is not None and (due.action, refusal.value) in position.ladder_state.held
+    if refusal is None:
+        position = due.published()
+        guards = guards.spent(len(due.intents))
+    elif not noted:
+        position = position._replace(ladder_state=position.ladder_state.held_back(due.action, refusal.value))
+    return position, guards, Decision(position.position_id, due.action, due.intents, refusal, noted)
 
 
 def _harvest(position: Position, mark: MarkState, rules: Rules) -> _Due | None:
@@ -92,26 +103,26 @@ def _stop(position: Position, mark: MarkState, rules: Rules) -> _Due | None:
     intent = due_stop(position, mark, rules)
     if intent is None:
         return None
-    # Held back by what it is for, not by its price: that may be another one at each tick.
+    # Held back under its kind alone: its price may change at each tick.
     action = intent.action.partition(":")[0]
     return _Due(action, (intent,), None, lambda: moved(position, action, intent))
 
 
 _IN_ORDER = (_harvest, _stop, _stop)
-"""A move to break-even may make a trailing one due: whatever is due is decided in one look, so that looking again
-at the same entries decides nothing more."""
+"""A published move to break-even may make a trailing one due. It is decided in the same look, so that looking again at
+the same entries decides nothing more."""
 _BEFORE_BREAK_EVEN = (_harvest,)
 """No stop moves before the mark was at break-even."""
 
 
 def harvested(position: Position, harvest: DueHarvest, live: bool) -> Position:
-    """`position` once `harvest` is out: its rungs are spent and, live, each part's quantity is reserved."""
+    """`position` once `harvest` is published: its rungs are spent and, if `live`, each part's quantity is reserved."""
     placed = tuple(Reservation(i.intent_id, i.qty, harvest.claims, i.time_ms) for i in harvest.intents) if live else ()
     return position._replace(ladder_state=position.ladder_state.fired(harvest.claims, harvest.left_over, placed))
 
 
 def moved(position: Position, action: str, intent: Intent) -> Position:
-    """`position` once the stop move `intent` is out."""
+    """`position` once the stop move `intent` is published."""
     state = position.ladder_state.let_go(action)
     if intent.stop_price is not None:
         state = with_stop(state, intent.stop_price, intent.qty)
@@ -119,7 +130,7 @@ def moved(position: Position, action: str, intent: Intent) -> Position:
 
 
 def _past_break_even(position: Position, rules: Rules) -> Position:
-    """A stop that is already beyond break-even needs no move to it: trailing may begin."""
+    """`position` with break-even set if its stop is beyond that price already: then trailing may begin."""
     if position.ladder_state.break_even or is_tighter(position, break_even_price(position, rules)):
         return position
     return position._replace(ladder_state=position.ladder_state._replace(break_even=True))

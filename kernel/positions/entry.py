@@ -1,7 +1,8 @@
-"""What can reach a book: fills, marks, outcomes of intents, funding, and what operators and watchmen say of it.
+"""Entries, from which a position is folded: fills, marks, ends of orders, funding, operators' steps, reconciling.
 
-An entry is one immutable fact. `source_id` is the Redis stream id of the fact (`<unix ms>-<seq>`), which orders
-the entries of a book; `time_ms` is the event's own time in unix milliseconds.
+An entry is one immutable fact. Its `source_id` is the id of its stream entry (`<unix ms>-<seq>`), which orders the
+entries of a book; it is empty for an entry that did not come from the stream. `time_ms` is the event's own time in unix
+milliseconds. The parser has checked the numbers: they are finite, on the grid of 12 decimals and below 1e15.
 """
 
 from decimal import Decimal
@@ -24,15 +25,16 @@ class Side(StrEnum):
 
     @property
     def opposite(self) -> "Side":
+        """The other side."""
         return Side.SELL if self is Side.BUY else Side.BUY
 
 
-# To look up a member of an enumeration takes as long as to multiply.
+# Looking up a member of an enumeration takes as long as a multiplication.
 _BUY = Side.BUY
 
 
 class OrderEndStatus(StrEnum):
-    """How an intent ended without (or before) being filled in full."""
+    """How the order of an intent ended before it was filled in full."""
 
     REJECTED = "REJECTED"
     CANCELED = "CANCELED"
@@ -42,8 +44,8 @@ class OrderEndStatus(StrEnum):
 class Fill(NamedTuple):
     """One execution: `qty` of this fill alone (base currency, > 0) at `price` (quote currency, > 0).
 
-    `trade_id` identifies it within its book; without one, `source_id` does. `intent_id` names the intent it
-    executes. `stop_loss` and `atr` are prices. `fee` may be negative (a rebate); it is in `fee_asset`, or in quote
+    `trade_id` identifies it within its book; without one, `source_id` does. `intent_id` names the intent it executes.
+    `stop_loss` is a price, `atr` a price difference. `fee` is negative for a rebate; it is in `fee_asset`, or in quote
     currency when that is None.
     """
 
@@ -66,7 +68,7 @@ class Fill(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """A mark price (quote currency, > 0). One that was read from a key instead of the stream says when (`seen_ms`)."""
+    """A mark price (quote currency, > 0). `seen_ms`: when it was read (unix ms), if from a key and not the stream."""
 
     source_id: str
     time_ms: int
@@ -75,7 +77,7 @@ class Mark(NamedTuple):
 
 
 class OrderEnded(NamedTuple):
-    """The intent `intent_id` will not be filled any further."""
+    """The order of the intent `intent_id` ended: it will not be filled any further."""
 
     source_id: str
     time_ms: int
@@ -93,9 +95,9 @@ class Funding(NamedTuple):
 
 
 class Adopt(NamedTuple):
-    """The exchange's own record of the position replaces the tracked one, if that still is `seen_qty`.
+    """The exchange's record of the position replaces the tracked one, if that still holds `seen_qty`.
 
-    Both quantities are signed (long > 0, base currency), `entry` and `stop` are prices.
+    Both quantities are signed (long > 0, base currency); `entry` (the mean) and `stop` are prices (quote currency).
     """
 
     source_id: str
@@ -107,7 +109,7 @@ class Adopt(NamedTuple):
 
 
 class Overdue(NamedTuple):
-    """Intents published at or before `placed_before_ms` and not answered yet are late."""
+    """Intents published at or before `placed_before_ms` (unix ms) that have no reply yet are overdue."""
 
     source_id: str
     time_ms: int
@@ -115,7 +117,7 @@ class Overdue(NamedTuple):
 
 
 class Freeze(NamedTuple):
-    """From here on the position may be wrong: track it, publish nothing."""
+    """The position may be wrong from here on, for this `reason`: track it, publish nothing."""
 
     source_id: str
     time_ms: int
@@ -123,7 +125,7 @@ class Freeze(NamedTuple):
 
 
 class Release(NamedTuple):
-    """An operator vouches for the position: publish again."""
+    """An operator has checked the position: publish again."""
 
     source_id: str
     time_ms: int

@@ -1,7 +1,7 @@
-"""What stands between a due intent and its publication: every guard, and the reason it gives.
+"""The guards between a due intent and its publication, and the reasons they give.
 
 What always holds of the guards:
-1. They fail closed: anything but a clear yes is a refusal.
+1. They fail closed: whatever is not known to be allowed is refused.
 2. A refusal leaves the rung armed; nothing else about the position changes.
 """
 
@@ -33,10 +33,10 @@ def is_fresh(time_ms: int, now_ms: int, fresh_ms: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Guards:
-    """What the guards know at one moment.
+    """What the guards know now.
 
-    `now_ms` is the server's clock, `fresh_ms` the oldest usable price age, `budget` how many more intents the sliding
-    minute allows, `published` the ids of intents known to be out.
+    `now_ms` is the server's time (unix ms), `fresh_ms` the age (ms) from which a price is stale, `killed` the kill
+    switch, `budget` how many more intents this minute allows, `published` the ids of intents that are known to be out.
     """
 
     now_ms: int
@@ -46,7 +46,7 @@ class Guards:
     published: frozenset[str] = frozenset()
 
     def refusal(self, intents: Sequence[Intent], position: Position) -> Refusal | None:
-        """The first guard that holds `intents` (not empty) back, or None. They go out together or not at all."""
+        """The first reason to hold back `intents` (at least one) or None; they go out together or not at all."""
         if self.killed:
             return Refusal.KILLED
         if position.frozen:
@@ -55,7 +55,7 @@ class Guards:
             return Refusal.STALE
         if self.budget < len(intents):
             return Refusal.RATE_LIMITED
-        # Asked last: which intents are out is only known of those that everything else let pass.
+        # Last: `published` is only looked up for intents that pass everything else.
         if any(intent.intent_id in self.published for intent in intents):
             return Refusal.DUPLICATE
         return None
@@ -65,5 +65,5 @@ class Guards:
         return is_fresh(time_ms, self.now_ms, self.fresh_ms)
 
     def spent(self, intents: int) -> "Guards":
-        """After so many more publications."""
+        """The guards after `intents` more publications."""
         return replace(self, budget=self.budget - intents)

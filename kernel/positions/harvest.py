@@ -1,10 +1,10 @@
-"""The ladder applied to a position: which rungs are due, and how much they take.
+"""The ladder applied to a position: which rungs are due, and the quantity they take.
 
 What always holds of a harvest:
 1. A rung is due at R >= its level while it is armed; rungs due together make one harvest.
 2. Its quantity is positive, on the instrument's step, and at most what is held and not reserved.
-3. What rounding leaves over is carried to the next rung; a remainder under the minimum is closed along.
-4. A quantity above the instrument's maximum goes out in parts that count as one rung.
+3. What rounding leaves over is carried to the next rung; a rest below the minimum is closed too.
+4. A quantity above the instrument's maximum is published in parts that count as one attempt.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from kernel.positions.rules import Rules
 
 
 class DueHarvest(NamedTuple):
-    """A harvest that is due: `claims` are its rungs', `left_over` is what rounding carries on, `intents` its parts."""
+    """A harvest that is due: its parts (`intents`), the `claims` of its rungs, and what rounding leaves over."""
 
     action: str
     intents: tuple[Intent, ...]
@@ -33,7 +33,7 @@ class DueHarvest(NamedTuple):
 
 
 def due_rungs(position: Position, mark: MarkState, rules: Rules) -> list[Rung]:
-    """The armed rungs at or under the position's R, in ascending order."""
+    """The armed rungs at or below the position's R, in ascending order."""
     holding, due = position.holding, []
     profit = profit_per_unit(holding, mark.price, rules.cost_bps)
     for rung in rules.ladder.rungs:
@@ -45,7 +45,7 @@ def due_rungs(position: Position, mark: MarkState, rules: Rules) -> list[Rung]:
 
 
 def due_harvest(position: Position, mark: MarkState, rules: Rules) -> tuple[str, DueHarvest | Refusal] | None:
-    """The action that is due with its harvest, or with what prevents one; None when no rung is due."""
+    """The action that is due with its harvest, or with what prevents one; None if no rung is due."""
     rungs = due_rungs(position, mark, rules)
     if not rungs:
         return None
@@ -63,20 +63,20 @@ def due_harvest(position: Position, mark: MarkState, rules: Rules) -> tuple[str,
 
 
 def _claims(position: Position, rungs: Sequence[Rung], basis: Basis) -> tuple[Claim, ...]:
-    """A rung that is armed again asks for what it is owed, any other for its fraction of the position."""
+    """A rung that is armed again asks for what it is owed, any other one for its fraction of the basis."""
     whole = position.holding.base_qty if basis is Basis.ORIGINAL else position.available
     failures, owed = dict(position.ladder_state.failures), dict(position.ladder_state.owed)
     return tuple(Claim(r.name, failures.get(r.name, 0) + 1, owed.get(r.name, r.fraction * whole)) for r in rungs)
 
 
 def _most(rules: Rules) -> Decimal | None:
-    """All that one harvest can take, in as many parts as are allowed."""
+    """The most that one harvest can take (base currency): the maximum of an order times `max_parts`."""
     most = rules.instrument.max_qty
     return None if most is None else rules.instrument.floor(most) * rules.max_parts
 
 
 def _takable(position: Position, wanted: Decimal, mark: MarkState, rules: Rules) -> Decimal | None:
-    """What is taken of `wanted`; None when that is under the minimum."""
+    """The part of `wanted` that can be taken; None if that is below the minimum."""
     instrument, available, most = rules.instrument, position.available, _most(rules)
     qty = min(available, instrument.floor(wanted))
     if most is not None:
@@ -90,7 +90,7 @@ def _takable(position: Position, wanted: Decimal, mark: MarkState, rules: Rules)
 
 
 def _left_over(position: Position, wanted: Decimal, rules: Rules) -> Decimal:
-    """What the next rung is owed: what rounding left over, and what was above the most that can go out at once."""
+    """What is carried to the next rung: what rounding left over, and what is above the most that one harvest takes."""
     rounded, most = rules.instrument.floor(max(wanted, ZERO)), _most(rules)
     cut_off = ZERO if most is None else max(ZERO, min(rounded, position.available) - most)
     return wanted - rounded + cut_off

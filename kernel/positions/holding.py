@@ -1,6 +1,6 @@
-"""What a book holds in its current lifecycle, and the arithmetic of adding and reducing.
+"""What a book holds in its current lifecycle, and the arithmetic of adding to it and reducing it.
 
-What always holds of a holding:
+A lifecycle goes from the open of a position to its close. What always holds of a holding:
 1. Entering quantity moves the average entry to the weighted mean; leaving quantity never moves it.
 2. `base_qty` is all quantity entered in this lifecycle: it grows on adds and never shrinks.
 3. `risk_per_unit` is set once, at the open.
@@ -16,10 +16,10 @@ from kernel.positions.entry import Adopt, Fill
 from kernel.positions.quantities import GRID, ZERO, on_grid
 
 MIN_STOP_DISTANCE = Decimal("0.0001")
-"""A stop nearer to the entry than this share of it measures no risk."""
+"""A stop that is nearer to the entry than this share of it does not measure a risk."""
 
 Amounts = tuple[tuple[str, Decimal], ...]
-"""Amounts by asset, in the order of their names."""
+"""Amounts by asset, ordered by the asset's name."""
 
 
 class Origin(StrEnum):
@@ -27,13 +27,15 @@ class Origin(StrEnum):
 
     FILLS = "fills"
     ADOPTED = "adopted"
-    """From the exchange's record, because the fills do not account for it."""
+    """The exchange's record, which the fills do not explain."""
 
 
 class Holding(NamedTuple):
-    """`qty` is signed (long > 0) in base currency; prices and money are in quote currency, but for `other_fees`.
+    """What is held: `qty` is signed (long > 0), `avg_entry` the mean entry price, `base_qty` all quantity entered.
 
-    `realized_pnl` is gross of `fees` (paid) and `funding` (received); all count from the open of this lifecycle.
+    Quantities are in base currency, prices and money in quote currency; `other_fees` are in other assets.
+    `risk_per_unit` is the distance from the entry to the stop when the position opened. `realized_pnl` is before `fees`
+    (paid) and `funding` (received). All count from the open of this lifecycle, at `opened_ms` (unix ms).
     """
 
     qty: Decimal = ZERO
@@ -54,23 +56,27 @@ class Holding(NamedTuple):
 
     @property
     def net_pnl(self) -> Decimal:
-        """What is realized so far, after fees and funding in quote currency."""
+        """Realized so far, after fees and funding: `realized_pnl` - `fees` + `funding` (quote currency)."""
         return self.realized_pnl - self.fees + self.funding
 
     def unrealized_pnl(self, price: Decimal) -> Decimal:
-        """What closing all of it at `price` would realize, before fees and funding (quote currency)."""
+        """Profit of closing all of it at `price`: (price - mean entry) * signed quantity (quote currency)."""
         return (price - self.avg_entry) * self.qty
 
 
 @dataclass(frozen=True, slots=True)
 class RiskTerms:
-    """Where the risk of a new position comes from when its fill carries no usable stop (ratios of the entry)."""
+    """The risk of a position that opens without a usable stop: a ratio of its entry price.
+
+    `stop_dist_pct` is the distance that was published for the symbol; without one, or if it is 0 or less,
+    `fallback_stop_pct` counts (0.02 is 2 %).
+    """
 
     stop_dist_pct: Decimal | None = None
     fallback_stop_pct: Decimal = Decimal("0.02")
 
     def per_unit(self, entry: Decimal) -> Decimal:
-        """Risk per unit of a position entered at `entry`; rounded to the grid, at least one step of it."""
+        """Risk per unit (quote currency, > 0) of a position entered at `entry`; half-even to 12 decimals."""
         distance = self.stop_dist_pct
         if distance is None or distance <= 0:
             distance = self.fallback_stop_pct
@@ -81,7 +87,10 @@ DEFAULT_TERMS: Final = RiskTerms()
 
 
 def usable_stop(entry: Decimal, stop: Decimal | None, sign: int) -> Decimal | None:
-    """`stop` if it lies on the losing side of `entry` at a distance that measures a risk, else None."""
+    """`stop` if it is on the losing side of `entry`, by `MIN_STOP_DISTANCE` or more and less than `entry`; else None.
+
+    `sign` is that of the position: +1 long, -1 short.
+    """
     if stop is None:
         return None
     distance = (entry - stop) * sign
@@ -91,7 +100,7 @@ def usable_stop(entry: Decimal, stop: Decimal | None, sign: int) -> Decimal | No
 
 
 def opened(fill: Fill, qty: Decimal, terms: RiskTerms) -> Holding:
-    """A new lifecycle: `qty` (> 0) of `fill` enters on the fill's side."""
+    """A new lifecycle: `qty` (> 0, base currency) of `fill` is held on the fill's side."""
     stop = usable_stop(fill.price, fill.stop_loss, fill.side.sign)
     risk = terms.per_unit(fill.price) if stop is None else abs(fill.price - stop)
     return Holding(
@@ -104,7 +113,10 @@ def opened(fill: Fill, qty: Decimal, terms: RiskTerms) -> Holding:
 
 
 def added(holding: Holding, qty: Decimal, price: Decimal, fee: Decimal = ZERO) -> Holding:
-    """`qty` (> 0) more on the holding's own side, for a `fee`. The mean entry is rounded half-even to 12 decimals."""
+    """`qty` (> 0) more on the holding's own side, for a `fee` (quote currency).
+
+    The mean entry is (held * mean entry + qty * price) / (held + qty), rounded half-even to 12 decimals.
+    """
     held = holding.qty
     moved = qty if held > ZERO else -qty
     mean = (held * holding.avg_entry + moved * price) / (held + moved)
@@ -123,7 +135,10 @@ def added(holding: Holding, qty: Decimal, price: Decimal, fee: Decimal = ZERO) -
 
 
 def reduced(holding: Holding, qty: Decimal, price: Decimal, fee: Decimal = ZERO) -> Holding:
-    """`qty` (0 < qty <= held) less, its profit realized, for a `fee`."""
+    """`qty` (0 < qty <= held) less, for a `fee` (quote currency).
+
+    The profit realized is side * qty * (price - mean entry).
+    """
     moved = -qty if holding.qty > ZERO else qty
     return Holding(
         holding.qty + moved,
@@ -149,14 +164,14 @@ def charged(holding: Holding, fee: Decimal | None, asset: str | None) -> Holding
 
 
 def funded(holding: Holding, amount: Decimal, asset: str | None) -> Holding:
-    """`holding` after receiving `amount` (negative: paying it)."""
+    """`holding` after receiving `amount` (negative: paid) in `asset`, or in quote currency when that is None."""
     if asset is None:
         return holding._replace(funding=holding.funding + amount)
     return holding._replace(other_fees=_plus(holding.other_fees, asset, -amount))
 
 
 def adopted(adopt: Adopt, terms: RiskTerms) -> Holding:
-    """A new lifecycle of what the exchange says is held (`adopt.qty` != 0)."""
+    """A new lifecycle of what the exchange's record says is held (`adopt.qty` != 0)."""
     sign = 1 if adopt.qty > 0 else -1
     stop = usable_stop(adopt.entry, adopt.stop, sign)
     return Holding(
@@ -170,8 +185,9 @@ def adopted(adopt: Adopt, terms: RiskTerms) -> Holding:
 
 
 def corrected(holding: Holding, adopt: Adopt) -> Holding:
-    """The same lifecycle with the exchange's quantity, of the same sign or 0. No profit is invented for the
-    difference.
+    """The same lifecycle with the exchange's quantity, of the same sign or 0.
+
+    No profit is realized: the prices of the fills that are missing are not known.
     """
     return holding._replace(
         qty=adopt.qty,

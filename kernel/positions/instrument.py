@@ -1,4 +1,4 @@
-"""An exchange's rules for one symbol: which quantities and prices it takes.
+"""An exchange's rules for one symbol: which quantities and prices it accepts.
 
 What always holds of an instrument:
 1. A quantity is rounded down, never up; a stop price towards the market, so that it never protects less.
@@ -14,10 +14,10 @@ from kernel.positions.quantities import EXACT, GRID, ZERO, exact, floor_to_step,
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """Quantity `step`, `min_qty` and `max_qty` of one market order (base currency; None: no maximum), `min_notional`
-    of an order (quote currency), and the price step `tick` (None: prices keep 12 decimals).
+    """Of one market order: quantity `step`, `min_qty` and `max_qty` (base currency; None is no maximum),
+    `min_notional` (quote currency), and the price step `tick` (quote currency; None keeps 12 decimals).
 
-    Raises `InvalidNumber` for a step that is not above 0, and for a maximum below one step.
+    Raises `InvalidNumber` if `step` or `tick` is not above 0, or `max_qty` is below one step.
     """
 
     step: Decimal = GRID
@@ -33,7 +33,7 @@ class Instrument:
             raise InvalidNumber("the maximum of an order must be at least one step")
 
     def accepts(self, qty: Decimal, price: Decimal) -> bool:
-        """Whether an order of `qty` at `price` is large enough."""
+        """Whether an order of `qty` at `price` reaches both minimums."""
         return qty > 0 and qty >= self.min_qty and EXACT.multiply(qty, price) >= self.min_notional
 
     def floor(self, qty: Decimal) -> Decimal:
@@ -41,8 +41,9 @@ class Instrument:
         return floor_to_step(qty, self.step)
 
     def stop_price(self, price: Decimal, sign: int) -> Decimal:
-        """A protective stop (`price` > 0) of a long (`sign` > 0) rounded up to the tick, of a short down; without a
-        tick, half-even to 12 decimals.
+        """`price` (> 0) of a protective stop on the tick: up for a long (`sign` > 0), down for a short (`sign` < 0).
+
+        Without a tick it is rounded half-even to 12 decimals.
         """
         if self.tick is None:
             return on_grid(price)
@@ -51,10 +52,10 @@ class Instrument:
 
     @exact
     def parts(self, qty: Decimal) -> tuple[Decimal, ...]:
-        """`qty` (> 0) as the fewest orders that are not above the maximum, as equal as the step allows.
+        """`qty` (> 0) split into the fewest orders that `max_qty` allows, as equal as the step allows.
 
-        Larger ones come first; what is finer than the step goes with the last. Equal parts are the largest there can
-        be: where one is under the minimum, no split of `qty` avoids that.
+        Larger parts come first; what is finer than the step goes with the last one. No other split has a larger
+        smallest part: if one of these is below the minimum, no split avoids that.
         """
         if self.max_qty is None or qty <= self.max_qty:
             return (qty,)
@@ -67,6 +68,6 @@ class Instrument:
 
 
 def _ceiling(qty: Decimal, most: Decimal) -> Decimal:
-    """How many times `most` it takes to hold `qty`."""
+    """`qty` / `most`, rounded up to a whole number."""
     full, rest = divmod(qty, most)
     return full + 1 if rest else full

@@ -1,4 +1,4 @@
-"""An intent: one reduce-only wish of a book, with an identity that is a function of its cause.
+"""An intent: one reduce-only order, or stop move, that a book asks for. Its id is a function of its cause.
 
 What always holds of an intent:
 1. Its side opposes the position, its quantity is positive and at most the position's.
@@ -29,10 +29,11 @@ class IntentKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """`mark`, `entry_price`, `stop_price` and `unrealized_pnl` are in quote currency, `qty` in base currency.
+    """What is asked for: `side` and `qty` (> 0, base currency), and for a move of the stop its `stop_price`.
 
-    `action` names the rungs (or the stop) and the attempt: with the lifecycle it is the intent's identity.
-    `time_ms` is the event time of the mark that made the intent due.
+    `mark`, `entry_price` (the mean), `stop_price` and `unrealized_pnl` are in quote currency. `action` names the rungs
+    (or the stop) and the attempt; with the lifecycle (`position_id`) it identifies the intent. `time_ms` is the event
+    time (unix ms) of the mark that made the intent due.
     """
 
     intent_id: str
@@ -52,6 +53,7 @@ class Intent:
 
     @property
     def symbol(self) -> str:
+        """The book's symbol, such as `BTCUSDT`."""
         return self.book.partition(":")[0]
 
     @property
@@ -66,22 +68,22 @@ def intent_id(position_id: str, action: str) -> str:
 
 
 def harvest_action(rungs: Sequence[str], firing: int) -> str:
+    """`partial:0.5+1:2`: the second harvest of these rungs."""
     return f"{HARVEST_ACTION}{'+'.join(rungs)}:{firing}"
 
 
 def part_of(action: str, k: int, n: int) -> str:
-    """The action of part `k` (from 1) of `n`; a whole is its own only part."""
+    """The action of part `k` (from 1) of `n`, such as `partial:0.5:1:2of3`; unchanged if there is one part."""
     return action if n == 1 else f"{action}:{k}of{n}"
 
 
 def stop_action(kind: IntentKind, stop_price: Decimal) -> str:
+    """`sl_be`, or `trail:` and the price."""
     return "sl_be" if kind is IntentKind.MOVE_SL_BE else f"trail:{plain(stop_price)}"
 
 
 def resize_action(stop_price: Decimal, base_qty: Decimal, qty: Decimal) -> str:
-    """A stop of one price that is to protect another quantity. With `base_qty`, which grows on each add, the same
-    quantity is not met twice.
-    """
+    """The stop at the same price for another quantity. `base_qty` grows on each add, so no action occurs twice."""
     return f"resize:{plain(stop_price)}:{plain(base_qty)}:{plain(qty)}"
 
 

@@ -16,30 +16,31 @@ from kernel.positions.quantities import plain
 
 
 class Basis(StrEnum):
-    """What a rung's fraction is a fraction of."""
+    """The quantity that a rung's fraction is taken of."""
 
     ORIGINAL = "original"
-    """All quantity entered in this lifecycle."""
+    """All quantity entered in this lifecycle (`base_qty`)."""
     REMAINING = "remaining"
     """The quantity still open and not reserved."""
 
 
-# Without slots: its name is written once and kept.
+# Without slots, which `cached_property` cannot do with.
 @dataclass(frozen=True)
 class Rung:
-    """At R multiple `r`, close `fraction` of the basis quantity."""
+    """At R multiple `r` (> 0), close `fraction` (a share, 0 < fraction <= 1) of the ladder's basis."""
 
     r: Decimal
     fraction: Decimal
 
     @cached_property
     def name(self) -> str:
+        """Its R as plain text: `0.5`."""
         return plain(self.r)
 
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """Rungs in ascending order of R. Raises `InvalidLadder` when 1 or 2 does not hold."""
+    """Rungs in ascending order of R. Raises `InvalidLadder` if 1 or 2 does not hold."""
 
     rungs: tuple[Rung, ...]
     basis: Basis = Basis.ORIGINAL
@@ -57,5 +58,5 @@ class Ladder:
             raise InvalidLadder(f"the fractions sum to {plain(Decimal(sum(fractions)))}, more than the position")
 
     def at_least(self, min_r: Decimal) -> "Ladder":
-        """This ladder without the rungs under `min_r`."""
+        """This ladder without the rungs whose R is below `min_r`."""
         return Ladder(tuple(rung for rung in self.rungs if rung.r >= min_r), self.basis)

@@ -1,11 +1,11 @@
-"""What has been harvested of one lifecycle: rungs spent, quantity reserved, the stop, and what guards held back.
+"""How far one lifecycle is up its ladder: rungs spent, quantity reserved, the stop, and what the guards held back.
 
 What always holds of a ladder state:
-1. A rung is spent when its intent is published and armed again only by that intent's rejection, cancellation or
-   expiry, at most `MAX_ATTEMPTS` times in all.
+1. A rung is spent when its intent is published. Only the rejection, cancellation or expiry of that intent arms it
+   again, and after `MAX_ATTEMPTS` attempts nothing does.
 2. Reservations never sum to more than the position.
 3. A stop only tightens.
-4. A rung that is armed again asks for what its intents left unfilled, and no more.
+4. A rung that is armed again asks for what its intents left unfilled, not more.
 """
 
 from dataclasses import dataclass, replace
@@ -16,12 +16,12 @@ from kernel.positions.quantities import ZERO
 
 MAX_ATTEMPTS = 3
 HARVEST_ACTION = "partial:"
-"""What the action of every harvest begins with."""
+"""The action of every harvest begins with it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A rung's part in an intent: its `share` of the position (base currency) at its `attempt`, counted from 1."""
+    """What one rung asks for in an intent: its `share` (base currency), at its `attempt`, counted from 1."""
 
     rung: str
     attempt: int
@@ -30,10 +30,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """Quantity that a published intent may still take (`qty` > 0, base currency).
+    """Quantity that a published intent may still take: `qty` (> 0, base currency).
 
-    It took `filled` so far, at prices that make `value` and with the profit `pnl` (both in quote currency). `overdue`:
-    it went unanswered for too long, and that was said.
+    Its fills so far come to `filled` (base currency), the sum `value` of quantity * price, and the profit `pnl` (quote
+    currency). `placed_ms` is when it was published (unix ms). `overdue`: it has no reply, and that was reported.
     """
 
     intent_id: str
@@ -46,7 +46,7 @@ class Reservation:
     overdue: bool = False
 
     def after(self, qty: Decimal, price: Decimal, pnl: Decimal) -> "Reservation":
-        """After a fill of `qty` for it, which may be more than it reserved: then no quantity is left."""
+        """After a fill of `qty` for it; a fill of more than it reserved leaves 0."""
         return replace(
             self,
             qty=max(ZERO, self.qty - qty),
@@ -57,11 +57,13 @@ class Reservation:
 
 
 class LadderState(NamedTuple):
-    """`spent`, `firings` (harvests published), `failures` (attempts that ended unfilled) and `owed` (what a rung that
-    is armed again asks for) name rungs; `carry` is quantity that rounding left over for the next harvest.
+    """The ladder and the stop of one lifecycle. Quantities are in base currency, `stop` and `atr` in quote currency.
 
-    `stop_qty` is the quantity that the newest published stop protects. `held` maps an action to the guard that held it
-    back last, so that a refusal is journaled once, not per tick.
+    By the name of a rung: `spent`, `firings` (harvests published), `failures` (attempts that ended unfilled) and `owed`
+    (the quantity that a rung asks for when it is armed again). `carry` is quantity that rounding left over for the next
+    harvest. `stop` is the price of the stop, `stop_qty` the quantity that the newest published one protects,
+    `break_even` whether it has been at break-even, `atr` the newest that a fill named (a price difference). `held` maps
+    an action to the guard that held it back last, so that a refusal is journaled once and not per tick.
     """
 
     spent: tuple[str, ...] = ()
@@ -78,16 +80,16 @@ class LadderState(NamedTuple):
 
     @property
     def reserved(self) -> Decimal:
-        """All quantity that published intents may still take."""
+        """All quantity that published intents may still take (base currency)."""
         return sum((r.qty for r in self.reservations), ZERO)
 
     def firing(self, rungs: tuple[str, ...]) -> int:
-        """The number of the next harvest of `rungs`, from 1: no two of a lifecycle have both rungs and number alike."""
+        """The number of the next harvest of `rungs`, from 1; with the rungs it is unique in the lifecycle."""
         fired = dict(self.firings)
         return 1 + max(fired.get(rung, 0) for rung in rungs)
 
     def fired(self, claims: tuple[Claim, ...], left_over: Decimal, placed: tuple[Reservation, ...]) -> "LadderState":
-        """After a harvest of `claims` was published, with a reservation for each part that is to be filled."""
+        """After a harvest of `claims` was published, with the reservations `placed` for its parts."""
         rungs = tuple(claim.rung for claim in claims)
         number = self.firing(rungs)
         return self._replace(
@@ -96,20 +98,20 @@ class LadderState(NamedTuple):
             owed=tuple(item for item in self.owed if item[0] not in rungs),
             carry=left_over,
             reservations=self.reservations + placed,
-            # All that was due went out: whatever held an earlier harvest back is over.
+            # All that was due is published: no harvest is held back any more.
             held=tuple(item for item in self.held if not item[0].startswith(HARVEST_ACTION)),
         )
 
     def taken(self, intent_id: str, qty: Decimal, price: Decimal, pnl: Decimal) -> "LadderState":
-        """After a fill of `qty` at `price` that names `intent_id` and realized `pnl`: that much less is reserved."""
+        """After a fill of `qty` at `price` for `intent_id` that realized `pnl`: that much less is reserved."""
         after = (r.after(qty, price, pnl) if r.intent_id == intent_id else r for r in self.reservations)
         return self._replace(reservations=tuple(r for r in after if r.qty))
 
     def released(self, intent_id: str) -> tuple["LadderState", tuple[str, ...]]:
-        """After `intent_id` ended unfilled: its quantity is free, its rungs armed again or, once exhausted, spent.
+        """After the order of `intent_id` ended unfilled: its quantity is free, and its rungs are armed again.
 
-        The second value names the rungs that are exhausted now. The parts of a harvest are one attempt: each adds what
-        it left to what its rungs are owed.
+        A rung whose last attempt this was is spent instead; the second value names these. The parts of a harvest are
+        one attempt: each adds what it left unfilled to what its rungs are owed.
         """
         ended = next((r for r in self.reservations if r.intent_id == intent_id), None)
         if ended is None:
@@ -129,7 +131,7 @@ class LadderState(NamedTuple):
         return freed, given_up
 
     def capped(self, limit: Decimal) -> "LadderState":
-        """With reservations cut, newest first, until they sum to at most `limit`."""
+        """With reservations cut, newest first, until they sum to at most `limit` (base currency)."""
         excess = self.reserved - limit
         if excess <= 0:
             return self
@@ -142,21 +144,21 @@ class LadderState(NamedTuple):
         return self._replace(reservations=tuple(kept))
 
     def late(self, placed_before_ms: int) -> tuple[str, ...]:
-        """Ids of the intents that were published by then, are unanswered, and were not called overdue yet."""
+        """Ids of the intents published at or before it (unix ms) that have no reply and are not marked overdue."""
         return tuple(r.intent_id for r in self.reservations if r.placed_ms <= placed_before_ms and not r.overdue)
 
     def called_overdue(self, placed_before_ms: int) -> "LadderState":
-        """With those marked: their quantity stays reserved, for the answer may still come."""
+        """With these intents marked overdue. Their quantity stays reserved: a reply may still come."""
         late = self.late(placed_before_ms)
         marked = (replace(r, overdue=True) if r.intent_id in late else r for r in self.reservations)
         return self._replace(reservations=tuple(marked))
 
     def held_back(self, action: str, reason: str) -> "LadderState":
-        """With `reason` noted as the last one that held `action` back."""
+        """With `reason` as the last one that held `action` back."""
         return self._replace(held=tuple(sorted({**dict(self.held), action: reason}.items())))
 
     def let_go(self, action: str) -> "LadderState":
-        """With nothing noted for `action`."""
+        """With nothing holding `action` back."""
         if not self.held:
             return self
         return self._replace(held=tuple(item for item in self.held if item[0] != action))
@@ -165,7 +167,7 @@ class LadderState(NamedTuple):
 def _owing(
     owed: tuple[tuple[str, Decimal], ...], claims: tuple[Claim, ...], unfilled: Decimal
 ) -> tuple[tuple[str, Decimal], ...]:
-    """`owed` with `unfilled` more, shared out over `claims` from the lowest rung on; the last one takes the rest."""
+    """`owed` with `unfilled` more: each of `claims` from the lowest rung on gets up to its share, the last the rest."""
     sums = dict(owed)
     for claim in claims:
         part = unfilled if claim is claims[-1] else min(claim.share, unfilled)

@@ -1,4 +1,4 @@
-"""The newest price a book has seen, and how far prices went since its position opened.
+"""The newest mark price of a book, and the highest and lowest since its position opened.
 
 What always holds of a mark:
 1. The newest event time wins; an older price changes nothing.
@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 FUTURE_TOLERANCE_MS = 2_000
-"""How far an event's own time may run ahead of its arrival."""
+"""How far (ms) the time of an event may lie ahead of its arrival."""
 
 
 class MarkState(NamedTuple):
@@ -22,7 +22,7 @@ class MarkState(NamedTuple):
     trough: Decimal
 
     def after(self, price: Decimal, time_ms: int, arrived_ms: int) -> "MarkState":
-        """The state after `price` of `time_ms`, which arrived at `arrived_ms`."""
+        """The state after `price` (quote currency) of `time_ms`, which arrived at `arrived_ms` (both unix ms)."""
         latest_ms = arrived_ms + FUTURE_TOLERANCE_MS
         if time_ms < self.time_ms <= latest_ms:
             return self
@@ -36,5 +36,5 @@ class MarkState(NamedTuple):
         )
 
     def restarted(self) -> "MarkState":
-        """The same mark with peak and trough forgotten."""
+        """The same mark, as the only one since the open."""
         return MarkState(self.price, self.time_ms, self.price, self.price)

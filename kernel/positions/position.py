@@ -1,11 +1,14 @@
-"""A book's position as a fold over its entries: `apply(position, entry) -> position`, and nothing else writes one.
+"""A book's position as a fold over its entries: `apply(position, entry) -> position`.
+
+`apply` folds in what happened, `decision.decide` what is published or held back. Nothing else changes a position,
+except its `overrides`, which the caller sets.
 
 What always holds of a position:
 1. Folding entries in one go or one by one gives the same position.
 2. An entry that was applied before changes nothing, and the same object comes back.
-3. Each open and each flip starts a new lifecycle: the epoch counts up, and holding and state start afresh.
+3. Each open and each flip starts a new lifecycle: the epoch counts up, holding and ladder state start afresh.
 4. Reservations never sum to more than the quantity held.
-5. No quantity or price is rounded except the mean entry and a risk taken from a ratio.
+5. Only the mean entry, and a risk computed from a ratio, are rounded (half-even to 12 decimals).
 6. A hedge-mode leg never crosses zero: an exit takes at most what the leg holds.
 """
 
@@ -23,11 +26,11 @@ EntryId = tuple[int, int]
 
 
 class Position(NamedTuple):
-    """A tracked book.
+    """The position of one book: `BTCUSDT`, or in hedge mode `BTCUSDT:LONG` and `BTCUSDT:SHORT`.
 
-    `banked_pnl` is the profit, net of fees, of all earlier lifecycles (quote currency); `frozen` says why the book
-    publishes nothing, or is empty; `overrides` are the rules of the symbol's own that were journaled last; `applied` is
-    the id of the newest source entry folded in.
+    `epoch` counts its lifecycles. `mark` is None until a price is known. `banked_pnl` is the profit of all earlier
+    lifecycles, after fees and funding (quote currency). `frozen` says why nothing is published, or is empty. `applied`
+    is the id of the newest stream entry folded in. `overrides` is the text of the symbol's own rules journaled last.
     """
 
     book: str
@@ -42,6 +45,7 @@ class Position(NamedTuple):
 
     @property
     def symbol(self) -> str:
+        """The book's symbol, such as `BTCUSDT`."""
         return self.book.partition(":")[0]
 
     @property
@@ -51,34 +55,35 @@ class Position(NamedTuple):
 
     @property
     def leg(self) -> int:
-        """The only sign a hedge-mode book's quantity can have (+1 LONG, -1 SHORT); 0 in one-way mode."""
+        """The only sign that the quantity of a hedge-mode book can have (+1 LONG, -1 SHORT); 0 in one-way mode."""
         return _LEGS.get(self.book.partition(":")[2], 0)
 
     @property
     def position_id(self) -> str:
-        """Identity of the current lifecycle."""
+        """The id of the current lifecycle: book and epoch, such as `BTCUSDT:1`."""
         return f"{self.book}:{self.epoch}"
 
     @property
     def is_open(self) -> bool:
+        """Whether any quantity is held."""
         return bool(self.holding.qty)
 
     @property
     def available(self) -> Decimal:
-        """Quantity that no published intent has a claim on (>= 0)."""
+        """The quantity held that no published intent reserves (>= 0, base currency)."""
         return abs(self.holding.qty) - self.ladder_state.reserved
 
 
 _LEGS = {"LONG": 1, "SHORT": -1}
 
 INTERNAL: EntryId = (0, 0)
-"""The id of entries that did not come from the source stream: they are delivered once and carry no watermark."""
+"""The id of entries that did not come from the stream: they are delivered once, and `applied` stays."""
 
 _NEVER_LATE = 1 << 62
 
 
 def parse_id(source_id: str) -> EntryId:
-    """`<ms>-<seq>` as a pair that sorts in stream order; empty text is `INTERNAL`."""
+    """`<ms>-<seq>` as a pair that sorts in stream order; empty text is `INTERNAL`. Raises `ValueError`."""
     if not source_id:
         return INTERNAL
     ms, _, seq = source_id.partition("-")
@@ -86,12 +91,12 @@ def parse_id(source_id: str) -> EntryId:
 
 
 def apply(position: Position, entry: Entry, terms: RiskTerms = DEFAULT_TERMS) -> Position:
-    """`position` after one `entry`; the very same object if the entry was applied before.
+    """`position` after `entry`; the same object if the entry was applied before.
 
-    `terms` give the risk of a position that opens without a usable stop. Exact in any decimal context. Raises
-    `ValueError` for a `source_id` that is no stream id.
+    `terms` give the risk of a position that opens without a usable stop (a ratio of the entry, 2 % by default). Exact
+    in any decimal context. Raises `ValueError` if the entry's `source_id` is not a stream id.
     """
-    # Not `@exact`, which costs a third of the fold of a mark: a batch of entries enters the context once.
+    # Not `@exact`: a batch enters the context once, and entering it takes as long as folding a mark.
     if getcontext().prec < DIGITS:
         with localcontext(EXACT):
             return apply(position, entry, terms)
@@ -114,7 +119,7 @@ def apply(position: Position, entry: Entry, terms: RiskTerms = DEFAULT_TERMS) ->
 
 
 def _after_other(position: Position, entry: OrderEnded | Funding | Overdue | Freeze | Release) -> Position:
-    """After an entry that moves neither quantity nor price."""
+    """After an entry that changes neither quantity nor price."""
     match entry:
         case OrderEnded():
             return position._replace(ladder_state=position.ladder_state.released(entry.intent_id)[0])
@@ -129,8 +134,9 @@ def _after_other(position: Position, entry: OrderEnded | Funding | Overdue | Fre
 
 
 def excess(position: Position, fill: Fill) -> Decimal:
-    """How much of `fill` exits a leg that does not hold it (>= 0): it changes nothing, and says that something was
-    missed before.
+    """The quantity of `fill` (>= 0, base currency) by which it exits more than the leg holds; 0 in one-way mode.
+
+    It changes nothing. It means that an earlier fill is missing.
     """
     if ":" not in position.book or position.leg == fill.side.sign:
         return ZERO
@@ -166,7 +172,7 @@ def _filled(position: Position, fill: Fill, terms: RiskTerms, entry_id: EntryId,
 
 
 def _with(position: Position, holding: Holding, mark: MarkState, state: LadderState, entry_id: EntryId) -> Position:
-    """The same lifecycle after a fill or a mark; not `replace`, which takes three times as long."""
+    """The same lifecycle after a fill or a mark; `_replace` takes three times as long."""
     return Position(
         position.book,
         position.epoch,
@@ -189,7 +195,7 @@ def _begun(
     mark: MarkState,
     entry_id: EntryId,
 ) -> Position:
-    """A new lifecycle of `qty` of `fill`, after `closed` is banked. A flip's fee counts in the new one."""
+    """A new lifecycle of `qty` of `fill`; `closed` is banked. The fee of a flip counts in the new lifecycle."""
     stop = holdings.usable_stop(fill.price, fill.stop_loss, fill.side.sign)
     return Position(
         position.book,
@@ -205,7 +211,7 @@ def _begun(
 
 
 def _adopted(position: Position, adopt: Adopt, terms: RiskTerms) -> Position:
-    """The exchange's record in the place of ours; unchanged if ours has moved since they were compared."""
+    """The exchange's record in place of the tracked one; unchanged if that has moved since the two were compared."""
     held = position.holding
     if held.qty != adopt.seen_qty or (held.qty, held.avg_entry) == (adopt.qty, adopt.entry):
         return position

@@ -1,7 +1,7 @@
 """Exact decimal arithmetic for quantities and prices.
 
-Every quantity and price is a `Decimal` on a grid of 12 decimals. Sums and products of such values are exact in
-`EXACT`; the only rounded values are quotients, and each says so where it is computed.
+Every quantity and price is a `Decimal` on a grid of 12 decimals. Sums and products of such values are exact in `EXACT`.
+Only quotients are rounded, and each function that divides says so.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ T = TypeVar("T")
 ZERO = Decimal(0)
 GRID = Decimal("1e-12")
 
-# 1e15 on the grid has 27 digits; a product of two such values, summed a million times, has 60.
+# 1e15 on the grid has 27 digits; the sum of a million products of two such values has 60.
 DIGITS = 80
 EXACT = Context(prec=DIGITS, rounding=ROUND_HALF_EVEN)
 
@@ -42,7 +42,7 @@ def floor_to_step(value: Decimal, step: Decimal) -> Decimal:
 
 
 def plain(value: Decimal) -> str:
-    """`value` as plain decimal text: no exponent, no trailing zeros, `0` for any zero."""
+    """`value` as decimal text without an exponent or trailing zeros; `0` for any zero."""
     text = str(value)
     if "E" in text:
         text = format(value, "f")

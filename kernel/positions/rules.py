@@ -1,4 +1,4 @@
-"""How a desk harvests: everything a decision needs to know besides the position and the guards."""
+"""The rules of harvesting: everything a decision needs besides the position and the guards."""
 
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -10,12 +10,16 @@ from kernel.positions.quantities import ZERO
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """`be_plus_pct` and `min_stop_move_pct` are ratios of a price, `trail_atr_mult` is a multiple of the ATR, `atr` the
-    ATR (a price difference) to trail by while no fill has named one, `cost_bps` what a way in and out costs, in 1/10000
-    of the entry: it is taken off R.
+    """How positions of one symbol are harvested, and how their stop moves.
 
-    `live` reserves what is published; in shadow mode a rung is only spent. A harvest above the instrument's maximum is
-    split into at most `max_parts` intents. `overrides` says in words which of these rules are the symbol's own.
+    The stop goes to break-even at R multiple `set_be_at_r`: to the entry plus `be_plus_pct` (a ratio of it; 0.002 is
+    0.2 %). Then it trails the best price by `trail_atr_mult` ATRs, in moves of at least `min_stop_move_pct` (a ratio of
+    the stop). `atr` (a price difference) counts while no fill has named one. `cost_bps` is what entry and exit cost
+    together, in ten-thousandths of the entry; R is net of it.
+
+    A harvest above the instrument's maximum is split into at most `max_parts` intents. `live`: what is published is
+    reserved until its order ends; otherwise (shadow mode) its rung is only spent. `overrides` is text for the journal:
+    which of these rules are the symbol's own.
     """
 
     ladder: Ladder

@@ -1,11 +1,11 @@
-"""The protective stop: to break-even once, then after the peak at a distance of ATRs, always for what is held.
+"""The protective stop: once to break-even, then it trails the best price at a distance of ATRs.
 
 What always holds of a stop:
 1. It only tightens, and never crosses to the wrong side of the mark.
-2. It trails only after break-even is set, and moves only by at least `min_stop_move_pct`.
+2. It trails only after break-even is set, in moves of at least `min_stop_move_pct`.
 3. Its price is on the instrument's tick, rounded towards the market.
-4. It is published again for another quantity only when that differs by a tenth or more, and while no intent is open
-   that may change it once more.
+4. It is published again for another quantity only if that differs by a tenth or more, and no open intent may change
+   it again.
 """
 
 from decimal import Decimal
@@ -20,29 +20,29 @@ from kernel.positions.r_multiple import r_multiple
 from kernel.positions.rules import Rules
 
 MIN_RESIZE = Decimal("0.1")
-"""A stop follows the quantity held in steps of this share, so that many small fills do not use up the rate limit."""
+"""A stop follows the quantity held in steps of this share: many small fills must not use up the rate limit."""
 
 
 def due_stop(position: Position, mark: MarkState, rules: Rules) -> Intent | None:
-    """The stop move that is due now, of a position that is or was at break-even."""
+    """The stop move that is due now of a position whose R is, or was, at `set_be_at_r` or more; None if none is due."""
     if not position.ladder_state.break_even:
         return _break_even(position, mark, rules)
     return _trailing(position, mark, rules) or _resized(position, mark, rules)
 
 
 def with_stop(state: LadderState, stop_price: Decimal, qty: Decimal) -> LadderState:
-    """After a published stop move: every move implies that break-even is behind."""
+    """`state` after a stop move is published. After any move, break-even is set."""
     return state._replace(stop=stop_price, stop_qty=qty, break_even=True)
 
 
 def break_even_price(position: Position, rules: Rules) -> Decimal:
-    """The entry plus, for a short minus, `be_plus_pct`; on the tick."""
+    """Mean entry * (1 + side * `be_plus_pct`), on the tick (quote currency)."""
     holding = position.holding
     return rules.instrument.stop_price(holding.avg_entry * (1 + rules.be_plus_pct * holding.sign), holding.sign)
 
 
 def trailing_distance(position: Position, rules: Rules) -> Decimal | None:
-    """How far the stop trails behind the best price; None while no ATR is known."""
+    """`trail_atr_mult` * ATR (quote currency): how far the stop trails the best price; None while no ATR is known."""
     atr = position.ladder_state.atr or rules.atr
     return None if atr is None else rules.trail_atr_mult * atr
 
@@ -82,7 +82,7 @@ def _trailing(position: Position, mark: MarkState, rules: Rules) -> Intent | Non
 
 
 def _resized(position: Position, mark: MarkState, rules: Rules) -> Intent | None:
-    """The stop in place, for what is held now; nothing while a reservation may still change that."""
+    """The stop in place, for the quantity held now; None while a reservation may still change that."""
     stop, stop_qty = position.ladder_state.stop, position.ladder_state.stop_qty
     if stop is None or stop_qty is None or position.ladder_state.reservations:
         return None

@@ -1,1 +1,1 @@
-"""What is true of a proposal: a snapshot and a market state in, a suggested action out."""
+"""Proposals: position snapshot and market state in, suggested action out (`proposal.compute_harvest_proposal`)."""

@@ -10,7 +10,7 @@ _NUMBER = (float, int)
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The numbers from `low` to `high`, both included; NaN and anything that is no number lie outside."""
+    """The numbers from `low` to `high`, both included. NaN, and what is not a number, are outside."""
 
     low: float
     high: float
@@ -35,9 +35,9 @@ QUANTITY = PRICE
 MONEY = Range(-1e30, 1e30)
 """Quote currency: a price difference times a quantity."""
 FRACTION = Range(1e-9, 10.0)
-"""A share of a price. Nearer to 0 it measures nothing."""
+"""A share of a price. One nearer to 0 does not measure anything."""
 NON_NEGATIVE = Range(0.0, 1e15)
 POSITIVE = Range(1e-9, 1e15)
 FINITE = Range(-1e15, 1e15)
 PROBABILITY = Range(0.0, 1.0 + 1e-9)
-"""Producers normalise in floats, so a certain regime may come as a few ulp above 1."""
+"""Producers normalise in floats: a certain regime may be a few ulp above 1."""

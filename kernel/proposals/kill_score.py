@@ -1,7 +1,7 @@
-"""How much speaks for leaving a position altogether, as one number K.
+"""The kill score K: one number for how much speaks for closing a position in full.
 
-K = sigmoid of the weighted sum of four components, none of them negative. What always holds:
-1. K is at least 0.5, which means calm: nothing speaks for leaving.
+K = sigmoid(sum of weight * component), over four components that are never negative. What always holds:
+1. K is at least 0.5, which means that nothing speaks for closing.
 2. With the default weights K is at most 0.93 (sigmoid(2.55)): 1 is never reached.
 3. K never falls when a component grows.
 4. `regime_flip` is 0 or 1; `sigma_spike` lies in [0, 2], `ts_drop` in [0, 0.5], `age_penalty` in [0, 1].
@@ -16,7 +16,7 @@ from kernel.proposals.theta import HarvestTheta
 
 @dataclass(frozen=True, slots=True)
 class KillComponents:
-    """What speaks for leaving, each within the range of rule 4."""
+    """What speaks for closing; each is a pure number in the range of rule 4."""
 
     regime_flip: float
     sigma_spike: float
@@ -25,6 +25,13 @@ class KillComponents:
 
 
 def kill_components(market: MarketState, age_sec: float, theta: HarvestTheta) -> KillComponents:
+    """`age_sec` is the position's age in seconds.
+
+    * `regime_flip`: 1 if `p_trend` < `trend_min` and `p_chop` + `p_mr` > `counter_trend_min`, else 0
+    * `sigma_spike`: sigma / `sigma_ref` - 1
+    * `ts_drop`: `ts_ref` - ts
+    * `age_penalty`: age / `max_age_sec`
+    """
     flipped = market.p_trend < theta.trend_min and market.p_chop + market.p_mr > theta.counter_trend_min
     return KillComponents(
         1.0 if flipped else 0.0,
@@ -35,6 +42,7 @@ def kill_components(market: MarketState, age_sec: float, theta: HarvestTheta) ->
 
 
 def kill_score(components: KillComponents, theta: HarvestTheta) -> float:
+    """K = 1 / (1 + exp(-sum of weight * component))."""
     return 1.0 / (
         1.0
         + exp(

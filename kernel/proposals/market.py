@@ -1,4 +1,4 @@
-"""What other programs say about a market: its state, and how far away a stop should be."""
+"""What other programs publish about a market: its state, and how far away a stop should be."""
 
 from dataclasses import dataclass
 
@@ -9,9 +9,9 @@ _PROBABILITIES = ("p_trend", "p_mr", "p_chop")
 
 @dataclass(frozen=True, slots=True)
 class MarketState:
-    """`sigma` is volatility (a ratio, >= 0), `ts` trend strength; the rest are regime probabilities.
+    """`sigma` is volatility (a ratio, >= 0), `ts` the trend strength, and `p_*` how probable a regime is.
 
-    Raises `InvalidNumber`.
+    The regimes are trend, mean reversion and chop; each probability is from 0 to 1. Raises `InvalidNumber`.
     """
 
     sigma: float
@@ -28,7 +28,7 @@ class MarketState:
 
 @dataclass(frozen=True, slots=True)
 class P1Proposal:
-    """The risk stage's proposal: `stop_dist_pct` is a share of the entry, the others are prices.
+    """A risk proposal: `stop_dist_pct` is a share of the entry (0.02 is 2 %), the others are prices (quote currency).
 
     A `stop_dist_pct` of 0 or less counts as not given. Raises `InvalidNumber`.
     """

@@ -1,8 +1,8 @@
-"""Which share of a position its R multiple has earned.
+"""The partial exit that a position's R multiple has earned.
 
 What always holds of a partial exit:
-1. A level counts from its R on, itself included; a higher R_net never gives a smaller target.
-2. Targets are cumulative shares of the original quantity: proposing one again asks for nothing more.
+1. A level counts at R_net >= its R; a higher R_net never gives a smaller target.
+2. Targets are cumulative shares of the original quantity: the same proposal again asks for nothing more.
 3. Tranche weights are not negative and sum to 1.
 """
 
@@ -16,6 +16,8 @@ TrancheWeights = tuple[float, float, float]
 
 
 class HarvestAction(StrEnum):
+    """What a proposal suggests: nothing, to close a share of the original quantity, or all of it."""
+
     NONE = "NONE"
     PARTIAL_25 = "PARTIAL_25"
     PARTIAL_50 = "PARTIAL_50"
@@ -38,6 +40,7 @@ _TARGETS = {
 
 
 def partial_action(r_net: float, theta: HarvestTheta) -> HarvestAction:
+    """The highest of the levels `T1_R`, `T2_R` and `T3_R` (risk units) that `r_net` has reached."""
     if r_net >= theta.T3_R:
         return HarvestAction.PARTIAL_75
     if r_net >= theta.T2_R:
@@ -49,7 +52,7 @@ def partial_action(r_net: float, theta: HarvestTheta) -> HarvestAction:
 
 @lru_cache(maxsize=32)
 def tranche_weights(u1: float, u2: float, u3: float, temperature: float) -> TrancheWeights:
-    """How the utilities weigh the three levels: for the audit only, no action depends on it."""
+    """The softmax of the levels' utilities u1, u2 and u3, for the record only: no action depends on it."""
     top = max(u1, u2, u3)
     e1, e2, e3 = (exp((u - top) / temperature) for u in (u1, u2, u3))
     total = e1 + e2 + e3

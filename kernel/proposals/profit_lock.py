@@ -1,4 +1,4 @@
-"""Where the stop goes once a position has earned its lock.
+"""The profit lock: where the stop goes once R_net has reached `lock_R`.
 
 What always holds of a lock:
 1. It is proposed only at R_net >= `lock_R`.
@@ -11,7 +11,12 @@ from kernel.proposals.theta import HarvestTheta, LockMode
 
 
 def locked_stop(position: PositionSnapshot, r_net: float, risk: float, theta: HarvestTheta) -> float | None:
-    """The stop price that locks profit in, or None when none is due or the current stop is as good."""
+    """The stop price (quote currency) that locks profit in; None if none is due or the current stop is as tight.
+
+    `risk` is what one unit risks (quote currency). By `theta.lock_mode` the price is
+    * entry * (1 + side * `be_plus_pct`), or
+    * entry + side * `lock_R` * risk.
+    """
     if r_net < theta.lock_R:
         return None
     stop = _lock_price(position, risk, theta)

@@ -1,9 +1,9 @@
-"""What a harvest of a position would look like: the action, the stop, and why.
+"""A proposal for a position: the action, the stop, and the reasons.
 
 What always holds of a proposal:
-1. It is a function of its inputs alone.
+1. It is a function of its arguments alone.
 2. The action is the partial exit earned, unless the kill score triggers: then it is FULL_CLOSE_PROPOSED.
-3. Reason codes come in one order: the partial, the lock, the kill score and, only after it, its components.
+3. Reason codes come in one order: the partial exit, the lock, the kill score, and after that its components.
 """
 
 from collections.abc import Iterator
@@ -20,6 +20,8 @@ from kernel.proposals.theta import HarvestTheta
 
 
 class ReasonCode(StrEnum):
+    """Why a proposal says what it does."""
+
     HARVEST_PARTIAL_25 = "harvest_partial_25"
     HARVEST_PARTIAL_50 = "harvest_partial_50"
     HARVEST_PARTIAL_75 = "harvest_partial_75"
@@ -33,7 +35,11 @@ class ReasonCode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HarvestProposal:
-    """Prices, `risk_unit` and `cost_est` are in quote currency per unit; `R_net` counts risk units."""
+    """What is suggested. `new_sl_proposed` is a price (quote currency), or None to leave the stop where it is.
+
+    `risk_unit` and `cost_est` are of one unit, in quote currency; `R_net` counts risk units, after costs. `kill_score`
+    is from 0.5 to 1, with its `k_components`. `tranche_weights` (three shares that sum to 1) are for the record only.
+    """
 
     harvest_action: HarvestAction
     new_sl_proposed: float | None
@@ -61,6 +67,16 @@ def compute_harvest_proposal(
     p1_proposal: P1Proposal | None = None,
     theta: HarvestTheta | None = None,
 ) -> HarvestProposal:
+    """The proposal for `position` in this market, computed in floats.
+
+    * risk unit = entry price * `p1_proposal.stop_dist_pct`, or `fallback_stop_pct` if that is not given
+    * R_net = (unrealized profit / quantity - entry price * `cost_bps` / 10000) / risk unit
+    * the partial exit: the highest level of `theta` that R_net has reached
+    * the stop: `profit_lock.locked_stop`
+    * the kill score: `kill_score.kill_score`; from `kill_threshold` on the action is FULL_CLOSE_PROPOSED
+
+    `theta` defaults to `HarvestTheta()`. Raises nothing: each argument has checked its numbers when it was made.
+    """
     theta = theta or DEFAULT_THETA
     risk = risk_unit(position.entry_price, p1_proposal, theta)
     cost = cost_estimate(position.entry_price, theta)

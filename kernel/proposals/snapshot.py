@@ -1,4 +1,4 @@
-"""A position as the proposal formulas see it, at one moment."""
+"""A position at one time, as the proposal formulas see it."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,6 +11,8 @@ _STOPS = ("current_sl", "current_tp")
 
 
 class PositionSide(StrEnum):
+    """The side of a position."""
+
     LONG = "LONG"
     SHORT = "SHORT"
 
@@ -22,10 +24,11 @@ class PositionSide(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PositionSnapshot:
-    """An open position. Prices are in quote currency; `unrealized_pnl` is the profit of all `qty` units.
+    """An open position of `qty` units (base currency). Prices are in quote currency.
 
-    `peak_price` and `trough_price` are the extremes since the open, `age_sec` the seconds since then.
-    Raises `InvalidSide` or `InvalidNumber`.
+    `peak_price` and `trough_price` are the extremes since the open, `age_sec` the seconds since then. `unrealized_pnl`
+    is the profit of all `qty` units (quote currency), before costs. `current_sl` and `current_tp` are the prices of the
+    stop and the take-profit, None without one. Raises `InvalidSide` or `InvalidNumber`.
     """
 
     symbol: str

@@ -26,8 +26,11 @@ _LOGITS = ("u1", "u2", "u3")
 class HarvestTheta:
     """`*_R` count risk units, `*_pct` are shares of the entry (0.002 is 0.2 %), `cost_bps` its ten-thousandths.
 
-    A regime has flipped when trending is less likely than `trend_min` and chop and mean reversion together
-    are likelier than `counter_trend_min`. Raises `InvalidNumber` or `InvalidTheta`.
+    `T1_R` < `T2_R` < `T3_R` are the levels of the partial exits, `lock_R` that of the profit lock. `trend_min` and
+    `counter_trend_min` say when the regime has flipped; these, `sigma_ref`, `ts_ref` and `max_age_sec` (seconds) give
+    the components of the kill score, `weight_*` weigh them, and from `kill_threshold` on the action is a full close.
+    `u1` to `u3` and `softmax_temp` give the tranche weights. Raises `InvalidNumber`, or `InvalidTheta` for parameters
+    that contradict each other.
     """
 
     T1_R: float = 2.0

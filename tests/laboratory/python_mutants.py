@@ -29,7 +29,7 @@ ENOUGH: Final = 0.95
 """Of the kernel's, so many must be noticed; of the guards', all."""
 GUARDS: Final[Wanted] = {
     "kernel/positions/guards.py": (),
-    "kernel/positions/decision.py": ("decide",),
+    "kernel/positions/decision.py": ("decide", "_decided"),
     "harvest_tasks/fills/plan.py": ("plan", "_decide", "_held_record", "_published_record"),
 }
 GUARD_TESTS: Final = ("unit/test_guards", "unit/test_plan", "unit/test_kernel_corners")

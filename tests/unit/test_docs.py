@@ -19,9 +19,10 @@ ROOT = Path(__file__).parents[2]
 POSITIONS = ROOT / "docs" / "positions.md"
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+LIBRARY = ROOT / "docs" / "library.md"
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", CONTRIBUTING, *DOCS]
-EXAMPLES = 100
-"""At least so many lines of the page on positions are examples."""
+EXAMPLES = {POSITIONS: 100, LIBRARY: 20}
+"""Pages whose examples are run, with the fewest examples that each has."""
 FLOWERS = {"FLOWER_BASIC_AUTH", "FLOWER_UNAUTHENTICATED", "STATE_DIRECTORY"}
 OTHER_WORDS = {"REDUCE_ONLY", "HARVEST_PARTIAL", "REDIS_SERVER", *FLOWERS}
 """The types of a harvest intent, live and in shadow mode, and variables that others than the settings read."""
@@ -94,10 +95,11 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_every_example_of_the_page_on_positions_comes_out_as_printed() -> None:
-    done = doctest.testfile(str(POSITIONS), module_relative=False, optionflags=doctest.ELLIPSIS, parser=Fenced())
+@pytest.mark.parametrize(("page", "fewest"), EXAMPLES.items(), ids=lambda value: getattr(value, "name", ""))
+def test_every_example_of_a_page_comes_out_as_printed(page: Path, fewest: int) -> None:
+    done = doctest.testfile(str(page), module_relative=False, optionflags=doctest.ELLIPSIS, parser=Fenced())
     assert done.failed == 0
-    assert done.attempted >= EXAMPLES
+    assert done.attempted >= fewest
 
 
 def test_every_section_of_the_page_on_positions_has_an_example() -> None:

@@ -484,3 +484,58 @@ def test_a_harvest_knows_its_action() -> None:
     action, harvest = due
     assert isinstance(harvest, DueHarvest)
     assert action == harvest.action == "partial:0.5:1"
+
+
+def test_folding_and_deciding_are_exact_in_any_decimal_context() -> None:
+    """Products of 12 decimals and 15 digits each do not fit in the 28 digits of a usual context."""
+    bought = fill("BUY", "123456789.123456789012", "98765.432109876543", stop_loss=Decimal("97654.321098765432"))
+    sold = fill("SELL", "0.987654321098", "99999.987654321098")
+    fine = rules(ladder=ladder("0.333333333333:0.333333333333"), instrument=Instrument(step=Decimal("0.001")))
+    for digits in (10, 28, 79, 80, 200):
+        with localcontext(prec=digits):
+            position = apply(apply(FLAT, bought, RiskTerms()), sold, RiskTerms())
+            after, _, (decision, *_) = decide(position, fine, guards())
+        with localcontext(EXACT):
+            assert position.holding.realized_pnl == sold.qty * (sold.price - bought.price)
+            wanted = Decimal("0.333333333333") * bought.qty
+            assert decision.intents[0].qty + after.ladder_state.carry == wanted
+
+
+def test_a_stop_that_is_held_back_is_decided_once() -> None:
+    position = apply(apply(FLAT, long_100(), RiskTerms()), mark("106"), RiskTerms())
+    killed = guards(killed=True)
+    for noted in (False, True):
+        position, _, decisions = decide(position, STOPS, killed)
+        assert [(d.action, d.refusal, d.noted) for d in decisions] == [
+            ("partial:0.5:1", Refusal.KILLED, noted),
+            ("sl_be", Refusal.KILLED, noted),
+        ]
+
+
+def test_folding_a_mark_sets_every_field_of_the_position_by_its_name() -> None:
+    """The fold makes positions by the place of their fields: it takes a third of the time of `_replace`."""
+    before = Position(
+        book=BOOK,
+        epoch=3,
+        holding=HOLDING,
+        mark=MarkState(Decimal(100), 1, Decimal(101), Decimal(99)),
+        ladder_state=LadderState(stop=Decimal(95)),
+        banked_pnl=Decimal(7),
+        frozen="reason",
+        applied=(1, 2),
+        overrides="ladder=1:1",
+    )
+    after = apply(before, Mark("5-6", 5, Decimal(120)), RiskTerms())
+    assert after == before._replace(mark=MarkState(Decimal(120), 5, Decimal(120), Decimal(99)), applied=(5, 6))
+    opened = apply(before._replace(holding=Holding()), long_100(source_id="7-0", time_ms=7), RiskTerms())
+    assert opened == Position(
+        book=BOOK,
+        epoch=4,
+        holding=Holding(Decimal(1), Decimal(100), Decimal(1), Decimal(10), opened_ms=7),
+        mark=MarkState(price=Decimal(100), time_ms=7, peak=Decimal(100), trough=Decimal(100)),
+        ladder_state=LadderState(stop=Decimal(90)),
+        banked_pnl=Decimal(7),
+        frozen="reason",
+        applied=(7, 0),
+        overrides="ladder=1:1",
+    )
