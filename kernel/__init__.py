@@ -49,6 +49,18 @@ if TYPE_CHECKING:
     from kernel.proposals.proposal import HarvestProposal, ReasonCode, compute_harvest_proposal
     from kernel.proposals.snapshot import PositionSide, PositionSnapshot
     from kernel.proposals.theta import HarvestTheta, LockMode
+else:
+
+    def __getattr__(name: str) -> object:
+        """Loads what is asked for: a program that only proposes never loads the code that makes intents."""
+        if name in __all__:
+            for home in _HOMES:
+                found = vars(import_module(home)).get(name)
+                if found is not None:
+                    globals()[name] = found
+                    return found
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = ["apply", "Position", "Holding", "MarkState", "LadderState", "RiskTerms"]
 __all__ += ["Entry", "Fill", "Side", "Mark", "OrderEnded", "OrderEndStatus", "Funding"]
@@ -73,17 +85,6 @@ _HOMES: Final = (
     "kernel.positions.r_multiple",
 )
 """Modules that have all of these names."""
-
-
-def __getattr__(name: str) -> object:
-    """Loads what is asked for: a program that only proposes never loads the code that makes intents."""
-    if name in __all__:
-        for home in _HOMES:
-            found = vars(import_module(home)).get(name)
-            if found is not None:
-                globals()[name] = found
-                return found
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
