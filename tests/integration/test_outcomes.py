@@ -170,7 +170,7 @@ def test_an_outcome_of_an_intent_that_was_filled_changes_nothing(desk: Desk) -> 
 
 
 @pytest.mark.parametrize("stranger", ["hv-" + "0" * 32, "somebody-elses"])
-def test_an_outcome_of_a_stranger_changes_nothing(desk: Desk, stranger: str) -> None:
+def test_the_end_of_an_unknown_order_changes_nothing(desk: Desk, stranger: str) -> None:
     desk.run(BUY, price("105"))
     before = ladder_state(desk)
     desk.run(ended({"intent_id": stranger}))

@@ -1,4 +1,4 @@
-"""Corners of the kernel that the stories of the other tests do not come by: in each, a change went unnoticed once."""
+"""Corner cases of the kernel that the other tests do not reach: each one is a mutant that once went unnoticed."""
 
 from dataclasses import replace
 from decimal import Decimal, localcontext
@@ -42,7 +42,7 @@ def adopt(qty: str, *, seen: str = "0", entry: str = "100", stop: str | None = N
     return Adopt("", 42, Decimal(seen), Decimal(qty), Decimal(entry), None if stop is None else Decimal(stop))
 
 
-def test_a_price_of_just_the_oldest_age_is_stale() -> None:
+def test_a_price_is_stale_from_the_limit_on() -> None:
     now = guards(START_MS, fresh_ms=30_000)
     assert now.is_fresh(START_MS - 29_999)
     assert not now.is_fresh(START_MS - 30_000)
@@ -74,14 +74,14 @@ def test_a_decision_names_its_lifecycle() -> None:
     assert [decision.position_id for decision in made] == ["BTCUSDT:1", "BTCUSDT:2"]
 
 
-def test_what_cannot_be_asked_for_has_no_intents() -> None:
+def test_a_harvest_that_is_not_possible_has_no_intents() -> None:
     small = rules(instrument=Instrument(min_qty=Decimal(9)))
     position, (made,) = run([long_100(), mark("105")], small)
     assert made == Decision("BTCUSDT:1", "partial:0.5:1", (), Refusal.BELOW_MINIMUM)
     assert position.ladder_state.held == (("partial:0.5:1", "below_minimum"),)
 
 
-def test_a_harvest_says_everything_of_itself() -> None:
+def test_every_field_of_a_harvest_intent() -> None:
     leg = Position("BTCUSDT:SHORT")
     position, made = run([short_100(), mark("94.9")], position=leg)
     (intent,) = builders.intents(made)
@@ -113,14 +113,14 @@ def test_parts_of_a_harvest_are_named_one_after_the_other() -> None:
     assert len({i.intent_id for i in builders.intents(made)}) == 3
 
 
-def test_what_is_above_the_most_that_can_go_out_is_carried() -> None:
+def test_what_is_above_the_most_that_one_harvest_takes_is_carried() -> None:
     most = rules(instrument=Instrument(step=Decimal("0.01"), max_qty=Decimal("0.05")), max_parts=2)
     position, made = run([long_100(), mark("105")], most)
     assert sum(i.qty for i in builders.intents(made)) == Decimal("0.1")
     assert position.ladder_state.carry == Decimal("0.15")
 
 
-def test_a_net_book_has_neither_leg() -> None:
+def test_a_one_way_book_has_neither_leg() -> None:
     intent = builders.intents(run([long_100(), mark("105")])[1])[0]
     assert (intent.symbol, intent.position_side) == (BOOK, "BOTH")
     assert (FLAT.symbol, FLAT.position_side, FLAT.leg) == (BOOK, "BOTH", 0)
@@ -131,7 +131,7 @@ def test_a_net_book_has_neither_leg() -> None:
     assert odd[0].leg == 0
 
 
-def test_a_move_to_break_even_says_everything_of_itself() -> None:
+def test_every_field_of_a_move_to_break_even() -> None:
     position, made = run([long_100(), mark("105.19")], STOPS)
     _, stop = builders.intents(made)
     assert stop == Intent(
@@ -152,7 +152,7 @@ def test_a_move_to_break_even_says_everything_of_itself() -> None:
     )
 
 
-def test_stops_that_trail_and_that_change_their_size_say_why() -> None:
+def test_trailing_and_resized_stops_have_a_reason() -> None:
     position, made = run([short_100(atr=Decimal(1)), mark("94"), mark("93")], STOPS)
     trail = builders.intents(made)[-1]
     assert (trail.kind, trail.action, trail.reason) == (IntentKind.TRAIL_UPDATE, "trail:95", "2 behind 93")
@@ -168,7 +168,7 @@ def test_an_id_is_thirty_five_characters() -> None:
     assert intent_id(BOOK, "a").startswith("hv-")
 
 
-def test_r_is_cut_and_never_rounded_up_whatever_the_caller_counts_with() -> None:
+def test_r_is_cut_and_never_rounded_up_in_any_decimal_context() -> None:
     assert reason_text(Decimal("0.999"), "0.5") == "R=0.99 >= 0.5"
     assert reason_text(Decimal("-0.999"), "0.5") == "R=-0.99 >= 0.5"
     assert reason_text(Decimal("1.23456"), "0.1234") == "R=1.2345 >= 0.1234"
@@ -223,7 +223,7 @@ def test_a_fee_touches_nothing_else() -> None:
     assert charged(HOLDING, Decimal("0.25"), "BNB") == HOLDING._replace(other_fees=(("BNB", Decimal("1.25")),))
 
 
-def test_what_is_flat_has_no_sign() -> None:
+def test_a_flat_holding_has_sign_zero() -> None:
     assert [Holding(Decimal(q)).sign for q in (3, 0, -3)] == [1, 0, -1]
 
 
@@ -248,7 +248,7 @@ def test_a_position_that_is_adopted_keeps_its_price_and_a_usable_stop() -> None:
     assert (other.epoch, other.holding.qty, other.ladder_state.stop) == (2, -1, 105)
 
 
-def test_a_record_that_says_the_same_or_came_too_late_changes_nothing() -> None:
+def test_adopting_the_same_or_an_outdated_position_changes_nothing() -> None:
     held = apply(FLAT, adopt("2"), RiskTerms())
     assert apply(held, adopt("2", seen="2"), RiskTerms()) == held
     assert apply(held, adopt("3", seen="1"), RiskTerms()) == held
@@ -267,12 +267,12 @@ def test_less_of_a_position_cuts_what_is_reserved() -> None:
     assert (none.ladder_state, none.epoch, none.holding.qty) == (LadderState(), 1, 0)
 
 
-def test_a_stop_distance_of_nothing_is_none() -> None:
+def test_a_stop_distance_of_zero_counts_as_not_given() -> None:
     for stated in (None, Decimal(0), Decimal(-1)):
         assert RiskTerms(stated, Decimal("0.02")).per_unit(Decimal(100)) == 2
 
 
-def test_the_price_at_which_r_is_reached_counts_the_costs_in() -> None:
+def test_the_price_of_an_r_includes_the_costs() -> None:
     costly = rules(cost_bps=Decimal(10))
     held = Holding(Decimal(2), Decimal(100), Decimal(2), Decimal(10))
     assert price_at(held, costly, Decimal("0.5")) == Decimal("105.1")
@@ -289,7 +289,7 @@ def test_a_price_just_within_the_tolerance_is_not_from_the_future() -> None:
     assert (near.peak, far.peak, far.price) == (110, 100, 110)
 
 
-def test_a_reservation_counts_what_it_took() -> None:
+def test_a_reservation_counts_its_fills() -> None:
     placed = Reservation("a", Decimal(3), (), 1)
     once = placed.after(Decimal(2), Decimal(10), Decimal(4)).after(Decimal("0.5"), Decimal(20), Decimal(3))
     assert (once.qty, once.filled, once.value, once.pnl) == (Decimal("0.5"), Decimal("2.5"), 30, 7)
@@ -313,8 +313,8 @@ def test_nothing_reserved_is_a_decimal() -> None:
 def released(state: LadderState, *ids: str) -> tuple[LadderState, list[tuple[str, ...]]]:
     given_up = []
     for name in ids:
-        state, exhausted = state.released(name)
-        given_up.append(exhausted)
+        state, last_attempts = state.released(name)
+        given_up.append(last_attempts)
     return state, given_up
 
 
@@ -349,7 +349,7 @@ def test_reservations_that_fit_exactly_are_not_cut() -> None:
         ("1:0.5,2:0.6", "the fractions sum to 1.1, more than the position"),
     ],
 )
-def test_a_ladder_says_what_is_wrong_with_it(rungs: str, what: str) -> None:
+def test_an_invalid_ladder_says_why(rungs: str, what: str) -> None:
     with pytest.raises(InvalidLadder) as refused:
         ladder(rungs)
     assert str(refused.value) == what
@@ -361,30 +361,30 @@ def test_a_ladder_from_some_r_on_keeps_its_basis() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "what"),
+    ("values", "what"),
     [
         ({"step": Decimal(0)}, "a step of quantities or prices must be above 0"),
         ({"tick": Decimal(0)}, "a step of quantities or prices must be above 0"),
         ({"step": Decimal(2), "max_qty": Decimal(1)}, "the maximum of an order must be at least one step"),
     ],
 )
-def test_an_instrument_says_what_is_wrong_with_it(told, what: str) -> None:
+def test_an_invalid_instrument_says_why(values, what: str) -> None:
     with pytest.raises(InvalidNumber) as refused:
-        Instrument(**told)
+        Instrument(**values)
     assert str(refused.value) == what
 
 
 @pytest.mark.parametrize(
-    ("told", "what"),
+    ("values", "what"),
     [
         ({"T2_R": 6.0}, "partial levels must ascend: 2, 6, 6"),
         ({"be_plus_pct": 1.0}, "be_plus_pct is a share of the entry, below 1, not 1"),
         ({"lock_mode": "none"}, "lock_mode must be break_even or r_multiple, not 'none'"),
     ],
 )
-def test_parameters_say_what_is_wrong_with_them(told, what: str) -> None:
+def test_invalid_parameters_say_why(values, what: str) -> None:
     with pytest.raises(InvalidTheta) as refused:
-        HarvestTheta(**told)
+        HarvestTheta(**values)
     assert str(refused.value) == what
 
 
@@ -411,7 +411,7 @@ def test_a_stop_that_would_not_be_a_price_does_not_trail() -> None:
     assert [i.action for i in builders.intents(made) if i.kind is IntentKind.TRAIL_UPDATE] == ["trail:1.05"]
 
 
-def test_an_end_of_an_intent_says_how_it_ended() -> None:
+def test_the_end_of_an_order_has_its_status() -> None:
     position, made = run([long_100(), mark("105")], rules(live=True))
     (intent,) = builders.intents(made)
     position, again = run([outcome(intent.intent_id, "EXPIRED")], rules(live=True), position=position)
@@ -448,7 +448,7 @@ def test_a_component_at_its_threshold_is_no_reason() -> None:
     assert len(list(_kill_reasons(above))) == 4
 
 
-def test_a_lock_that_would_be_at_nothing_is_none() -> None:
+def test_no_lock_at_a_price_of_zero() -> None:
     theta = HarvestTheta(lock_R=2.0, lock_mode=LockMode.R_MULTIPLE)
     short = PositionSnapshot(BOOK, PositionSide.SHORT, 2.0, 1.0, 2.0, 1.0, 0.0, 1.0)
     assert locked_stop(short, 3.0, 1.0, theta) is None
@@ -468,13 +468,13 @@ def test_a_far_stop_is_a_stop_at_its_own_distance() -> None:
         assert (held.holding.risk_per_unit, held.ladder_state.stop) == (60, Decimal(stop))
 
 
-def test_flat_and_said_to_be_flat_is_as_it_was() -> None:
+def test_adopting_flat_when_flat_changes_nothing() -> None:
     assert apply(FLAT, adopt("0"), RiskTerms()) == FLAT
 
 
-def test_a_record_with_an_id_of_its_own_is_the_newest_entry() -> None:
-    told = adopt("1")._replace(source_id="7-3")
-    assert apply(FLAT, told, RiskTerms()).applied == (7, 3)
+def test_an_adoption_with_a_stream_id_is_the_newest_entry() -> None:
+    adopted_at = adopt("1")._replace(source_id="7-3")
+    assert apply(FLAT, adopted_at, RiskTerms()).applied == (7, 3)
 
 
 def test_a_harvest_knows_its_action() -> None:

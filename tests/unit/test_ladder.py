@@ -93,7 +93,7 @@ def test_the_fill_that_names_an_intent_releases_its_quantity() -> None:
     assert position.ladder_state.reservations == ()
 
 
-def test_a_manual_close_under_an_open_intent_clamps_the_reservation() -> None:
+def test_a_manual_close_under_an_open_intent_cuts_the_reservation() -> None:
     position, _ = run([long_100(), mark("116"), fill("SELL", "0.6", "116")], LIVE)
     assert (position.holding.qty, position.ladder_state.reserved) == (Decimal("0.4"), Decimal("0.4"))
 
@@ -132,7 +132,7 @@ def test_a_partly_filled_intent_that_ends_asks_only_for_the_rest_again() -> None
     assert [i.qty for i in intents(made)] == [Decimal("0.15")]
 
 
-def test_an_outcome_of_a_stranger_changes_nothing() -> None:
+def test_the_end_of_an_unknown_order_changes_nothing() -> None:
     position, _ = run([long_100(), mark("105"), outcome("not-ours")], LIVE)
     assert position.ladder_state.spent == ("0.5",)
 
@@ -143,7 +143,7 @@ def test_quantities_round_down_and_carry_what_is_left_over() -> None:
     assert [i.qty for i in made] == [Decimal("0.2"), Decimal("0.3"), Decimal("0.2")]
 
 
-def test_a_slice_under_the_minimum_waits_for_the_next_rung() -> None:
+def test_a_slice_below_the_minimum_waits_for_the_next_rung() -> None:
     small = rules(instrument=Instrument(min_notional=Decimal(50)))
     position, made = run([long_100(), mark("105")], small)
     assert refusals(made) == [("partial:0.5:1", "below_minimum")]
@@ -151,7 +151,7 @@ def test_a_slice_under_the_minimum_waits_for_the_next_rung() -> None:
     assert [(i.rungs, i.qty) for i in intents(made)] == [(("0.5", "1"), Decimal("0.5"))]
 
 
-def test_a_remainder_under_the_minimum_is_closed_along() -> None:
+def test_a_rest_below_the_minimum_is_closed_too() -> None:
     most = rules(ladder=ladder("0.5:0.9"), instrument=Instrument(min_qty=Decimal("0.2")))
     (intent,) = published(long_100(), mark("105"), the_rules=most)
     assert intent.qty == 1

@@ -146,7 +146,7 @@ def test_every_promise_about_intents_holds_at_every_step(history, live: bool, ba
                 assert intent.stop_price is not None
                 assert (before.mark.price - intent.stop_price) * before.holding.sign > 0
         assert 0 <= position.ladder_state.reserved <= abs(position.holding.qty)
-        assert look(position, the_rules, guards()) == (position, [])  # an extra bell publishes nothing
+        assert look(position, the_rules, guards()) == (position, [])  # an extra wake-up publishes nothing
 
 
 def answered(step, sent) -> Entry:
