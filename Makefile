@@ -10,13 +10,13 @@ INSTALLED_DEV := .venv/.installed-dev
   bench plots faults faults-long mutants wheels boot-test clean
 .NOTPARALLEL: # setup and setup-dev write the same .venv
 
-help: ## show this list; [what runs first]
+help: ## show this list; in brackets: what runs first
 	@awk -F ' ## ' '/^[a-z-]+:.* ## / {split($$1, rule, ": *"); sub(/\$$.*/, "", rule[2]); \
 	  printf "  make %-15s %s%s\n", rule[1], $$2, rule[2] ? "  [" rule[2] "]" : ""}' $(MAKEFILE_LIST)
 
-setup: $(INSTALLED) ## .venv with what runs and an embedded server: 100 MB (needs Python 3.11 to 3.13)
+setup: $(INSTALLED) ## .venv with Harvest and an embedded server: 100 MB (needs Python 3.11 to 3.13)
 
-setup-dev: $(INSTALLED_DEV) ## the same .venv with all that tests, checks and bench use, too: 600 MB
+setup-dev: $(INSTALLED_DEV) ## .venv with everything that tests, checks and bench need: 600 MB
 
 $(INSTALLED): requirements.lock pyproject.toml
 	@$(SUPPORTED)

@@ -1,9 +1,10 @@
-"""Makes .venv, or brings it up to requirements.lock: `python -m tools.setup [--dev]`, from the root of the checkout.
+"""Creates or updates .venv from requirements.lock: `python -m tools.setup [--dev]`, in the root of the checkout.
 
-A stamp says that .venv is complete: it goes first and comes back last. Where there is none, an interrupted set-up may
-have left a package half installed, which pip would keep: .venv is then made anew.
+A stamp marks a complete .venv. It is removed first and written last. Without it, an interrupted set-up may have left a
+half-installed package, which pip would keep, so .venv is created again.
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -22,34 +23,38 @@ DEV_STAMP: Final = VENV / ".installed-dev"
 LOG: Final = VENV / "setup.log"
 SIZE: Final = "about 100 MB on disk"
 DEV_SIZE: Final = "about 600 MB on disk"
-# Wheels alone: building a package would fetch what it is built with, and nothing pins that. pip compiles on one core.
+# Only wheels: to build a package, pip would fetch unpinned build tools. No compiling: pip does it on one core.
 PIP_OPTIONS: Final = ("--no-input", "--no-compile", "--progress-bar=off", "--only-binary=:all:")
 REPORT_EVERY_SEC: Final = 5.0
-UNREACHABLE: Final = re.compile(r"^WARNING: Retrying .*after connection broken by '(.+)': \S+$", re.MULTILINE)
+# pip's last attempt.
+UNREACHABLE: Final = re.compile(
+    r"^WARNING: Retrying \(Retry\(total=0,.* after connection broken by '(.+)': \S+$", re.MULTILINE
+)
 COLLECTED: Final = re.compile(r"^(?:Collecting|Requirement already satisfied)", re.MULTILINE)
 ERROR: Final = re.compile(r"^ERROR: (.+)$", re.MULTILINE)
 
 
 class SetupError(Exception):
-    """Nothing can be set up; the message is one line that says why and what helps."""
+    """The set-up failed; the message is one line with the cause and, if there is one, the fix."""
 
 
 def set_up(dev: bool) -> None:
     """Leaves a complete .venv. Raises `SetupError`."""
-    began = time.monotonic()
+    began = time.time()
     if not _is_complete():
         _create()
     for stamp in (DEV_STAMP, STAMP):
         stamp.unlink(missing_ok=True)
     _install_packages(up_to(DEV if dev else SETUP, LOCK.read_text()), DEV_SIZE if dev else SIZE)
     _say("compiling them")
-    # On all cores. Not each file of theirs has to be valid here: some are templates.
+    # On all cores. Errors are ignored: some packages contain templates that are not valid Python.
     subprocess.run([PYTHON, "-m", "compileall", "-qq", "-j", "0", VENV / "lib"], check=False)
     _say("installing Harvest itself, as it stands in this checkout")
     _pip("--no-deps", "--no-build-isolation", "--editable", ".")
     for stamp in (STAMP, DEV_STAMP) if dev else (STAMP,):
         stamp.touch()
-    _say(f"done in {time.monotonic() - began:.0f} s: {VENV} has {_megabytes():.0f} MB")
+        os.utime(stamp, (began, began))  # make must see a lock that has changed meanwhile
+    _say(f"done in {time.time() - began:.0f} s: {VENV} has {_megabytes()} MB")
 
 
 def _is_complete() -> bool:
@@ -64,7 +69,7 @@ def _is_complete() -> bool:
 def _create() -> None:
     if not (find_spec("venv") and find_spec("ensurepip")):
         raise SetupError(f"{sys.executable} has no venv module. Fix: apt-get install python3-venv")
-    why = " anew, as the last set-up did not end" if VENV.exists() else ""
+    why = " again, because the last set-up did not finish" if VENV.exists() else ""
     _say(f"creating {VENV}{why} (Python {sys.version.split()[0]})")
     made = subprocess.run([sys.executable, "-m", "venv", "--clear", VENV], capture_output=True, text=True, check=False)
     if made.returncode:
@@ -82,7 +87,7 @@ def _install_packages(lock: str, size: str) -> None:
 def _progress(count: int) -> str:
     log = LOG.read_text()
     if "Installing collected packages" in log:
-        return f"installing: {VENV} has {_megabytes():.0f} MB so far"
+        return f"installing: {VENV} has {_megabytes()} MB so far"
     return f"downloading: {len(COLLECTED.findall(log))} of {count} packages"
 
 
@@ -104,15 +109,19 @@ def _reason(log: str) -> str:
         cause = re.sub(r"['\"]\)*$", "", unreachable[-1].rpartition(": ")[2])
         return f"could not download packages: {cause}. Fix: check the network and pip's settings, then run it again"
     errors = ERROR.findall(log)
-    return f"could not install packages: {errors[0] if errors else _last_line(log)} (all of it: {LOG})"
+    return f"could not install packages: {errors[0] if errors else _last_line(log)} (full output: {LOG})"
 
 
 def _last_line(text: str) -> str:
-    return ([line.strip() for line in text.splitlines() if line.strip()] or ["it does not say why"])[-1]
+    return ([line.strip() for line in text.splitlines() if line.strip()] or ["no error message"])[-1]
 
 
-def _megabytes() -> float:
-    return sum(file.lstat().st_blocks for file in VENV.rglob("*")) * 512 / 2**20
+def _megabytes() -> str:
+    # du reads on where pip has moved a file meanwhile.
+    argv = ["du", "-sm", str(VENV)]
+    return subprocess.run(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False
+    ).stdout.split()[0]
 
 
 def _say(text: str) -> None:
@@ -122,10 +131,10 @@ def _say(text: str) -> None:
 def main() -> None:
     try:
         set_up(dev="--dev" in sys.argv[1:])
-    except SetupError as error:
+    except (SetupError, OSError) as error:
         sys.exit(f"setup: {error}")
     except KeyboardInterrupt:
-        sys.exit("setup: interrupted. The next run starts again")
+        sys.exit("setup: interrupted; the next run starts from the beginning")
 
 
 if __name__ == "__main__":

@@ -189,15 +189,19 @@ def test_an_interrupted_set_up_is_not_complete_and_starts_anew(checkout: Path, d
             BROKEN.format("ReadTimeoutError(\"HTTPSConnectionPool(host='h'): Read timed out. (read timeout=15)\")"),
             "could not download packages: Read timed out. (read timeout=15). Fix: check the network",
         ),
+        (
+            BROKEN.format("x: Connection reset").replace("total=0", "total=4") + "ERROR: THESE PACKAGES DO NOT MATCH\n",
+            "could not install packages: THESE PACKAGES DO NOT MATCH",
+        ),
         (NOT_FOUND, "could not install packages: Could not find a version that satisfies the requirement amqp==5.4.2"),
         (
             "ERROR: [Errno 28] No space left on device\n",
             "could not install packages: [Errno 28] No space left on device",
         ),
-        ("Killed\n", "could not install packages: Killed (all of it: .venv/setup.log)"),
-        ("", "could not install packages: it does not say why (all of it: .venv/setup.log)"),
+        ("Killed\n", "could not install packages: Killed (full output: .venv/setup.log)"),
+        ("", "could not install packages: no error message (full output: .venv/setup.log)"),
     ],
-    ids=["refused", "timeout", "not found", "disk", "killed", "silent"],
+    ids=["refused", "timeout", "wrong hash after a retry", "not found", "disk", "killed", "silent"],
 )
 def test_a_failure_says_why_in_one_line(checkout: Path, said: str, reason: str) -> None:
     (checkout / "said").write_text(said)
