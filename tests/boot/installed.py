@@ -177,8 +177,8 @@ def test_the_proof_sees_the_units_and_the_rights_of_the_users_and_rehearses(serv
     prove = (f"{CURRENT}/bin/harvest", "proof", "--seconds=1", "--active", "--json")
     done = server.attempt("env", owner, *settings, *prove)
     verdicts = {check["subject"]: check for check in json.loads(done.stdout)}
-    assert verdicts["units"]["seen"].startswith(f"{len(units())} active"), verdicts["units"]
-    looked_at = ("calc-only code", "calc-only rights", "units", "workers", "rehearsal: one cycle")
+    assert verdicts["systemd units"]["seen"].startswith(f"{len(units())} active"), verdicts["systemd units"]
+    looked_at = ("calc-only code", "calc-only rights", "systemd units", "workers", "rehearsal: one cycle")
     assert [verdicts[subject]["verdict"] for subject in looked_at] == ["ok"] * len(looked_at), done.stdout
 
 
