@@ -53,7 +53,7 @@ class Program:
         self._log = log
         self._began = 0
         self._is_ready = ready
-        self._leash = ProcessGroups()
+        self._groups = ProcessGroups()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -85,7 +85,7 @@ class Program:
         """Starts it without waiting until it is ready."""
         self._began = self._log.stat().st_size if self._log.exists() else 0
         with self._log.open("ab") as log:
-            self._process = self._leash.start(self._argv, output=log.fileno(), environ=self._environ)
+            self._process = self._groups.start(self._argv, output=log.fileno(), environ=self._environ)
 
     def wait_until_ready(self) -> None:
         wait_until(self._ready_or_gone, READY_WITHIN_SEC, f"{self.name} is ready")
@@ -118,7 +118,7 @@ class Program:
 
     def close(self) -> None:
         self.kill()
-        self._leash.close()
+        self._groups.close()
 
     def _ready_or_gone(self) -> bool:
         return self.status == "exited" or self._is_ready(self)

@@ -9,8 +9,9 @@ from harvest_tasks.commands.explain_text import print_report
 from harvest_tasks.commands.session import Failure, reached
 from harvest_tasks.commands.tables import json_option, show_json
 from harvest_tasks.fills import inbox
+from harvest_tasks.fills.inbox import UnreadableBook
 from harvest_tasks.operations.book_report import as_dict, read_book_report
-from harvest_tasks.operations.positions import Book, UnreadableBook, is_tracked, read_books
+from harvest_tasks.operations.positions import Book, is_tracked, read_books
 from harvest_tasks.server.client import Client
 
 RECORDS: Final = 10
@@ -47,5 +48,5 @@ def _found(client: Client, name: str) -> Book:
         raise Failure(f"{name} is not tracked: {hint}")
     (book,) = read_books(client, [name])
     if isinstance(book, UnreadableBook):
-        raise Failure(book.problem)
+        raise Failure(book.why)
     return book

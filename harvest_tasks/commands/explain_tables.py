@@ -10,7 +10,7 @@ from harvest_tasks.commands.formatting import figure, how_old, percent, recent
 from harvest_tasks.commands.tables import Cell, Column, show
 from harvest_tasks.operations.book_report import BookReport
 from harvest_tasks.operations.explanation import RungState, RungView
-from harvest_tasks.operations.journal import JournalRecord
+from harvest_tasks.operations.journal import JournaledDecision
 from kernel.positions.guards import Refusal
 from kernel.positions.instrument import Instrument
 from kernel.positions.ladder_state import MAX_ATTEMPTS
@@ -27,7 +27,7 @@ JOURNAL: Final = (Column("Time (UTC)"), Column("Decision"), Column("Action"), Co
 STYLES: Final = {RungState.SPENT: "dim", RungState.DUE: "bold", RungState.ARMED: ""}
 
 
-DECISIONS: Final = {
+DECISION_TEXTS: Final = {
     "exhausted": f"gave up after {MAX_ATTEMPTS} attempts",
     "unanswered": "no reply",
     "clamped": "capped",
@@ -97,7 +97,7 @@ def _minimum(instrument: Instrument) -> str:
     return f"the smallest intent is {' and '.join(least)}" if least else "no minimum is set"
 
 
-def _record_cells(record: JournalRecord) -> Sequence[Cell]:
+def _record_cells(record: JournaledDecision) -> Sequence[Cell]:
     what = (record.action, record.values.get("side", ""), record.values.get("qty", ""))
-    decision = DECISIONS.get(record.decision, record.decision)
+    decision = DECISION_TEXTS.get(record.decision, record.decision)
     return [recent(record.time_ms), decision, " ".join(filter(None, what)), record.reason]

@@ -8,9 +8,9 @@ from rich.text import Text
 from harvest_tasks.commands.formatting import age, cost, figure, money, printable, r_text
 from harvest_tasks.commands.session import reached
 from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json
-from harvest_tasks.fills.inbox import known_books, open_books
+from harvest_tasks.fills.inbox import UnreadableBook, known_books, open_books
 from harvest_tasks.fills.symbol_rules import SymbolRules
-from harvest_tasks.operations.positions import Book, PositionRow, UnreadableBook, position_row, read_books
+from harvest_tasks.operations.positions import Book, PositionRow, position_row, read_books
 from harvest_tasks.server.clock import server_ms
 from harvest_tasks.settings.model import Settings
 from kernel.positions.holding import Origin
@@ -121,6 +121,6 @@ def _warn(frozen: Sequence[PositionRow]) -> None:
 
 def _complain(unreadable: Sequence[UnreadableBook]) -> None:
     for book in unreadable:
-        click.echo(f"harvest: {book.book}: {printable(book.problem)}", err=True)
+        click.echo(f"harvest: {book.book}: {printable(book.why)}", err=True)
     if unreadable:
         raise click.exceptions.Exit(1)

@@ -6,7 +6,7 @@ import click
 from rich.text import Text
 
 from harvest_tasks.commands.formatting import figure, printable
-from harvest_tasks.commands.session import Failure, reached, wake
+from harvest_tasks.commands.session import Failure, reached, wake_workers
 from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json
 from harvest_tasks.reconciling import audit as audits
 from harvest_tasks.reconciling.settlement import ComparedRow, Settled, Settlement, UnreadInput, is_named, settle
@@ -112,7 +112,7 @@ def _settle(client: Client, settings: Settings, names: Collection[str], as_json:
         show_json(settlement)
     else:
         _report(settlement)
-    wake([result.book for result in settlement.settled if result.done != "refused"])
+    wake_workers([result.book for result in settlement.settled if result.done != "refused"])
     return all(result.done != "refused" for result in settlement.settled)
 
 

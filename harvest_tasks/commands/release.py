@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import click
 
 from harvest_tasks.commands.formatting import printable
-from harvest_tasks.commands.session import Failure, reached, wake
+from harvest_tasks.commands.session import Failure, reached, wake_workers
 from harvest_tasks.fills import inbox
+from harvest_tasks.fills.inbox import UnreadableBook
 from harvest_tasks.operations import positions
-from harvest_tasks.operations.positions import Book, UnreadableBook
+from harvest_tasks.operations.positions import Book
 from harvest_tasks.server.client import Client
 from harvest_tasks.server.clock import server_ms
 from harvest_tasks.wire import symbols
@@ -37,11 +38,11 @@ def release(book: str | None, everything: bool, switch_mode: bool) -> None:
         raise click.UsageError("--switch-mode takes one symbol")
     with reached() as (_, client):
         if book is None:
-            wake(_release_all(client))
+            wake_workers(_release_all(client))
         elif switch_mode:
             _switch_mode(client, symbol_of(book.upper()))
         else:
-            wake([_release(client, book.upper())])
+            wake_workers([_release(client, book.upper())])
 
 
 def _switch_mode(client: Client, symbol: str) -> None:
@@ -59,7 +60,7 @@ def _release(client: Client, name: str) -> str:
         raise Failure(f"{name} is not tracked: `harvest positions --all` lists every tracked book")
     (found,) = positions.read_books(client, [name])
     if isinstance(found, UnreadableBook):
-        raise Failure(found.problem)
+        raise Failure(found.why)
     if not found.position.frozen:
         raise Failure(f"{name} is not frozen{_not_yet(found)}")
     inbox.release(client, name, server_ms(client))

@@ -37,7 +37,7 @@ def reached() -> Iterator[tuple[Settings, Client]]:
         client.close()
 
 
-def wake(books: Sequence[str]) -> None:
+def wake_workers(books: Sequence[str]) -> None:
     """Ask workers to look at `books` now; without a broker they do so within a second anyway."""
     from harvest_tasks import celery  # reads the environment
     from harvest_tasks.messaging import wakeups

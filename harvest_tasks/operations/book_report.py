@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from harvest_tasks.fills.symbol_rules import SymbolRules
-from harvest_tasks.operations.explanation import Explanation, Upcoming, explain, wanted
+from harvest_tasks.operations.explanation import Explanation, Upcoming, explain_position, intents_due
 from harvest_tasks.operations.guards import read_guards
-from harvest_tasks.operations.journal import JournalRecord, newest_journal_records
+from harvest_tasks.operations.journal import JournaledDecision, newest_decisions
 from harvest_tasks.operations.positions import Book, PositionRow, already_out, position_row, risk_terms
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
@@ -27,7 +27,7 @@ class BookReport:
     guards: Guards
     rules: Rules
     settings: Settings
-    records: Sequence[JournalRecord]
+    records: Sequence[JournaledDecision]
 
     def holds_back(self, refusal: Refusal) -> bool:
         return self.explained is not None and refusal in self.explained.refusals
@@ -38,15 +38,15 @@ def read_book_report(client: Client, settings: Settings, book: Book, records: in
     position = book.position
     rules = SymbolRules(client, settings).rules([position.symbol])[position.symbol]
     guards = read_guards(client, settings)
-    guards = replace(guards, published=already_out(client, wanted(position, rules, guards)))
+    guards = replace(guards, published=already_out(client, intents_due(position, rules, guards)))
     return BookReport(
         row=position_row(book, rules, guards.now_ms),
         position=position,
-        explained=explain(position, rules, guards, risk_terms(client, settings, position.symbol)),
+        explained=explain_position(position, rules, guards, risk_terms(client, settings, position.symbol)),
         guards=guards,
         rules=rules,
         settings=settings,
-        records=newest_journal_records(client, position.book, records),
+        records=newest_decisions(client, position.book, records),
     )
 
 
@@ -70,7 +70,7 @@ def as_dict(report: BookReport) -> dict[str, Any]:
     }
 
 
-def _record(record: JournalRecord) -> Mapping[str, object]:
+def _record(record: JournaledDecision) -> Mapping[str, object]:
     times = {name: int(text) for name, text in record.values.items() if name.endswith("_ms")}
     return {"id": record.record_id, "time_ms": record.time_ms, **record.values, **times}
 

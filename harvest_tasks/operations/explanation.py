@@ -1,4 +1,4 @@
-"""Why a book publishes what it does, and what it waits for: the kernel's own decision, taken on a copy. Pure."""
+"""Why a position publishes what it does, and what it waits for: the kernel's own decision, on a copy. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,13 +24,13 @@ _NO_LIMIT: Final = 1 << 30
 
 
 class RiskSource(StrEnum):
-    """What the risk per unit agrees with today. It is set when a position opens, and its source is not kept."""
+    """What the risk per unit agrees with now. It is set when a position opens, without its source."""
 
     OPENING_STOP = "opening_stop"
     PUBLISHED_DISTANCE = "published_distance"
     FALLBACK = "fallback"
     EARLIER = "earlier"
-    """None of these any more: the stop, the mean entry or a setting has moved since."""
+    """None of the above: the stop, the mean entry or a setting has changed since."""
 
 
 class RungState(StrEnum):
@@ -55,7 +55,7 @@ class RungView:
 
 @dataclass(frozen=True, slots=True)
 class Upcoming:
-    """The intents at the next rung's price, were that the fresh mark now; or what would hold them back."""
+    """The intents that would be due at a fresh mark of `price`, the next rung's, and what would hold them back."""
 
     price: Decimal
     action: str
@@ -65,8 +65,8 @@ class Upcoming:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """`implied_stop` is where a stop would have to be to mean the same risk; `refusals` are the guards that hold
-    this book back now, whether or not anything is due.
+    """All about an open position. `implied_stop` is the stop that would mean the same risk per unit; `refusals` are the
+    guards that hold this book back now, whether or not anything is due.
     """
 
     risk_source: RiskSource
@@ -78,15 +78,15 @@ class Explanation:
 
 
 @exact
-def wanted(position: Position, rules: Rules, guards: Guards) -> list[Intent]:
-    """The intents that would go out now if none were out already and any number were allowed."""
+def intents_due(position: Position, rules: Rules, guards: Guards) -> list[Intent]:
+    """The intents that would be published now if none had been yet and the rate limit allowed any number."""
     decisions = decide(position, rules, replace(guards, budget=_NO_LIMIT))[2]
     return [intent for decision in decisions if decision.refusal is None for intent in decision.intents]
 
 
 @exact
-def explain(position: Position, rules: Rules, guards: Guards, terms: RiskTerms) -> Explanation | None:
-    """Everything about an open position; None when it is flat. `guards.published` must be known."""
+def explain_position(position: Position, rules: Rules, guards: Guards, terms: RiskTerms) -> Explanation | None:
+    """The explanation of an open position; None when it is flat. `guards.published` must be filled in."""
     mark = position.mark
     if mark is None or not position.is_open:
         return None
@@ -140,7 +140,7 @@ def _state(position: Position, rung: Rung, due: Sequence[Rung]) -> RungState:
 
 
 def _upcoming(position: Position, rungs: Sequence[RungView], rules: Rules, guards: Guards) -> Upcoming | None:
-    """The first rung ahead, together with whatever is due by then."""
+    """The next rung, together with what is due by then."""
     price = next((rung.price for rung in rungs if rung.state is RungState.ARMED), None)
     if price is None or position.mark is None:
         return None
@@ -156,7 +156,7 @@ def _upcoming(position: Position, rungs: Sequence[RungView], rules: Rules, guard
 
 
 def _implied_stop(position: Position) -> Decimal:
-    """Where a stop would have to be to mean the risk per unit; exact."""
+    """The stop that would mean the risk per unit; exact."""
     holding = position.holding
     return holding.avg_entry - holding.sign * holding.risk_per_unit
 

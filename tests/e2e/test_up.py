@@ -161,11 +161,11 @@ def test_the_proof_passes_in_it(start: Start, given: GuardedServer, tmp_path: Pa
             check=False,
         )
         assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
-        exhibits = {exhibit["subject"]: exhibit for exhibit in json.loads(done.stdout)}
-        not_run = {subject for subject, exhibit in exhibits.items() if exhibit["verdict"] != "ok"}
+        results = {result["subject"]: result for result in json.loads(done.stdout)}
+        not_run = {subject for subject, result in results.items() if result["verdict"] != "ok"}
         assert not_run <= {"units"}
-        assert exhibits["proposal rate"]["seen"].startswith("in 4 s ")
-        assert exhibits["rehearsal: kill switch"]["verdict"] == "ok"
+        assert results["proposal rate"]["seen"].startswith("in 4 s ")
+        assert results["rehearsal: kill switch"]["verdict"] == "ok"
         assert "# Proof of Harvest" in (tmp_path / "proof.md").read_text()
         assert up.end() == 0
 

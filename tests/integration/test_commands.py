@@ -185,9 +185,9 @@ def test_what_other_programs_write_to_the_intent_stream_is_no_intent_of_ours(des
 # explain
 
 
-def test_explain_tells_of_risk_rungs_guards_and_the_last_decisions(desk: Desk, harvest) -> None:
+def test_explain_shows_risk_rungs_guards_and_the_last_decisions(desk: Desk, harvest) -> None:
     desk.run(BUY, price("105.2"))
-    told = " ".join(harvest("explain", "btcusdt").stdout.split())
+    shown = " ".join(harvest("explain", "btcusdt").stdout.split())
     for part in (
         "BTCUSDT LONG 1 from 100, mark 105.2",
         "Now nothing is due",
@@ -198,7 +198,7 @@ def test_explain_tells_of_risk_rungs_guards_and_the_last_decisions(desk: Desk, h
         "killed passes quantum:kill is off",
         "published partial:0.5:1 SELL 0.25 R=0.52 >= 0.5",
     ):
-        assert part in told
+        assert part in shown
 
 
 @pytest.mark.parametrize(
@@ -317,10 +317,10 @@ def test_explain_shows_what_is_reserved_and_since_when(redis: Client, harvest) -
     live = Desk(redis, **LIVE)
     old = live.server_ms() - 5_000
     live.run(BUY | {"ts": str(old)}, price("115", ts=str(old)))
-    told = harvest("explain", "BTCUSDT", **LIVE, HARVEST_INTENT_TIMEOUT_SEC="1").stdout
-    assert f"0.75 by {live.live_intents()[0]['intent_id']}" in told
-    assert "no reply for too long" in told
-    assert "0.25 of 1 is not reserved" in told
+    shown = harvest("explain", "BTCUSDT", **LIVE, HARVEST_INTENT_TIMEOUT_SEC="1").stdout
+    assert f"0.75 by {live.live_intents()[0]['intent_id']}" in shown
+    assert "no reply for too long" in shown
+    assert "0.25 of 1 is not reserved" in shown
 
 
 def test_explain_counts_failed_attempts(redis: Client, harvest) -> None:
@@ -336,12 +336,12 @@ def test_explain_says_what_would_go_out(desk: Desk, harvest) -> None:
     desk.client.set("quantum:kill", "1")
     desk.run(BUY, price("111"))
     desk.client.delete("quantum:kill")
-    told = harvest("explain", "BTCUSDT").stdout
-    assert "SELL 0.5 (rung 0.5 + 1) is due, and nothing holds it back" in told
-    assert "the stop's move to 100.2 (break-even) is due" in told
+    shown = harvest("explain", "BTCUSDT").stdout
+    assert "SELL 0.5 (rung 0.5 + 1) is due, and nothing holds it back" in shown
+    assert "the stop's move to 100.2 (break-even) is due" in shown
 
 
-def test_explain_of_a_flat_book_tells_what_it_earned(desk: Desk, harvest) -> None:
+def test_explain_of_a_flat_book_shows_what_it_earned(desk: Desk, harvest) -> None:
     desk.run(BUY, BUY | {"side": "SELL", "price": "103"}, BUY | {"qty": "-1"})
     result = harvest("explain", "BTCUSDT")
     assert "BTCUSDT   flat; +3 earned so far, net of fees" in result.stdout
@@ -352,9 +352,9 @@ def test_explain_of_a_flat_book_tells_what_it_earned(desk: Desk, harvest) -> Non
 def test_explain_of_a_book_whose_first_fill_waits(desk: Desk, harvest) -> None:
     desk.feed(BUY)
     desk.route()
-    told = harvest("explain", "BTCUSDT").stdout
-    assert "1 waiting" in told
-    assert "No decision in the journal about BTCUSDT." in told
+    shown = harvest("explain", "BTCUSDT").stdout
+    assert "1 waiting" in shown
+    assert "No decision in the journal about BTCUSDT." in shown
 
 
 def test_explain_of_an_unknown_book_is_one_line(desk: Desk, harvest) -> None:
@@ -417,7 +417,7 @@ def test_the_kill_switch_is_the_configured_key_and_no_other(redis: Client, harve
         ("off", "on (holds 'off')", 1),
     ],
 )
-def test_status_tells_programs_by_its_exit_code(
+def test_status_informs_programs_by_its_exit_code(
     redis: Client, harvest, value: str | None, shown: str, exit_code: int
 ) -> None:
     if value is not None:
@@ -449,7 +449,7 @@ def test_a_key_that_is_no_switch_is_left_alone(redis: Client, harvest) -> None:
 # release
 
 
-def test_releasing_lets_the_book_publish_and_rings_for_it(desk: Desk, process) -> None:
+def test_releasing_lets_the_book_publish_and_wakes_workers(desk: Desk, process) -> None:
     desk.run(BUY, BUY | {"qty": "0"}, price("105"))
     assert desk.suggestions() == []
     result = process("release", "btcusdt")
@@ -502,19 +502,19 @@ def test_release_wants_one_book_or_all(harvest, arguments) -> None:
 
 @pytest.fixture
 def refuse(desk: Desk, monkeypatch: pytest.MonkeyPatch):
-    """Has entries refused by a door that knew less; the letters' ids."""
+    """Has entries refused by a parser that accepted less; returns the ids of their dead-letter messages."""
 
-    def by_an_older_door(*entries: dict[str, str]) -> list[str]:
-        refusal = execution_result.Refused(RefusalReason.BAD_SYMBOL, "an older door", "BTCUSDT")
+    def by_an_older_parser(*entries: dict[str, str]) -> list[str]:
+        refusal = execution_result.Refused(RefusalReason.BAD_SYMBOL, "an older parser", "BTCUSDT")
         with monkeypatch.context() as patch:
             patch.setattr(execution_result, "parse", lambda *_: refusal)
             desk.run(*entries)
         return [letter_id for letter_id, _ in desk.client.xrange(keys.DEADLETTER)]
 
-    return by_an_older_door
+    return by_an_older_parser
 
 
-def test_letters_are_listed_newest_first(desk: Desk, harvest) -> None:
+def test_dead_letters_are_listed_newest_first(desk: Desk, harvest) -> None:
     ids = desk.feed(BUY | {"qty": "0"}, BUY | {"price": "\x1b[31mred"})
     desk.route()
     newest, older = said(harvest("deadletter", "list", "--json"))
@@ -526,28 +526,28 @@ def test_letters_are_listed_newest_first(desk: Desk, harvest) -> None:
     assert [line[0] for line in rows(harvest("deadletter", "list"))] == [newest["letter_id"], older["letter_id"]]
 
 
-def test_a_short_list_says_how_many_letters_it_leaves_out(desk: Desk, harvest) -> None:
+def test_a_short_list_says_how_many_dead_letters_it_leaves_out(desk: Desk, harvest) -> None:
     desk.feed(*[BUY | {"qty": "0"}] * 3)
     desk.route()
     assert harvest("deadletter", "list", "--limit", "1").stdout.endswith("Older messages not shown: 2 (--limit 3)\n")
 
 
-def test_no_letters_is_one_line(harvest) -> None:
+def test_no_dead_letters_is_one_line(harvest) -> None:
     assert harvest("deadletter", "list").stdout.startswith("No message in quantum:stream:harvest.deadletter")
     assert said(harvest("deadletter", "list", "--json")) == []
     assert harvest("deadletter", "retry", "--all").stdout == "No dead-letter message to retry.\n"
 
 
-def test_a_retried_fill_is_applied_once_and_its_letter_is_gone(desk: Desk, harvest, refuse) -> None:
-    (letter,) = refuse(BUY)
-    result = harvest("deadletter", "retry", letter)
+def test_a_retried_fill_is_applied_once_and_its_message_is_gone(desk: Desk, harvest, refuse) -> None:
+    (message_id,) = refuse(BUY)
+    result = harvest("deadletter", "retry", message_id)
     assert result.exit_code == 0, result.output
     assert "harvest release BTCUSDT" in result.stdout
     assert desk.deadletters() == []
-    again = harvest("deadletter", "retry", letter)
+    again = harvest("deadletter", "retry", message_id)
     assert (again.exit_code, again.stdout) == (
         1,
-        f"{letter}: no such dead-letter message; it may have been retried before\n",
+        f"{message_id}: no such dead-letter message; it may have been retried before\n",
     )
     desk.run()
     assert desk.position().holding.qty == 1
@@ -556,10 +556,10 @@ def test_a_retried_fill_is_applied_once_and_its_letter_is_gone(desk: Desk, harve
 
 
 def test_a_retried_fill_keeps_its_time_and_names_its_original(desk: Desk, harvest, refuse) -> None:
-    (letter,) = refuse(BUY)
+    (message_id,) = refuse(BUY)
     (source_id, original), *_ = desk.client.xrange(desk.source)
-    (result,) = said(harvest("deadletter", "retry", letter, "--json"))
-    assert result == {"letter_id": letter, "retried": True, "entry_id": result["entry_id"], "book": "BTCUSDT"}
+    (result,) = said(harvest("deadletter", "retry", message_id, "--json"))
+    assert result == {"letter_id": message_id, "retried": True, "entry_id": result["entry_id"], "book": "BTCUSDT"}
     ((_, again),) = desk.client.xrange(desk.source, result["entry_id"], result["entry_id"])
     assert again == {**original, "ts": source_id.partition("-")[0], "retry_of": source_id}
 
@@ -574,7 +574,7 @@ def test_a_retried_fill_that_states_its_time_keeps_stating_it(
     assert again == {**BUY, **stated, "retry_of": again["retry_of"]}
 
 
-def test_all_letters_are_retried_oldest_first(desk: Desk, harvest, refuse) -> None:
+def test_all_dead_letters_are_retried_oldest_first(desk: Desk, harvest, refuse) -> None:
     refuse(BUY | {"price": "100"}, BUY | {"side": "SELL", "price": "103"})
     assert [result["retried"] for result in said(harvest("deadletter", "retry", "--all", "--json"))] == [True, True]
     desk.run()
@@ -592,32 +592,36 @@ def test_an_entry_that_was_refused_twice_is_retried_once(desk: Desk, harvest, re
     assert desk.position().holding.qty == 1
 
 
-def test_two_operators_retry_one_letter_once(desk: Desk, refuse, monkeypatch: pytest.MonkeyPatch) -> None:
-    (letter,) = refuse(BUY)
+def test_two_operators_retry_one_message_once(desk: Desk, refuse, monkeypatch: pytest.MonkeyPatch) -> None:
+    (message_id,) = refuse(BUY)
     others: list[Any] = []
     original = execution_result.parse
 
     def while_another_is_at_it(*entry: Any) -> execution_result.Parsed:
         if not others:
             others.append("at it")
-            others.extend(dead_letters.retry_dead_letters(desk.client, desk.source, [letter]))
+            others.extend(dead_letters.retry_dead_letters(desk.client, desk.source, [message_id]))
         return original(*entry)
 
     monkeypatch.setattr(execution_result, "parse", while_another_is_at_it)
-    assert dead_letters.retry_dead_letters(desk.client, desk.source, [letter]) == [dead_letters.NotFound(letter)]
+    assert dead_letters.retry_dead_letters(desk.client, desk.source, [message_id]) == [
+        dead_letters.NotFound(message_id)
+    ]
     assert isinstance(others[1], dead_letters.Retried)
     assert desk.client.xlen(desk.source) == 2
 
 
-def test_retry_gives_up_while_letters_keep_coming(desk: Desk, harvest, refuse, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retry_gives_up_while_messages_keep_coming(
+    desk: Desk, harvest, refuse, monkeypatch: pytest.MonkeyPatch
+) -> None:
     refuse(BUY)
     refusal = execution_result.Refused(RefusalReason.BAD_SYMBOL, "busy", None)
 
-    def while_letters_come(*_: Any) -> execution_result.Parsed:
+    def while_messages_come(*_: Any) -> execution_result.Parsed:
         desk.client.xadd(keys.DEADLETTER, {"reason": "another"})
         return refusal
 
-    monkeypatch.setattr(execution_result, "parse", while_letters_come)
+    monkeypatch.setattr(execution_result, "parse", while_messages_come)
     result = harvest("deadletter", "retry", "--all")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.endswith("keeps changing, so nothing was retried; try again\n")
@@ -639,7 +643,7 @@ def test_a_reused_trade_id_is_never_retried(desk: Desk, harvest) -> None:
     assert "not retried: its trade id belongs to another fill, which was applied" in result.stdout
 
 
-def test_a_letter_whose_entry_is_gone_or_another_stays(desk: Desk, harvest, refuse) -> None:
+def test_a_message_whose_entry_is_gone_or_another_stays(desk: Desk, harvest, refuse) -> None:
     gone, replaced, wrapped = refuse(BUY, BUY | {"qty": "2"}, {"status": "NEW"})
     ids = [entry_id for entry_id, _ in desk.client.xrange(desk.source)]
     desk.client.delete(desk.source)
@@ -664,7 +668,7 @@ def test_an_entry_that_has_no_room_for_its_origin_stays(desk: Desk, harvest, ref
 
 
 @pytest.mark.parametrize("arguments", [[], ["1-0", "--all"]])
-def test_retry_wants_one_letter_or_all(harvest, arguments) -> None:
+def test_retry_wants_one_message_or_all(harvest, arguments) -> None:
     assert harvest("deadletter", "retry", *arguments).exit_code == 2
 
 
@@ -741,9 +745,7 @@ def test_a_cycle_refuses_what_settings_would_refuse(harvest, arguments: list[str
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_cycles_go_on_until_they_are_told_to_stop(
-    redis: Client, environ: dict[str, str], tmp_path: Path, number
-) -> None:
+def test_cycles_go_on_until_they_are_stopped(redis: Client, environ: dict[str, str], tmp_path: Path, number) -> None:
     inputs.market_state(redis)
     inputs.position_hash(redis)
     argv = [*HARVEST, "propose", "--symbols", "BTCUSDT", "--json"]

@@ -1,4 +1,4 @@
-"""`harvest doctor` on a real server: of each broken set-up it names the cause first, and what mends it."""
+"""`harvest doctor` on a real server: of each broken set-up it names the cause first, and how to fix it."""
 
 import json
 import subprocess
@@ -103,7 +103,7 @@ BROKEN: Mapping[str, tuple[Break, str, str]] = {
         "harvest positions",
     ),
     "lost input": (lost, "lost input", "harvest reconcile --adopt"),
-    "a foreign record": (lambda d: d.client.hset(keys.position("BTCUSDT"), "qty", "many"), "records", "backup"),
+    "a strange record": (lambda d: d.client.hset(keys.position("BTCUSDT"), "qty", "many"), "records", "backup"),
     "another position": (differing, "phantom positions", "harvest reconcile"),
     "a frozen book": (lambda d: d.run({**BUY, "qty": "-1"}), "frozen books", "harvest release BTCUSDT"),
     "no market state": (lambda d: d.client.delete("quantum:marketstate:SOLUSDT"), "market state", "harvest propose"),
@@ -193,7 +193,7 @@ def test_a_user_without_rights_is_named_and_his_password_is_not(
     assert "secret" not in done.output + caplog.text
 
 
-def test_a_user_who_may_not_ask_the_workers_is_told_so_and_the_rest_is_looked_at(
+def test_a_user_who_may_not_ask_the_workers_is_informed_and_the_rest_is_checked(
     desk: Desk, environ: dict[str, str], url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     desk.client.set("quantum:kill", "1")

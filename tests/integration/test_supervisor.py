@@ -182,8 +182,8 @@ def test_each_way_of_asking_stops_everything(supervise: Start, number: int) -> N
 def test_a_child_that_dies_is_started_again_after_growing_pauses(supervise: Start) -> None:
     running = supervise({"one": python(DYING), "two": python(PATIENT)})
     running.until_ready()
-    running.until_logged("harvest | one: ended with exit code 3, started again in 0.2 s", times=2)
-    pauses = [float(line.split()[-2]) for line in running.log() if "started again in" in line]
+    running.until_logged("harvest | one: ended with exit code 3, restarts in 0.2 s", times=2)
+    pauses = [float(line.split()[-2]) for line in running.log() if "restarts in" in line]
     assert pauses[:4] == [0.05, 0.1, 0.2, 0.2]
     assert running.end() == 0
 
@@ -191,7 +191,7 @@ def test_a_child_that_dies_is_started_again_after_growing_pauses(supervise: Star
 def test_a_child_that_lived_a_while_is_forgiven(supervise: Start) -> None:
     running = supervise({"one": python(DYING)}, backoff={"first": 0.05, "most": 9.0, "steady": 0.0})
     running.until_ready()
-    running.until_logged("harvest | one: ended with exit code 3, started again in 0.05 s", times=4)
+    running.until_logged("harvest | one: ended with exit code 3, restarts in 0.05 s", times=4)
     assert running.end() == 0
 
 
@@ -203,7 +203,7 @@ def test_a_killed_child_takes_its_own_children_with_it(supervise: Start) -> None
     os.kill(first, signal.SIGKILL)
     running.until_logged("one   | here", times=2)
     wait_until(lambda: not in_session(first), PROMPT_SEC, "all of the first are gone")
-    assert "harvest | one: killed by SIGKILL, started again in 0.05 s" in running.log()
+    assert "harvest | one: killed by SIGKILL, restarts in 0.05 s" in running.log()
 
 
 def test_a_killed_supervisor_leaves_nothing(supervise: Start) -> None:

@@ -21,7 +21,7 @@ def figures(
 ) -> Scrape:
     """Of a healthy Harvest, but for what is given."""
     parts = {"beat": 5.0, "reconciliation": 60.0}
-    told = [
+    metrics = [
         *(gauge(one, "", 1.0) for one in ("up", "broker_up", "input_has_group", "server_persists")),
         gauge("server_clock_ahead_seconds", "", ahead),
         gauge("server_memory_bytes", "", memory[0]),
@@ -31,7 +31,7 @@ def figures(
         gauges("heartbeat_age_seconds", "", ("of",), {(part,): sec for part, sec in (ages or parts).items()}),
         gauges("worker_started_timestamp_seconds", "", ("worker",), {("fills@desk",): started}),
     ]
-    return Scrape(told, UNITS, NOW)
+    return Scrape(metrics, UNITS, NOW)
 
 
 def subjects(found: Scrape) -> list[str]:

@@ -7,7 +7,7 @@ from builders import TERMS, fill, guards, intents, ladder, long_100, mark, outco
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvest_tasks.operations.explanation import Explanation, RiskSource, RungState, explain, wanted
+from harvest_tasks.operations.explanation import Explanation, RiskSource, RungState, explain_position, intents_due
 from kernel.positions.guards import Guards, Refusal
 from kernel.positions.harvest import due_rungs
 from kernel.positions.holding import RiskTerms
@@ -20,12 +20,12 @@ RULES = rules()
 PRICES = st.decimals("0.01", "100000", places=4)
 
 
-def told(
+def explained(
     position: Position, the_guards: Guards | None = None, the_rules: Rules = RULES, terms: RiskTerms = TERMS
 ) -> Explanation:
-    explained = explain(position, the_rules, the_guards or guards(), terms)
-    assert explained is not None
-    return explained
+    found = explain_position(position, the_rules, the_guards or guards(), terms)
+    assert found is not None
+    return found
 
 
 def opened(*entries, the_guards=None, the_rules=RULES):
@@ -36,7 +36,7 @@ def opened(*entries, the_guards=None, the_rules=RULES):
 def test_a_rung_is_due_from_its_price_on_and_not_before(side, entry, r) -> None:
     one_rung = rules(ladder=replace(ladder(), rungs=(Rung(r, Decimal(1)),)))
     position = apply(Position("BTCUSDT"), fill(side, "1", str(entry)), TERMS)
-    (rung,) = told(position, the_rules=one_rung).rungs
+    (rung,) = explained(position, the_rules=one_rung).rungs
     if rung.price is None:
         return
     there = position.mark._replace(price=rung.price)
@@ -47,28 +47,28 @@ def test_a_rung_is_due_from_its_price_on_and_not_before(side, entry, r) -> None:
 
 def test_a_rung_below_zero_has_no_price() -> None:
     position = opened(fill("SELL", "1", "100", stop_loss=Decimal(190)))
-    assert [rung.price for rung in told(position).rungs] == [Decimal(55), Decimal(10), None]
+    assert [rung.price for rung in explained(position).rungs] == [Decimal(55), Decimal(10), None]
 
 
 def test_rungs_are_spent_due_or_armed() -> None:
     position = opened(long_100(), mark("105"))
     killed = guards(killed=True)
     position, _ = run([mark("111")], RULES, killed, position)
-    assert [rung.state for rung in told(position).rungs] == [RungState.SPENT, RungState.DUE, RungState.ARMED]
+    assert [rung.state for rung in explained(position).rungs] == [RungState.SPENT, RungState.DUE, RungState.ARMED]
 
 
-def test_what_is_due_and_was_refused_before_is_told_again() -> None:
+def test_what_is_due_and_was_refused_before_is_explained_again() -> None:
     killed = guards(killed=True)
     position = opened(long_100(), mark("111"), the_guards=killed)
-    (decision,) = told(position, killed).due
+    (decision,) = explained(position, killed).due
     assert (decision.action, decision.refusal) == ("partial:0.5+1:1", Refusal.KILLED)
-    (decision,) = told(position).due
+    (decision,) = explained(position).due
     assert (decision.intents[0].qty, decision.refusal) == (Decimal("0.5"), None)
 
 
 def test_explaining_decides_what_the_next_look_will_decide() -> None:
     held = opened(short_100(), mark("89"), the_guards=guards(killed=True))
-    (promised,) = wanted(held, RULES, guards())
+    (promised,) = intents_due(held, RULES, guards())
     _, made = run([mark("89")], RULES, guards(), held)
     (published,) = intents(made)
     assert replace(promised, time_ms=0) == replace(published, time_ms=0)
@@ -76,14 +76,14 @@ def test_explaining_decides_what_the_next_look_will_decide() -> None:
 
 def test_an_intent_that_is_out_already_is_a_duplicate() -> None:
     held = opened(long_100(), mark("105"), the_guards=guards(killed=True))
-    (intent,) = wanted(held, RULES, guards(budget=0))
-    (decision,) = told(held, guards(published=frozenset([intent.intent_id]))).due
+    (intent,) = intents_due(held, RULES, guards(budget=0))
+    (decision,) = explained(held, guards(published=frozenset([intent.intent_id]))).due
     assert decision.refusal is Refusal.DUPLICATE
 
 
 def test_the_next_intent_takes_along_what_is_due_by_then() -> None:
     held = opened(long_100(), mark("105"), the_guards=guards(killed=True))
-    upcoming = told(held).upcoming
+    upcoming = explained(held).upcoming
     (intent,) = upcoming.intents
     assert (upcoming.price, intent.rungs, intent.qty) == (Decimal(110), ("0.5", "1"), Decimal("0.5"))
 
@@ -91,25 +91,25 @@ def test_the_next_intent_takes_along_what_is_due_by_then() -> None:
 def test_the_next_intent_meets_the_guards_with_a_fresh_mark() -> None:
     position = opened(long_100())
     late = guards(position.mark.time_ms + 100_000, fresh_ms=30_000)
-    assert Refusal.STALE in told(position, late).refusals
-    assert told(position, late).upcoming.refusal is None
-    assert told(position, replace(late, killed=True)).upcoming.refusal is Refusal.KILLED
+    assert Refusal.STALE in explained(position, late).refusals
+    assert explained(position, late).upcoming.refusal is None
+    assert explained(position, replace(late, killed=True)).upcoming.refusal is Refusal.KILLED
 
 
 def test_nothing_is_next_when_every_rung_is_spent_or_due() -> None:
-    assert told(opened(long_100(), mark("120"))).upcoming is None
+    assert explained(opened(long_100(), mark("120"))).upcoming is None
 
 
 def test_guards_stand_whether_or_not_anything_is_due() -> None:
     frozen = opened(long_100())._replace(frozen="looked wrong")
     shut = guards(killed=True, budget=0)
-    assert told(frozen, shut).refusals == {Refusal.KILLED, Refusal.FROZEN, Refusal.RATE_LIMITED}
+    assert explained(frozen, shut).refusals == {Refusal.KILLED, Refusal.FROZEN, Refusal.RATE_LIMITED}
 
 
 def test_nothing_is_left_when_all_is_reserved() -> None:
     live = rules(live=True, ladder=ladder("0.5:1"))
     position = opened(long_100(), mark("105"), the_rules=live)
-    assert told(position, the_rules=live).refusals == {Refusal.NOTHING_LEFT}
+    assert explained(position, the_rules=live).refusals == {Refusal.NOTHING_LEFT}
 
 
 def test_failed_attempts_are_counted() -> None:
@@ -117,19 +117,19 @@ def test_failed_attempts_are_counted() -> None:
     position, made = run([long_100(), mark("105")], live)
     (intent,) = intents(made)
     position = apply(position, outcome(intent.intent_id), TERMS)
-    assert [rung.failures for rung in told(position, the_rules=live).rungs] == [1, 0, 0]
+    assert [rung.failures for rung in explained(position, the_rules=live).rungs] == [1, 0, 0]
 
 
 def test_the_source_of_the_risk_is_what_it_agrees_with() -> None:
-    assert told(opened(long_100())).risk_source is RiskSource.OPENING_STOP
-    assert told(opened(fill("BUY", "1", "100"))).risk_source is RiskSource.FALLBACK
+    assert explained(opened(long_100())).risk_source is RiskSource.OPENING_STOP
+    assert explained(opened(fill("BUY", "1", "100"))).risk_source is RiskSource.FALLBACK
     terms = RiskTerms(Decimal("0.05"))
     published = apply(Position("BTCUSDT"), fill("BUY", "1", "100"), terms)
-    assert told(published, terms=terms).risk_source is RiskSource.PUBLISHED_DISTANCE
-    assert told(published).risk_source is RiskSource.EARLIER
-    assert told(published).implied_stop == Decimal(95)
+    assert explained(published, terms=terms).risk_source is RiskSource.PUBLISHED_DISTANCE
+    assert explained(published).risk_source is RiskSource.EARLIER
+    assert explained(published).implied_stop == Decimal(95)
 
 
 def test_a_flat_book_has_nothing_to_explain() -> None:
-    assert explain(Position("BTCUSDT"), RULES, guards(), TERMS) is None
-    assert explain(opened(long_100(), fill("SELL", "1", "101")), RULES, guards(), TERMS) is None
+    assert explain_position(Position("BTCUSDT"), RULES, guards(), TERMS) is None
+    assert explain_position(opened(long_100(), fill("SELL", "1", "101")), RULES, guards(), TERMS) is None

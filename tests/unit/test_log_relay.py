@@ -3,7 +3,7 @@
 import os
 import re
 
-from harvest_tasks.processes.log_relay import LONGEST_LINE, LineSplitter, LogRelay
+from harvest_tasks.processes.log_relay import MAX_LINE_BYTES, LineSplitter, LogRelay
 
 
 def lines_of(*chunks: bytes) -> list[bytes]:
@@ -20,7 +20,7 @@ def test_a_line_is_one_line_however_it_arrives() -> None:
 
 
 def test_an_endless_line_is_cut() -> None:
-    assert [len(line) for line in lines_of(b"x" * LONGEST_LINE, b"x", b"x\n")] == [LONGEST_LINE + 1, 1]
+    assert [len(line) for line in lines_of(b"x" * MAX_LINE_BYTES, b"x", b"x\n")] == [MAX_LINE_BYTES + 1, 1]
 
 
 def test_lines_that_nobody_reads_are_left_out_and_counted() -> None:
@@ -34,7 +34,7 @@ def test_lines_that_nobody_reads_are_left_out_and_counted() -> None:
         seen += iter(log.readline, b"two   | again\n")
     relay.close()
     os.close(writing)
-    notices = [re.fullmatch(rb"\w+ +\| (\d+) log lines left out: nobody read them\n", line) for line in seen]
+    notices = [re.fullmatch(rb"\w+ +\| (\d+) log lines dropped: nobody read them\n", line) for line in seen]
     left_out = [int(notice[1]) for notice in notices if notice]
     assert left_out
     assert sum(left_out) + len(seen) - len(left_out) == 1000

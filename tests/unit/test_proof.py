@@ -44,7 +44,7 @@ def test_proposals_reach_nothing_that_writes() -> None:
         "def later():\n    from harvest_tasks.simulation.paper import executor",
     ],
 )
-def test_whoever_reaches_it_directly_or_not_is_found(
+def test_a_module_that_reaches_it_directly_or_not_is_found(
     source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = f"sly_{abs(hash(source))}"

@@ -103,7 +103,7 @@ def dedup_and_rungs(client: Client, settings: Settings) -> CheckResult:
 
 
 @checks("rate limit")
-def rate_limit(client: Client, settings: Settings, since_ms: int) -> CheckResult:
+def rate_limit_kept(client: Client, settings: Settings, since_ms: int) -> CheckResult:
     """Whether the intents published from a minute before `since_ms` on (unix ms) kept the limit."""
     limit = settings.harvest_max_actions_per_min
     times = [i.time_ms for i in newest_intents(client, settings, LOOKED_AT) if i.time_ms > since_ms - WINDOW_MS]

@@ -48,7 +48,7 @@ def read_only_checks(case: Deployment, before: Scrape, seconds: float) -> list[C
         intents.output_streams(client, settings, after),
         intents.each_once(client, settings),
         intents.dedup_and_rungs(client, settings),
-        intents.rate_limit(client, settings, began_ms),
+        intents.rate_limit_kept(client, settings, began_ms),
         intents.kill_switch_off(client, settings, after),
         intents.recent_errors(client, before, after),
     ]
