@@ -9,7 +9,7 @@ from harvest_tasks.commands.formatting import figure, printable
 from harvest_tasks.commands.session import Failure, reached, wake_workers
 from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json
 from harvest_tasks.reconciling import audit as audits
-from harvest_tasks.reconciling.settlement import ComparedRow, Settled, Settlement, UnreadInput, is_named, settle
+from harvest_tasks.reconciling.settlement import ComparedRow, SettledBook, Settlement, UnreadInput, is_named, settle
 from harvest_tasks.reconciling.settlement import comparison_rows as compared_rows
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
@@ -49,7 +49,7 @@ def reconcile(books: Sequence[str], adopt: bool, as_json: bool) -> None:
         if not audit.has_snapshots:
             raise Failure(NO_RECORD)
         _refuse_strangers(names, rows)
-        is_behind = not audit.input.has_taken(audit.input.newest_id)
+        is_behind = not audit.input_progress.has_taken(audit.input_progress.newest_id)
         is_fine = _settle(client, settings, names, as_json) if adopt else _show(rows, is_behind, as_json)
     raise click.exceptions.Exit(int(not is_fine))
 
@@ -125,11 +125,11 @@ def _report(settlement: Settlement) -> None:
         click.echo("Every book is right, so the record of lost input is cleared: new books start unfrozen.")
 
 
-def _line(result: Settled) -> str:
+def _line(result: SettledBook) -> str:
     match result:
-        case Settled(book, "adopted", tracked, exchange):
+        case SettledBook(book, "adopted", tracked, exchange):
             return f"{book}: adopted {figure(exchange)}, was {figure(tracked)}; released"
-        case Settled(book, "released", why=why):
+        case SettledBook(book, "released", why=why):
             return f"{book}: agrees; released, was frozen: {printable(why)}"
         case _:
             return f"{result.book}: refused: {printable(result.why)}"

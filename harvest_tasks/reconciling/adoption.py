@@ -1,8 +1,8 @@
-"""Adoption: positions that were open before Harvest first ran, taken over from the exchange's record.
+"""Adoption: positions that were open before Harvest first ran are taken over from the exchange snapshots.
 
-What is left of the input stream may tell such a position only in part: the exit of one that was opened before the
-oldest entry looks like a short. So every book begins frozen, until all input of that time was applied and the position
-is what the exchange says, by itself or because the record was adopted.
+The input stream may hold only the last fills of such a position: the exit of one that was opened before the oldest
+entry looks like a short. So every book begins frozen. It is released when all input of that time was applied and the
+position is what the exchange reports, by itself or because the snapshot was adopted.
 """
 
 import logging
@@ -21,7 +21,7 @@ from harvest_tasks.reconciling import audit as audits
 from harvest_tasks.reconciling import exchange
 from harvest_tasks.reconciling.audit import Audit, AuditedBook
 from harvest_tasks.reconciling.comparison import Agreement, Difference, NotReported
-from harvest_tasks.reconciling.sighting import observed
+from harvest_tasks.reconciling.mismatch import observed
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.server.clock import server_ms
@@ -33,28 +33,28 @@ from kernel.positions.quantities import ZERO, plain
 log = logging.getLogger(__name__)
 
 UNREADABLE_PATIENCE_MS: Final = 60_000
-"""How long adoption waits for a record that cannot be read."""
+"""How long adoption waits for an exchange snapshot that cannot be read."""
 
 _SINCE, _UNTIL, _INTRODUCED = "since_ms", "until", "introduced"
 
 
 @dataclass(frozen=True, slots=True)
 class _Acts:
-    """The book gets one step further now."""
+    """The book gets this entry now."""
 
     entry: Adopt | Release
 
 
 @dataclass(frozen=True, slots=True)
 class _Waits:
-    """It does not yet; `note` is what the next look needs to know."""
+    """The book gets nothing yet; `note` is for the next audit."""
 
     note: str
 
 
 @dataclass(frozen=True, slots=True)
 class _Stuck:
-    """It does not, as long as its record cannot be read."""
+    """The book gets nothing as long as its exchange snapshot cannot be read."""
 
     note: str
     why: str
@@ -64,12 +64,12 @@ _Verdict = _Acts | _Waits | _Stuck
 
 
 def begin_adoption(client: Client, settings: Settings) -> None:
-    """Call before the group of the input is created for the first time. Does nothing unless a position is on record.
+    """Begin an adoption if the exchange reports an open position. Call it before the consumer group is created.
 
-    From here on every book that becomes known is frozen, as route.lua has it.
+    From here on route.lua freezes every new book.
     """
-    readings = exchange.read_all_exchange_positions(client, settings, audits.known_books(client))
-    found = sum(isinstance(reading, ExchangeSnapshot) for reading in readings.values())
+    reported = exchange.read_all_exchange_positions(client, settings, frozenset(inbox.known_books(client)))
+    found = sum(isinstance(reading, ExchangeSnapshot) for reading in reported.values())
     if not found:
         return
     until = InputStream(client, settings).progress().newest_id
@@ -77,15 +77,15 @@ def begin_adoption(client: Client, settings: Settings) -> None:
         pipe.hsetnx(keys.ADOPTION, _SINCE, str(server_ms(client)))
         pipe.hset(keys.ADOPTION, _UNTIL, until)
         pipe.execute()
-    log.info("adopting open positions on record=%d input until=%s", found, until)
+    log.info("adopting open positions of the exchange=%d input until=%s", found, until)
 
 
 def advance_adoption(client: Client, settings: Settings) -> Sequence[str]:
-    """One step of an adoption that has begun: call it each second. Returns the books to ring."""
+    """Do the next step of an adoption that has begun; call it each second. Returns the books to wake."""
     if not client.exists(keys.ADOPTION):
         return ()
     with client.pipeline(transaction=True) as pipe:
-        # A book that becomes known meanwhile is frozen, too, so the adoption must not end without it.
+        # A book that becomes known meanwhile is frozen, too: the adoption must not end without it.
         pipe.watch(keys.ADOPTION, keys.BOOKS)
         state = cast("dict[str, str]", pipe.hgetall(keys.ADOPTION))
         if not state or not InputStream(client, settings).progress().has_taken(state.get(_UNTIL, NOWHERE)):
@@ -95,21 +95,22 @@ def advance_adoption(client: Client, settings: Settings) -> Sequence[str]:
         return _settle(pipe, client, settings, state)
 
 
-def adopt_entry(seen: AuditedBook, now_ms: int) -> Adopt:
-    """The entry that makes the position of `seen` what is on record, unless it has moved since."""
-    held, found = seen.tracked.position.holding.qty, seen.exchange
+def adopt_entry(audited: AuditedBook, now_ms: int) -> Adopt:
+    """The entry that makes the position what the exchange reports, unless it has changed since."""
+    held, found = audited.tracked.position.holding.qty, audited.exchange
     if isinstance(found, ExchangeSnapshot):
         return Adopt("", now_ms - (found.age_ms or 0), held, found.qty, found.entry, found.stop)
     return Adopt("", now_ms, held, ZERO, ZERO)
 
 
 def _introduce(pipe: Any, client: Client, settings: Settings) -> Sequence[str]:
-    """Track, frozen, what is open on record and no entry of the input has named. Only the input knows what symbols have
-    legs, so this comes after it.
+    """Track, frozen, the open positions that no entry of the input has named. Returns their books.
+
+    Only the input says which symbols have legs, so it is applied first.
     """
-    known = audits.known_books(client)
-    readings = exchange.read_all_exchange_positions(client, settings, known)
-    new = [book for book, found in readings.items() if _is_missing(book, found, known)]
+    known = frozenset(inbox.known_books(client))
+    reported = exchange.read_all_exchange_positions(client, settings, known)
+    new = [book for book, found in reported.items() if _is_missing(book, found, known)]
     now_ms = server_ms(client)
     pipe.multi()
     for book in new:
@@ -124,13 +125,13 @@ def _is_missing(book: str, found: ExchangePosition, known: frozenset[str]) -> bo
 
 
 def _settle(pipe: Any, client: Client, settings: Settings, state: Mapping[str, str]) -> Sequence[str]:
-    """Bring each book that waits one step further, and end the adoption when none can be."""
-    audit = audits.audit_books(client, settings, audits.known_books(client), vanished_is_flat=True)
-    verdicts = {seen.book: verdict for seen in audit.books if (verdict := _verdict(seen, audit, state))}
-    told = [
-        seen.book
-        for seen in audit.books
-        if isinstance(verdict := verdicts.get(seen.book), _Acts) and _deliver(client, seen, verdict.entry)
+    """Do the next step for each book that waits, and end the adoption when none has one. Returns the books to wake."""
+    audit = audits.audit_books(client, settings, frozenset(inbox.known_books(client)), vanished_is_flat=True)
+    verdicts = {audited.book: verdict for audited in audit.books if (verdict := _verdict(audited, audit, state))}
+    changed = [
+        audited.book
+        for audited in audit.books
+        if isinstance(verdict := verdicts.get(audited.book), _Acts) and _deliver(client, audited, verdict.entry)
     ]
     pipe.multi()
     if all(isinstance(verdict, _Stuck) for verdict in verdicts.values()):
@@ -141,44 +142,52 @@ def _settle(pipe: Any, client: Client, settings: Settings, state: Mapping[str, s
         notes = {book: verdict.note for book, verdict in verdicts.items() if isinstance(verdict, _Waits | _Stuck)}
         _note(pipe, state.keys() & audit.known, notes)
         _is_executed(pipe)
-    return told
+    return changed
 
 
-def _verdict(seen: AuditedBook, audit: Audit, notes: Mapping[str, str]) -> _Verdict | None:
-    """None for a book that does not wait for adoption (any more)."""
-    tracked, finding = seen.tracked, seen.comparison
+def _verdict(audited: AuditedBook, audit: Audit, notes: Mapping[str, str]) -> _Verdict | None:
+    """None for a book that does not wait for adoption, or no longer does."""
+    tracked, comparison = audited.tracked, audited.comparison
     if tracked.waiting:
         # The first entry of a new book freezes it.
-        is_concerned = tracked.position.frozen == ADOPTING or not tracked.version
-        return _Waits(notes.get(seen.book, "")) if is_concerned else None
+        waits_for_adoption = tracked.position.frozen == ADOPTING or not tracked.version
+        return _Waits(notes.get(audited.book, "")) if waits_for_adoption else None
     if tracked.position.frozen != ADOPTING:
         return None
-    match finding:
+    match comparison:
         case Agreement():
             return _Acts(Release("", audit.now_ms))
         case Difference():
-            sighting = observed(notes, seen.book, plain(finding.missed), audit)
-            return _Acts(adopt_entry(seen, audit.now_ms)) if sighting.has_lasted(audit) else _Waits(sighting.to_text())
+            observation = observed(notes, audited.book, plain(comparison.excess), audit)
+            return (
+                _Acts(adopt_entry(audited, audit.now_ms))
+                if observation.has_lasted(audit)
+                else _Waits(observation.to_text())
+            )
         case UnreadableSnapshot(why=why):
-            return _hesitant(seen, audit, notes, why)
+            return _until_readable(audited, audit, notes, why)
         case NotReported():
-            return _hesitant(seen, audit, notes, "its symbol's record is of the other leg")
+            return _until_readable(audited, audit, notes, "the exchange snapshot of its symbol is of the other leg")
 
 
-def _hesitant(seen: AuditedBook, audit: Audit, notes: Mapping[str, str], why: str) -> _Waits | _Stuck:
-    """Records are written by a service that may be starting, too, so one that cannot be read gets some time."""
-    sighting = observed(notes, seen.book, "unreadable", audit)
-    note = sighting.to_text()
-    return _Stuck(note, why) if sighting.has_lasted(audit, UNREADABLE_PATIENCE_MS) else _Waits(note)
+def _until_readable(audited: AuditedBook, audit: Audit, notes: Mapping[str, str], why: str) -> _Waits | _Stuck:
+    """Another service writes the snapshots and may be starting, too, so an unreadable one gets some time."""
+    observation = observed(notes, audited.book, "unreadable", audit)
+    note = observation.to_text()
+    return _Stuck(note, why) if observation.has_lasted(audit, UNREADABLE_PATIENCE_MS) else _Waits(note)
 
 
-def _deliver(client: Client, seen: AuditedBook, entry: Adopt | Release) -> bool:
-    if not inbox.deliver_if_unchanged(client, seen.tracked, [entry]):
+def _deliver(client: Client, audited: AuditedBook, entry: Adopt | Release) -> bool:
+    if not inbox.deliver_if_unchanged(client, audited.tracked, [entry]):
         return False
     if isinstance(entry, Adopt):
-        log.info("adopting book=%s tracked=%s exchange=%s", seen.book, plain(entry.seen_qty), plain(entry.qty))
+        log.info("adopting book=%s tracked=%s exchange=%s", audited.book, plain(entry.seen_qty), plain(entry.qty))
     else:
-        log.info("adoption: as on record, released book=%s qty=%s", seen.book, plain(seen.tracked.position.holding.qty))
+        log.info(
+            "adoption: as on the exchange, released book=%s qty=%s",
+            audited.book,
+            plain(audited.tracked.position.holding.qty),
+        )
     return True
 
 
@@ -197,7 +206,7 @@ def _conclude(stuck: Mapping[str, str]) -> None:
 
 
 def _is_executed(pipe: Any) -> bool:
-    """False if something moved meanwhile: the next look finds it."""
+    """False if something changed meanwhile: the next step finds it."""
     try:
         pipe.execute()
     except WatchError:

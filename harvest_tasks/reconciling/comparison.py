@@ -1,8 +1,8 @@
-"""A tracked position against the exchange's record of it. Pure.
+"""Does one tracked position agree with the exchange's? Pure.
 
 What always holds of a comparison:
 1. Two quantities differ when they are further apart than the tolerance allows of the larger one, or on two sides.
-2. Nothing differs from a record that cannot be read, is stale, or never was there.
+2. Nothing differs from an exchange snapshot that cannot be read, is stale, or never existed.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from kernel.positions.position import Position
 from kernel.positions.quantities import ZERO, exact
 
 
-class Kind(StrEnum):
+class DifferenceKind(StrEnum):
     """How two quantities differ."""
 
     QUANTITY = "quantity"
@@ -24,12 +24,12 @@ class Kind(StrEnum):
     OPEN = "open"
     """The exchange holds something, and the book is flat or not tracked."""
     OTHER_MODE = "other_mode"
-    """The exchange holds something in a book that cannot be: its symbol is tracked in the other mode."""
+    """The exchange holds something in this book, and the symbol is tracked in the other position mode."""
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Both say the same; signed quantities, here and below, in base currency."""
+    """The quantities agree. They are signed and in base currency, here and below."""
 
     book: str
     tracked: Decimal
@@ -38,23 +38,23 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """They do not."""
+    """The quantities do not agree."""
 
     book: str
     tracked: Decimal
     exchange: Decimal
-    kind: Kind
+    kind: DifferenceKind
 
     @property
     @exact
-    def missed(self) -> Decimal:
+    def excess(self) -> Decimal:
         """Tracked minus exchange; exact."""
         return self.tracked - self.exchange
 
 
 @dataclass(frozen=True, slots=True)
 class NotReported:
-    """The book is open, and nobody says what the exchange holds."""
+    """The book is open, and no exchange snapshot says what the exchange holds."""
 
     book: str
     tracked: Decimal
@@ -66,8 +66,9 @@ Comparison = Agreement | Difference | NotReported | UnreadableSnapshot
 def compare(
     position: Position, exchange: ExchangePosition | None, tolerance: Decimal, *, was_reported: bool
 ) -> Comparison:
-    """`position` against what was `read` of its book. `tolerance` is a ratio; a record that `was_seen` before and is
-    gone says that the position is closed.
+    """Compare `position` with what the exchange reports of its book; `tolerance` is a ratio.
+
+    A book that `was_reported` before and is reported no more is closed.
     """
     book, held = position.book, position.holding.qty
     match exchange:
@@ -93,9 +94,9 @@ def _compared(book: str, tracked: Decimal, exchange: Decimal, tolerance: Decimal
     return Difference(book, tracked, exchange, _kind(tracked, exchange))
 
 
-def _kind(tracked: Decimal, exchange: Decimal) -> Kind:
+def _kind(tracked: Decimal, exchange: Decimal) -> DifferenceKind:
     if not exchange:
-        return Kind.FLAT
+        return DifferenceKind.FLAT
     if not tracked:
-        return Kind.OPEN
-    return Kind.SIDE if (tracked > 0) != (exchange > 0) else Kind.QUANTITY
+        return DifferenceKind.OPEN
+    return DifferenceKind.SIDE if (tracked > 0) != (exchange > 0) else DifferenceKind.QUANTITY

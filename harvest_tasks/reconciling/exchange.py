@@ -1,7 +1,7 @@
-"""The exchange's own record of positions, which another service keeps in Redis: `quantum:state:positions:<BOOK>`.
+"""What does the exchange hold? Reads the snapshots that another service keeps in `quantum:state:positions:<BOOK>`.
 
-A one-way position is recorded under its symbol, a leg under its book's name. A leg may also be recorded under the
-symbol, one leg at a time: the record names it by `position_side`, or its symbol is known to have legs.
+A one-way position is under its symbol, a leg under its book's name. A leg may also be under the symbol, one leg at a
+time: the snapshot names it by `position_side`, or its symbol is known to have legs.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ _SCANNED: Final = 1000
 def read_all_exchange_positions(
     client: Client, settings: Settings, known: Collection[str]
 ) -> dict[str, ExchangePosition]:
-    """Everything on record, by book; `known` are the tracked books, which say what symbols have legs."""
+    """Every exchange position, by book. `known` are the tracked books, which say which symbols have legs."""
     prefix = keys.POSITION_STATE_PREFIX
     names: Iterable[str] = client.scan_iter(match=f"{prefix}*", count=_SCANNED)
     found = {symbol_of(name) for key in names if _is_book(name := key.removeprefix(prefix))}
@@ -40,10 +40,10 @@ def read_all_exchange_positions(
 def read_exchange_positions(
     client: Client, settings: Settings, symbols: Iterable[str], known: Collection[str]
 ) -> dict[str, ExchangePosition]:
-    """What is on record of `symbols`, by book. A book without a record is not in it."""
+    """The exchange positions of `symbols`, by book. A book without a snapshot is left out."""
     wanted = sorted(set(symbols))
     now_ms = server_ms(client)
-    longest_ms = int(settings.reconcile_interval_sec * 1000) * INTERVALS_UNTIL_STALE
+    max_age_ms = int(settings.reconcile_interval_sec * 1000) * INTERVALS_UNTIL_STALE
     names = [book for symbol in wanted for book in possible_books(symbol)]
     with client.pipeline(transaction=False) as pipe:
         for name in names:
@@ -52,39 +52,39 @@ def read_exchange_positions(
     return {
         found.book: found
         for symbol in wanted
-        for found in _of_symbol(symbol, [replies[book] for book in possible_books(symbol)], known, now_ms, longest_ms)
+        for found in _of_symbol(symbol, [replies[book] for book in possible_books(symbol)], known, now_ms, max_age_ms)
     }
 
 
 def _of_symbol(
-    symbol: str, replies: Sequence[Fields | None], known: Collection[str], now_ms: int, longest_ms: int
+    symbol: str, replies: Sequence[Fields | None], known: Collection[str], now_ms: int, max_age_ms: int
 ) -> Iterator[ExchangePosition]:
-    """From the hashes under the symbol's key and its legs' (None: not a hash); a leg's own key goes first."""
+    """From the hashes under the keys of the symbol and its legs (None: not a hash); a leg's own key goes first."""
     shared, *own = replies
     own_keys = {leg: fields for leg, fields in zip(hedge_legs(symbol), own, strict=True) if fields != {}}
     for leg, fields in own_keys.items():
-        yield _reading(leg, fields, now_ms, longest_ms)
+        yield _exchange_position(leg, fields, now_ms, max_age_ms)
     if shared == {}:
         return
     meant = books_of(symbol, shared or {}, _has_legs(symbol, own_keys, known))
     for book in meant:
         if book not in own_keys:
-            yield _reading(book, shared, now_ms, longest_ms)
+            yield _exchange_position(book, shared, now_ms, max_age_ms)
     for leg in hedge_legs(symbol):
         if meant != (symbol,) and leg not in own_keys and leg not in meant:
             yield OtherLegOnly(leg)
 
 
-def _reading(
-    book: str, fields: Fields | None, now_ms: int, longest_ms: int
+def _exchange_position(
+    book: str, fields: Fields | None, now_ms: int, max_age_ms: int
 ) -> ExchangeSnapshot | ExchangeFlat | UnreadableSnapshot:
     if fields is None:
         return UnreadableSnapshot(book, "its key is not a hash")
-    return read_exchange_position(book, fields, now_ms, longest_ms)
+    return read_exchange_position(book, fields, now_ms, max_age_ms)
 
 
 def _has_legs(symbol: str, own_keys: Mapping[str, Any], known: Collection[str]) -> bool:
-    """What is tracked decides; else what is on record."""
+    """The tracked books decide; without one, the snapshots do."""
     return any(leg in known for leg in hedge_legs(symbol)) or (bool(own_keys) and symbol not in known)
 
 

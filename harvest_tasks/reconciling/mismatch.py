@@ -1,5 +1,7 @@
-"""Differences between tracked positions and the exchange's record: noted at the first look, and a reason to freeze the
-book when a second look finds exactly the same.
+"""Mismatches: what differs between a tracked position and the exchange is noted, and freezes the book when it lasts.
+
+Exchange snapshots come through another service and lag behind fills, so one observation is no reason to act: a second
+audit must find exactly the same.
 """
 
 import logging
@@ -11,16 +13,19 @@ from harvest_tasks.fills import inbox
 from harvest_tasks.fills.inbox import TrackedBook, UnreadableBook, in_other_mode
 from harvest_tasks.reconciling import audit as audits
 from harvest_tasks.reconciling.audit import Audit, AuditedBook
-from harvest_tasks.reconciling.comparison import Agreement, Difference, Kind, NotReported
-from harvest_tasks.reconciling.sighting import observed
+from harvest_tasks.reconciling.comparison import Agreement, Difference, DifferenceKind, NotReported
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire.exchange_position import ExchangeFlat, ExchangeSnapshot, OtherLegOnly, UnreadableSnapshot
 from kernel.positions.entry import Freeze
+from kernel.positions.position import parse_id
 from kernel.positions.quantities import plain
 
 log = logging.getLogger(__name__)
+
+SECOND_LOOK_MS: Final = 5_000
+"""A mismatch that lasts so long freezes its book."""
 
 _Fields = dict[Any, Any]  # redis-py's type for a hash is invariant
 
@@ -33,64 +38,101 @@ _COUNTED: Final[Mapping[type, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Observation:
+    """`what` was so at every audit since `since_ms` (unix ms), when the newest input entry was `newest_id`."""
+
+    since_ms: int
+    newest_id: str
+    what: str
+
+    def has_lasted(self, audit: Audit, at_least_ms: int = SECOND_LOOK_MS) -> bool:
+        """Whether `audit` is that much later, and its positions include all input of the first observation."""
+        return audit.now_ms - self.since_ms >= at_least_ms and audit.input_progress.has_taken(self.newest_id)
+
+    def to_text(self) -> str:
+        """As text, which `observed` reads back."""
+        return f"{self.since_ms} {self.newest_id} {self.what}"
+
+
+def observed(notes: Mapping[str, str], book: str, what: str, audit: Audit) -> Observation:
+    """The observation noted for `book` if it says the same, else a first one; so, too, after the clock was set back."""
+    before = _noted(notes.get(book, ""))
+    if before is not None and before.what == what and before.since_ms <= audit.now_ms:
+        return before
+    return Observation(audit.now_ms, audit.input_progress.newest_id, what)
+
+
+def _noted(text: str) -> Observation | None:
+    since_ms, _, rest = text.partition(" ")
+    newest_id, _, what = rest.partition(" ")
+    try:
+        parse_id(newest_id)
+        return Observation(int(since_ms), newest_id, what)
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
 class Reconciled:
-    """How many books a comparison found in each state, and those that it froze."""
+    """How many books an audit found in each state, and the books that it froze."""
 
     counts: Mapping[str, int]
     frozen: Sequence[str]
 
 
 def reconcile_books(client: Client, settings: Settings) -> Reconciled:
-    """Compare every book that has nothing waiting in its inbox; note what differs, and freeze what differed before."""
+    """Compare every book with an empty inbox. Note new mismatches, and freeze the books of those that lasted."""
     audit = audits.audit_all(client, settings)
     notes = cast("dict[str, str]", client.hgetall(keys.MISMATCHES))
-    frozen = _pursue(client, audit, notes)
+    frozen = _judge(client, audit, notes)
     _remember(client, audit)
     return Reconciled(_counts(audit, frozen), frozen)
 
 
 def confirm_mismatches(client: Client, settings: Settings) -> list[str]:
-    """Look again at the books whose positions differed at the last look; those that are frozen now."""
+    """Compare again the books with a noted mismatch. Returns the books that it froze."""
     notes = cast("dict[str, str]", client.hgetall(keys.MISMATCHES))
-    return _pursue(client, audits.audit_books(client, settings, notes), notes) if notes else []
+    return _judge(client, audits.audit_books(client, settings, notes), notes) if notes else []
 
 
-def _pursue(client: Client, audit: Audit, notes: Mapping[str, str]) -> list[str]:
-    """Freeze the books of `audit` that differ as noted, and note the others that differ; the books frozen."""
+def _judge(client: Client, audit: Audit, notes: Mapping[str, str]) -> list[str]:
+    """Freeze the books whose mismatch lasted, and note the other mismatches. Returns the frozen books."""
     frozen: list[str] = []
     kept: dict[str, str] = {}
-    for seen in _conclusive(client, audit):
-        if seen.tracked.waiting:
-            kept |= {book: text for book, text in notes.items() if book == seen.book}
-        elif isinstance(seen.comparison, Difference):
-            sighting = observed(notes, seen.book, plain(seen.comparison.missed), audit)
-            targets = _unfrozen(client, seen, seen.comparison, audit)
-            now_frozen = _freeze(client, targets, seen.comparison, audit.now_ms) if sighting.has_lasted(audit) else []
+    for audited in _to_judge(client, audit):
+        if audited.tracked.waiting:
+            kept |= {book: text for book, text in notes.items() if book == audited.book}
+        elif isinstance(audited.comparison, Difference):
+            observation = observed(notes, audited.book, plain(audited.comparison.excess), audit)
+            targets = _unfrozen(client, audited, audited.comparison, audit)
+            now_frozen = (
+                _freeze(client, targets, audited.comparison, audit.now_ms) if observation.has_lasted(audit) else []
+            )
             frozen += now_frozen
             if targets and not now_frozen:
-                kept[seen.book] = sighting.to_text()
+                kept[audited.book] = observation.to_text()
     _note(client, notes, kept)
     return frozen
 
 
-def _conclusive(client: Client, audit: Audit) -> Sequence[AuditedBook]:
-    """What may lead to a freeze: nothing while open positions are adopted, for what differs is being put right."""
+def _to_judge(client: Client, audit: Audit) -> Sequence[AuditedBook]:
+    """The books that a mismatch may freeze: none during an adoption, which puts mismatches right."""
     return () if client.exists(keys.ADOPTION) else audit.books
 
 
-def _unfrozen(client: Client, seen: AuditedBook, finding: Difference, audit: Audit) -> list[TrackedBook]:
-    """The books to freeze: that of the difference, or those that are tracked in its place."""
-    if finding.kind is not Kind.OTHER_MODE:
-        found: Sequence[TrackedBook | UnreadableBook] = [seen.tracked]
+def _unfrozen(client: Client, audited: AuditedBook, difference: Difference, audit: Audit) -> list[TrackedBook]:
+    """The books to freeze: that of the difference, or those that are tracked in the other mode."""
+    if difference.kind is not DifferenceKind.OTHER_MODE:
+        found: Sequence[TrackedBook | UnreadableBook] = [audited.tracked]
     else:
-        found = inbox.tracked_books(client, [book for book in in_other_mode(seen.book) if book in audit.known])
+        found = inbox.tracked_books(client, [book for book in in_other_mode(audited.book) if book in audit.known])
     return [book for book in found if isinstance(book, TrackedBook) and not book.position.frozen]
 
 
-def _freeze(client: Client, targets: Sequence[TrackedBook], finding: Difference, now_ms: int) -> list[str]:
-    reason = f"reconciliation: tracked {plain(finding.tracked)}, exchange {plain(finding.exchange)}"
-    if finding.kind is Kind.OTHER_MODE:
-        reason += f" as {finding.book}"
+def _freeze(client: Client, targets: Sequence[TrackedBook], difference: Difference, now_ms: int) -> list[str]:
+    reason = f"reconciliation: tracked {plain(difference.tracked)}, exchange {plain(difference.exchange)}"
+    if difference.kind is DifferenceKind.OTHER_MODE:
+        reason += f" as {difference.book}"
     frozen = [book.book for book in targets if inbox.deliver_if_unchanged(client, book, [Freeze("", now_ms, reason)])]
     for book in frozen:
         log.error("froze book=%s %s: see harvest reconcile", book, reason)
@@ -108,8 +150,8 @@ def _note(client: Client, before: Mapping[str, str], after: Mapping[str, str]) -
 
 
 def _remember(client: Client, audit: Audit) -> None:
-    """Keep what was found where a position is open, so that a record that vanishes is known to have been there."""
-    found = {seen.book: _told(seen, audit.now_ms) for seen in audit.books if _is_on_record(seen)}
+    """Keep the result for each open position, so that a snapshot that vanishes is known to have existed."""
+    found = {audited.book: _result_text(audited, audit.now_ms) for audited in audit.books if _is_reported(audited)}
     with client.pipeline(transaction=True) as pipe:
         pipe.delete(keys.COMPARED)
         if found:
@@ -117,30 +159,30 @@ def _remember(client: Client, audit: Audit) -> None:
         pipe.execute()
 
 
-def _is_on_record(seen: AuditedBook) -> bool:
-    match seen.exchange:
+def _is_reported(audited: AuditedBook) -> bool:
+    match audited.exchange:
         case ExchangeSnapshot():
             return True
         case ExchangeFlat():
-            return seen.tracked.position.is_open
+            return audited.tracked.position.is_open
         case OtherLegOnly():
             return False
         case _:
-            return seen.was_reported and seen.tracked.position.is_open
+            return audited.was_reported and audited.tracked.position.is_open
 
 
-def _told(seen: AuditedBook, now_ms: int) -> str:
-    match seen.comparison:
+def _result_text(audited: AuditedBook, now_ms: int) -> str:
+    match audited.comparison:
         case Agreement(_, held, exchange) | Difference(_, held, exchange):
             quantities = f" tracked={plain(held)} exchange={plain(exchange)}"
         case _:
             quantities = ""
-    return f"{now_ms} {_COUNTED[type(seen.comparison)]}{quantities}"
+    return f"{now_ms} {_COUNTED[type(audited.comparison)]}{quantities}"
 
 
 def _counts(audit: Audit, frozen: Sequence[str]) -> dict[str, int]:
-    kinds = [_COUNTED[type(seen.comparison)] for seen in audit.books if not seen.tracked.waiting]
-    kinds += ["unreadable"] * len(audit.failed)
+    kinds = [_COUNTED[type(audited.comparison)] for audited in audit.books if not audited.tracked.waiting]
+    kinds += ["unreadable"] * len(audit.unreadable)
     return {
         "compared": len(kinds),
         **{kind: kinds.count(kind) for kind in _COUNTED.values()},

@@ -10,8 +10,7 @@ from entries import BUY, price
 from harvest_tasks.fills import inbox
 from harvest_tasks.fills.router import ADOPTING
 from harvest_tasks.reconciling import adoption
-from harvest_tasks.reconciling.mismatch import confirm_mismatches, reconcile_books
-from harvest_tasks.reconciling.sighting import SECOND_LOOK_MS
+from harvest_tasks.reconciling.mismatch import SECOND_LOOK_MS, confirm_mismatches, reconcile_books
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from kernel.positions.holding import Origin

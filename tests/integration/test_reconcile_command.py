@@ -117,8 +117,8 @@ def test_what_is_not_known_or_unreadable_is_explained(desk: Desk, harvest) -> No
     on_record(desk, "some", "ETHUSDT")
     result = harvest()
     assert result.exit_code == 1
-    assert "BTCUSDT: it has no record" in result.output
-    assert "ETHUSDT: its record: qty 'some' is not a plain positive number" in result.output
+    assert "BTCUSDT: the exchange does not report it" in result.output
+    assert "ETHUSDT: its exchange snapshot: qty 'some' is not a plain positive number" in result.output
 
 
 def test_input_that_is_not_taken_in_yet_is_mentioned(desk: Desk, harvest) -> None:
@@ -225,9 +225,9 @@ def test_what_is_not_known_is_refused(desk: Desk, harvest) -> None:
     result = harvest("--adopt")
     assert result.exit_code == 1
     assert result.output.splitlines() == [
-        "BTCUSDT: refused: it has no record",
-        "ETHUSDT: refused: its record: qty 'some' is not a plain positive number",
-        "SOLUSDT: refused: it has no record",
+        "BTCUSDT: refused: the exchange does not report it",
+        "ETHUSDT: refused: its exchange snapshot: qty 'some' is not a plain positive number",
+        "SOLUSDT: refused: the exchange does not report it",
         "SOLUSDT:LONG: refused: its symbol is tracked in the other position mode",
     ]
 

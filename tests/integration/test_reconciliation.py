@@ -8,8 +8,7 @@ from desk import Desk, assert_all_accounted_for
 from entries import BUY
 
 from harvest_tasks.fills import inbox
-from harvest_tasks.reconciling.mismatch import confirm_mismatches, reconcile_books
-from harvest_tasks.reconciling.sighting import SECOND_LOOK_MS
+from harvest_tasks.reconciling.mismatch import SECOND_LOOK_MS, confirm_mismatches, reconcile_books
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.tasks import reconcile_positions

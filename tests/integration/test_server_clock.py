@@ -7,7 +7,7 @@ from harvest_tasks.fills.group_position import InputProgress
 from harvest_tasks.fills.lease import LEASE_MS
 from harvest_tasks.fills.sweep import sweep, unblock
 from harvest_tasks.reconciling.audit import Audit
-from harvest_tasks.reconciling.sighting import SECOND_LOOK_MS, observed
+from harvest_tasks.reconciling.mismatch import SECOND_LOOK_MS, observed
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvest_tasks.reconciling.comparison import Agreement, Comparison, Difference, Kind, NotReported, compare
+from harvest_tasks.reconciling.comparison import Agreement, Comparison, Difference, DifferenceKind, NotReported, compare
 from harvest_tasks.wire.exchange_position import (
     ExchangeFlat,
     ExchangePosition,
@@ -45,17 +45,17 @@ def found(tracked: str, read: ExchangePosition | None, *, was_seen: bool = False
         ("0", "0", None),
         ("1", "1.001", None),
         ("1000", "1001", None),
-        ("1000", "1001.002", Kind.QUANTITY),
-        ("-1000", "-998.9", Kind.QUANTITY),
-        ("2", "1", Kind.QUANTITY),
-        ("1", "0", Kind.FLAT),
-        ("-0.000000000001", "0", Kind.FLAT),
-        ("0", "-3", Kind.OPEN),
-        ("1", "-1", Kind.SIDE),
-        ("-0.000000000001", "0.000000000001", Kind.SIDE),
+        ("1000", "1001.002", DifferenceKind.QUANTITY),
+        ("-1000", "-998.9", DifferenceKind.QUANTITY),
+        ("2", "1", DifferenceKind.QUANTITY),
+        ("1", "0", DifferenceKind.FLAT),
+        ("-0.000000000001", "0", DifferenceKind.FLAT),
+        ("0", "-3", DifferenceKind.OPEN),
+        ("1", "-1", DifferenceKind.SIDE),
+        ("-0.000000000001", "0.000000000001", DifferenceKind.SIDE),
     ],
 )
-def test_what_differs_and_how(tracked: str, exchange: str, kind: Kind | None) -> None:
+def test_what_differs_and_how(tracked: str, exchange: str, kind: DifferenceKind | None) -> None:
     expected: Comparison = Agreement(BOOK, Decimal(tracked), Decimal(exchange))
     if kind is not None:
         expected = Difference(BOOK, Decimal(tracked), Decimal(exchange), kind)
@@ -63,8 +63,8 @@ def test_what_differs_and_how(tracked: str, exchange: str, kind: Kind | None) ->
 
 
 def test_what_was_missed_is_exact() -> None:
-    difference = Difference(BOOK, Decimal("100000000000000.000000000001"), Decimal("-3"), Kind.SIDE)
-    assert difference.missed == Decimal("100000000000003.000000000001")
+    difference = Difference(BOOK, Decimal("100000000000000.000000000001"), Decimal("-3"), DifferenceKind.SIDE)
+    assert difference.excess == Decimal("100000000000003.000000000001")
 
 
 def test_an_open_book_without_a_record_is_unknown() -> None:
@@ -72,7 +72,7 @@ def test_an_open_book_without_a_record_is_unknown() -> None:
 
 
 def test_an_open_book_whose_record_is_gone_was_closed() -> None:
-    assert found("1", None, was_seen=True) == Difference(BOOK, Decimal(1), Decimal(0), Kind.FLAT)
+    assert found("1", None, was_seen=True) == Difference(BOOK, Decimal(1), Decimal(0), DifferenceKind.FLAT)
 
 
 @pytest.mark.parametrize("was_seen", [False, True])
