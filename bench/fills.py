@@ -1,4 +1,4 @@
-"""Throughput: how fast a backlog of fills and prices is worked off, against every peer."""
+"""Throughput: how fast a backlog of fills and prices is processed, against every peer."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,11 +24,11 @@ WORKER: Final = ("--concurrency=1", "--pool=prefork", "--queues=fills", "--witho
 
 Work = Callable[[], None]
 Traffic = Callable[[int, int], Iterator[traffic.Entry]]
-"""Makes so many entries of so many books."""
+"""Makes a number of entries for a number of books."""
 
 
 class Bench:
-    """One backlog, and the costs of working it off in different ways."""
+    """One backlog, and the costs of processing it in different ways."""
 
     def __init__(self, url: str, entries: int, books: int, made: Traffic = traffic.main) -> None:
         self.settings = desk.settings(url)
@@ -73,14 +73,14 @@ class Bench:
         return self.run("FastStream", prepare)
 
     def note(self, *more: str) -> str:
-        """The median cost of each way."""
+        """The median cost of each way, for the note of a result."""
         parts = [
             f"{name}: {sorted(costs, key=lambda c: c.wall)[len(costs) // 2]}" for name, costs in self.costs.items()
         ]
         return "; ".join([*parts, *more])
 
     def shares(self) -> str:
-        """What the traffic is made of; after a run of ours."""
+        """The composition of the traffic, known after a run of ours."""
         client = self.feed.client
         journal = (values for _, values in client.xrange(keys.DECISIONS))
         due = {(values["cause"], values["book"]) for values in journal if values["decision"] == "published"}
@@ -88,7 +88,7 @@ class Bench:
 
 
 def void(_: object) -> None:
-    """Nothing."""
+    """Drop a return value."""
 
 
 def result(name: str, peer_name: str, pairs: Pairs, goal: Goal | None, note: str, books: int | None = None) -> Result:
@@ -107,16 +107,15 @@ def result(name: str, peer_name: str, pairs: Pairs, goal: Goal | None, note: str
 
 
 def against_the_bare_loop(setup: Setup) -> Iterator[Result]:
-    """At 500, 10 and 5,000 books; once with a log that is written before each answer."""
+    """At 500, 10 and 5,000 books, and once with `appendfsync always`."""
     for books in BOOKS:
         name = "fills_vs_bare_loop" if books == 500 else f"fills_vs_bare_loop_{books}"
         with desk.server() as url:
-            # Where there are many books, enough for them to have a life.
+            # With many books, enough for each to open and close positions.
             entries = max(setup.pick(20_000, 5_000), setup.pick(6, 1) * books)
             bench = Bench(url, entries, books)
             alone = _alone(bench) if books == BOOKS[0] else ()
-            # An even number of turns ends with ours.
-            # The most books have so many entries that two turns will do.
+            # With the most books, the backlog is so long that two turns suffice.
             turns = setup.pick(2, 1) if books == max(BOOKS) else setup.repetitions
             pairs = in_turns(bench.two_processes, bench.bare_loop, turns)
             shares = bench.shares()
@@ -139,7 +138,7 @@ def _always(setup: Setup) -> Result:
 
 
 def _heavy(setup: Setup) -> Result:
-    """The same where far more is decided than on any desk."""
+    """The comparison with traffic that makes far more intents due than normal trading."""
     with desk.server() as url:
         bench = Bench(url, setup.pick(20_000, 3_000), 500, traffic.heavy)
         pairs = in_turns(bench.two_processes, bench.bare_loop, 2)
@@ -163,7 +162,7 @@ def against_faststream(setup: Setup) -> Iterator[Result]:
 
 
 def against_a_task_each(setup: Setup) -> Iterator[Result]:
-    """The peer gets a shorter backlog: it is as fast at its start as at its end."""
+    """The peer gets a shorter backlog, because its speed does not depend on the length."""
     few = setup.pick(1_000, 300)
     with desk.server() as url, desk.server() as other:
         bench = Bench(url, setup.pick(20_000, 5_000), 500)
@@ -174,7 +173,7 @@ def against_a_task_each(setup: Setup) -> Iterator[Result]:
 
 
 class TaskEach:
-    """A worker, and a sender for each run, of one task for each entry."""
+    """A Celery worker with one task per entry, and a sender for each run."""
 
     def __init__(self, url: str, entries: list[traffic.Entry]) -> None:
         self.settings = desk.settings(url)
@@ -192,7 +191,7 @@ class TaskEach:
             yield self
 
     def run(self) -> float:
-        """Entries per second of one run; the first also waits for the worker to start."""
+        """Entries per second of one run. The first run also waits for the worker to start."""
         self.feed.restore()
         with processes.running([TASK_EACH, str(self.feed.entries)], self._env) as sender:
             assert sender.stdout is not None and sender.stdin is not None
@@ -207,7 +206,7 @@ class TaskEach:
         return self.costs[-1].rate
 
     def _processor(self, sender: int) -> tuple[float, float]:
-        """Seconds of the clients and of the server."""
+        """CPU seconds of the clients and of the server."""
         client = processes.processor_seconds(self._worker) + processes.processor_seconds(sender)
         return client, server_seconds(self.feed.client)
 

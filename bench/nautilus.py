@@ -1,4 +1,4 @@
-"""An environment of its own for NautilusTrader, built on demand: its dependencies must not touch ours."""
+"""A separate virtual environment for NautilusTrader, built on demand, because its dependencies conflict with ours."""
 
 import json
 import shutil
@@ -17,11 +17,11 @@ BUILD_WITHIN_SEC: Final = 300.0
 
 
 class NoNautilus(Exception):
-    """It cannot be installed or run here; the message says why in one line."""
+    """NautilusTrader cannot be installed or run here; the message says why in one line."""
 
 
 def python() -> Path:
-    """The interpreter that has it. Raises `NoNautilus`."""
+    """The Python interpreter with NautilusTrader. Raises `NoNautilus`."""
     executable = PLACE / "bin" / "python"
     stamp = PLACE / ".installed"
     if not stamp.exists() or stamp.read_bytes() != LOCK.read_bytes():
@@ -33,10 +33,10 @@ def python() -> Path:
 
 
 def fold(fills: Sequence[tuple[str, str, str, str]], repeat: int) -> dict[str, Any]:
-    """What `peers/nautilus_position.py` says of `fills` (side, qty, price, fee). Raises `NoNautilus`."""
+    """The result of `peers/nautilus_position.py` for `fills` (side, qty, price, fee). Raises `NoNautilus`."""
     given = json.dumps({"fills": fills, "repeat": repeat})
-    said: dict[str, Any] = json.loads(_run([str(python()), str(PEER)], given))
-    return said
+    result: dict[str, Any] = json.loads(_run([str(python()), str(PEER)], given))
+    return result
 
 
 def _run(argv: list[str], given: str = "") -> str:
@@ -47,6 +47,6 @@ def _run(argv: list[str], given: str = "") -> str:
     except subprocess.TimeoutExpired as error:
         raise NoNautilus(f"{argv[0]} took over {BUILD_WITHIN_SEC:g} s") from error
     if ended.returncode:
-        said = [line for line in ended.stderr.splitlines() if line.strip()]
-        raise NoNautilus(said[-1] if said else f"{argv[0]} ended with {ended.returncode}")
+        errors = [line for line in ended.stderr.splitlines() if line.strip()]
+        raise NoNautilus(errors[-1] if errors else f"{argv[0]} ended with {ended.returncode}")
     return ended.stdout

@@ -1,4 +1,4 @@
-"""Celery workers of a measurement, started and stopped around it."""
+"""Starts and stops the processes of a measurement."""
 
 import os
 import subprocess
@@ -14,18 +14,18 @@ SIGNALS_APART_SEC: Final = 0.3
 
 
 class NotStarted(Exception):
-    """A process did not come up."""
+    """A process did not start in time."""
 
 
 def environ(url: str, **more: str) -> dict[str, str]:
-    """Of a process that works on the server at `url`."""
+    """The environment of a process that works on the server at `url`."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("REDIS_", "HARVEST_"))}
     return {**inherited, "REDIS_URL": url, "LOG_LEVEL": "WARNING", **more}
 
 
 @contextmanager
 def running(argv: list[str], env: Mapping[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
-    """`python -m ...` in the background; asked to end at the end, and killed if it does not."""
+    """Run `python -m ...` in the background; terminate it at the end, and kill it if that fails."""
     process = subprocess.Popen(
         [sys.executable, "-m", *argv],
         env=dict(env),
@@ -45,7 +45,7 @@ def running(argv: list[str], env: Mapping[str, str]) -> Iterator["subprocess.Pop
 
 
 def wait_until(is_so: Callable[[], bool], what: str, within: float = READY_WITHIN_SEC, poll: float = 0.01) -> None:
-    """Raises `NotStarted` naming `what` if it does not come about."""
+    """Wait until a condition holds. Raises `NotStarted` naming `what` after the timeout."""
     deadline = time.monotonic() + within
     while not is_so():
         if time.monotonic() > deadline:
@@ -54,25 +54,25 @@ def wait_until(is_so: Callable[[], bool], what: str, within: float = READY_WITHI
 
 
 def processor_seconds(pid: int) -> float:
-    """Of the process `pid` and of its living descendants."""
+    """CPU seconds of the process `pid` and of its living descendants."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") + sum(map(processor_seconds, children(pid)))
 
 
 def children(pid: int) -> list[int]:
-    """The processes that the first thread of `pid` started and that still run."""
+    """The running child processes of the main thread of `pid`."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
 
 
 def resident_mb(pid: int) -> float:
-    """Memory of the process `pid` alone, with what it shares."""
+    """Resident memory of the process `pid`, including shared memory."""
     pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 @contextmanager
 def harvest_up(*options: str, url: str = "", **more: str) -> Iterator["subprocess.Popen[bytes]"]:
-    """`harvest up` on the server at `url`, or on one of its own; it may not be ready yet."""
+    """Run `harvest up` on the server at `url`, or on its embedded one. It may not be ready yet."""
     env = environ(url, **more)
     if not url:
         del env["REDIS_URL"]
@@ -84,7 +84,7 @@ def harvest_up(*options: str, url: str = "", **more: str) -> Iterator["subproces
 
 
 def ready(up: "subprocess.Popen[bytes]") -> str:
-    """Waits until it is; the URL of its server. Raises `NotStarted`."""
+    """Wait until `harvest up` is ready, and return the URL of its server. Raises `NotStarted`."""
     line = up.stdout.readline().decode() if up.stdout else ""
     if not line.startswith("ready"):
         raise NotStarted(f"harvest up: {line!r}")

@@ -1,4 +1,4 @@
-"""Proposals: a cycle over many symbols against one that asks for each thing in turn, and the kernel by itself."""
+"""Proposals: a cycle over many symbols against a sequential publisher, and the kernel alone."""
 
 import multiprocessing as mp
 import random
@@ -80,7 +80,7 @@ def against_sequential(setup: Setup) -> Iterator[Result]:
 
 
 def cycle_100k(setup: Setup) -> Iterator[Result]:
-    """Seconds for all symbols once; a quick run does a part of them and says so."""
+    """Seconds for a cycle over all symbols. A quick run measures a part and scales it, as its note says."""
     count = setup.pick(100_000, 4_000)
     with desk.server() as url:
         client, settings = connect(url), desk.settings(url)
@@ -89,13 +89,13 @@ def cycle_100k(setup: Setup) -> Iterator[Result]:
         published = sum(1 for _ in client.scan_iter(match=f"{settings.harvest_prefix}*", count=10_000))
         assert published >= count, published
     scaled = 100_000 / count
-    part = "" if scaled == 1 else f"measured on {count:,} symbols and multiplied; "
-    note = f"{part}all new {first * scaled:.1f} s, all looked at again {again * scaled:.1f} s; {PROCESSES} processes"
+    part = "" if scaled == 1 else f"measured on {count:,} symbols and scaled; "
+    note = f"{part}all new {first * scaled:.1f} s, all computed again {again * scaled:.1f} s; {PROCESSES} processes"
     yield Result("proposals_per_cycle_100k", "s", first * scaled, goal=Goal("ours", at_most=10.0), note=note)
 
 
 def kernel(setup: Setup) -> Iterator[Result]:
-    """`compute_harvest_proposal` on inputs that were made before; by processor time."""
+    """`compute_harvest_proposal` on prepared inputs, by CPU time."""
     count = setup.pick(100_000, 20_000)
     cases = list(islice(_cases(), 1_000))
     rates = [_kernel_rate(cases, count) for _ in range(setup.pick(7, 5))]
@@ -133,7 +133,7 @@ def _cases() -> Iterator[tuple[PositionSnapshot, MarketState, P1Proposal]]:
 
 
 def publish_markets(client: Client, settings: Settings, count: int) -> None:
-    """What a cycle over `symbols(count)` reads."""
+    """Write the inputs of a cycle over `symbols(count)`."""
     prefixes = settings.marketstate_prefix, settings.riskproposal_prefix, keys.POSITION_STATE_PREFIX
     client.eval(MARKETS, 0, count, *prefixes)
 
@@ -143,7 +143,7 @@ def symbols(count: int) -> list[str]:
 
 
 def chunk_size(count: int) -> int:
-    """Of the chunks in which beat sends `count` symbols."""
+    """The size of the chunks in which beat sends `count` symbols."""
     return max(SMALLEST_CHUNK, -(-count // MOST_ENTRIES))
 
 
@@ -162,7 +162,7 @@ def _forget(client: Client, settings: Settings) -> None:
 
 
 def _seconds_in_parallel(settings: Settings, count: int) -> float:
-    """Of one cycle, whose chunks are taken by whichever process is free."""
+    """Seconds of one cycle; each free process takes the next chunk."""
     context = mp.get_context("fork")
     names, size = symbols(count), chunk_size(count)
     chunks = [names[start : start + size] for start in range(0, count, size)]
@@ -176,7 +176,7 @@ def _seconds_in_parallel(settings: Settings, count: int) -> float:
 
 
 _WORKER: "dict[str, tuple[Client, Settings]]" = {}
-"""What a process of the pool works with."""
+"""Client and settings of a process in the pool."""
 
 
 def _begin(settings: Settings) -> None:

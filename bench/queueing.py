@@ -1,9 +1,9 @@
-"""How much a server and its workers do together: a queueing model, from what an entry costs each of them.
+"""Throughput of a server with several workers: a queueing model based on the CPU cost of an entry in each of them.
 
-A worker thinks (its own processor time) and then asks the server, which serves one at a time; so workers are the
-customers of a closed network with one queue, and mean value analysis gives their throughput. The rest of the server's
-work (taking entries in, moving them to inboxes) makes it slower to all of them by what it takes of its time.
-Entries are moved by one watcher, so none of this is faster than it.
+A worker thinks (its own CPU time) and then asks the server, which serves one request at a time. So workers are the
+customers of a closed network with one queue, and mean value analysis gives their throughput. The server's other work
+(receiving entries, moving them to inboxes) slows it down by its share of the time. One watcher moves all entries, so
+its speed is an upper bound.
 """
 
 from collections.abc import Callable
@@ -11,15 +11,16 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 FULL: Final = 0.95
-"""Share of the server's time from which the server is what limits."""
+"""Load from which the server is the limit."""
 STEPS: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Seconds of processor time that an entry costs: the server to take it in, it and the watcher to move it, it and a
-    worker to apply it. What a commit costs hardly depends on how many entries it has, so that number matters.
-    All are more than 0, but for taking in.
+    """CPU seconds per entry: server to receive it, server and watcher to move it, server and worker to apply it.
+
+    A commit costs about the same for any number of entries, so `entries_per_commit` matters. All costs are more than
+    0, except for receiving.
     """
 
     books: int
@@ -40,17 +41,17 @@ class Costs:
 
     @property
     def ceiling(self) -> float:
-        """Entries per second at which the server does nothing else."""
+        """Entries per second at which the server is fully loaded."""
         return 1 / self.server
 
     def without_feeding(self) -> "Costs":
-        """Of entries that are there already."""
+        """The costs for entries that are already in the stream."""
         return replace(self, feed_server=0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """So many worker processes: entries per second, the share of the server's time, and what there is too little of."""
+    """A prediction for `workers`: entries per second, load of the server, and the limiting part."""
 
     workers: int
     rate: float
@@ -59,7 +60,7 @@ class Point:
 
 
 def point(costs: Costs, workers: int) -> Point:
-    """With a processor for each process."""
+    """The prediction with one CPU core per process."""
     by_workers = _largest(costs, lambda rate: _applied(costs, workers, rate))
     by_watcher = _largest(costs, lambda rate: _moved(costs, rate))
     rate = min(by_workers, by_watcher)
@@ -69,13 +70,13 @@ def point(costs: Costs, workers: int) -> Point:
 
 
 def point_on(cores: int, costs: Costs, workers: int) -> Point:
-    """With so few processors for all of it, the server included."""
+    """The prediction with `cores` CPU cores for all processes and the server."""
     free, shared = point(costs, workers), cores / costs.everywhere
     return free if free.rate <= shared else Point(workers, shared, shared * costs.server, "cores")
 
 
 def throughput(customers: int, think: float, service: float) -> float:
-    """Of a closed network with one queue, by mean value analysis: customers per second."""
+    """Customers per second of a closed network with one queue, by mean value analysis."""
     queue = rate = 0.0
     for n in range(1, customers + 1):
         answered = service * (1 + queue)
@@ -85,19 +86,19 @@ def throughput(customers: int, think: float, service: float) -> float:
 
 
 def _applied(costs: Costs, workers: int, rate: float) -> float:
-    """What the workers could apply while the server also takes in and moves `rate` entries per second."""
+    """Entries per second that the workers can apply while the server also receives and moves `rate`."""
     left = 1 - rate * (costs.feed_server + costs.route_server)
     return throughput(workers, costs.commit_worker, costs.commit_server / left)
 
 
 def _moved(costs: Costs, rate: float) -> float:
-    """What the watcher could move while the server also takes in and applies `rate` entries per second."""
+    """Entries per second that the watcher can move while the server also receives and applies `rate`."""
     left = 1 - rate * (costs.feed_server + costs.commit_server)
     return throughput(1, costs.route_watcher, costs.route_server / left)
 
 
 def _largest(costs: Costs, possible: Callable[[float], float]) -> float:
-    """The largest rate that is possible while the server keeps up with it: `possible` falls as it grows."""
+    """The largest rate r with `possible(r)` >= r, where `possible` falls as the rate grows."""
     low, high = 0.0, costs.ceiling
     for _ in range(STEPS):
         middle = (low + high) / 2

@@ -1,1 +1,1 @@
-"""Other ways to do the same work, each written as somebody who knows it would."""
+"""Peers: other ways to do the same work, each written as an expert in it would."""

@@ -1,9 +1,9 @@
-"""The same work as one would write it by hand: one process, one loop, positions in memory, one script per batch.
+"""The same work written by hand: one process, one loop, positions in memory, one script per batch.
 
 It reads and validates the same entries with the same parser, folds and decides with the same kernel, writes the same
-position hashes and the same intents, and acknowledges in the same step. What it does without: inboxes, leases and
-locks, the journal and the history, the memory of trade ids, counters, and any second process. If it is started twice,
-or killed between a decision and its script with the answer lost, it has no defence but the stream's own pending list.
+position hashes and the same intents, and acknowledges in the same step. It has no inboxes, leases, locks,
+journal, history, memory of trade ids, counters or second process. If it is started twice, or if the reply to its
+script is lost, its only protection is the pending list of the stream.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -79,7 +79,7 @@ class Folding:
     def script_arguments(
         self, entries: Iterable[tuple[str, Fields]], guards: Guards, *, acknowledge: bool = True
     ) -> list[str | int]:
-        """Fold `entries` (stream id, fields) in; what to send to the server, see `SCRIPT`."""
+        """Fold `entries` (stream id, fields), and return the arguments of `SCRIPT`."""
         before: dict[str, Position | None] = {}
         intents: list[str | int] = []
         refused: list[str | int] = []
@@ -139,14 +139,14 @@ class Folding:
 
 
 def guards(time: Sequence[str | int], switch: str | None, budget: int, settings: Settings) -> Guards:
-    """What holds for a batch; the budget is counted in memory."""
+    """The guards for a batch; the budget is counted in memory."""
     now_ms = int(time[0]) * 1000 + int(time[1]) // 1000
     fresh_ms = settings.harvest_require_fresh_snapshot_sec * 1000
     return Guards(now_ms, fresh_ms, killed=switch not in SWITCH_OFF, budget=budget)
 
 
 def begin(client: Client, settings: Settings) -> None:
-    """Make the group and load the script."""
+    """Create the consumer group and load the script."""
     client.script_load(SCRIPT)
     try:
         client.xgroup_create(settings.stream_execution_result, GROUP, id="0", mkstream=True)
@@ -156,7 +156,7 @@ def begin(client: Client, settings: Settings) -> None:
 
 
 class BareLoop:
-    """Two round trips per batch: one that reads it, one that writes what came of it."""
+    """Two round trips per batch: one reads it, one writes the result."""
 
     def __init__(self, settings: Settings) -> None:
         self._client = connect(settings.redis_url)
@@ -165,7 +165,7 @@ class BareLoop:
         begin(self._client, settings)
 
     def run(self, expected: int | None) -> None:
-        """Until `expected` entries are done, or for ever."""
+        """Run until `expected` entries are done, or forever if it is None."""
         done = 0
         while expected is None or done < expected:
             time, switch, found = self._read(None if expected is None else 1)
@@ -182,7 +182,7 @@ class BareLoop:
         block = ("BLOCK", 500 if block_ms is None else block_ms)
         source = self._settings.stream_execution_result
         read = ("XREADGROUP", "GROUP", GROUP, "one", "COUNT", COUNT, *block, "STREAMS", source, ">")
-        # The clock and the switch come along with the batch that they are for.
+        # The clock and the switch are read together with the batch.
         found, time, switch = exchange(self._client, [read, ("TIME",), ("GET", self._settings.harvest_kill_switch_key)])
         return time, switch, found
 

@@ -32,7 +32,7 @@ class Consumer:
         begin(connect(settings.redis_url), settings)
 
     def run(self, expected: int) -> None:
-        """Until `expected` entries are done."""
+        """Run until `expected` entries are done."""
         asyncio.run(self._run(expected))
 
     async def _run(self, expected: int) -> None:

@@ -19,14 +19,14 @@ def main() -> None:
     for _ in range(given["repeat"]):
         took, position = _fold(instrument, events)
         seconds.append(took)
-    said = {
+    result = {
         "version": nautilus_trader.__version__,
         "seconds": seconds,
         "qty": float(position.signed_qty),
         "avg": float(position.avg_px_open),
         "realized": position.realized_pnl.as_double(),
     }
-    print(json.dumps(said))
+    print(json.dumps(result))
 
 
 def _fold(instrument, events):  # type: ignore[no-untyped-def]  # of another environment

@@ -1,7 +1,7 @@
-"""What a price takes through a process that does nothing with it: read in a group, passed on as it is, acknowledged.
+"""Passes prices on and does nothing with them: read in a group, write unchanged, acknowledge.
 
-No consumer of this machine, this server and redis-py can be faster; where what is measured of one is a few
-tenths of a millisecond, most of it is processes that are woken up.
+No consumer with this machine, server and redis-py can be faster: of a few tenths of a millisecond, most is the
+waking of processes.
 """
 
 from typing import Final
@@ -14,7 +14,7 @@ COUNT: Final = 500
 
 
 def run(settings: Settings) -> None:
-    """Until it is killed."""
+    """Run until killed."""
     client = connect(settings.redis_url)
     source, out = settings.stream_execution_result, settings.stream_harvest_suggestions
     client.xgroup_create(source, GROUP, id="0", mkstream=True)

@@ -1,4 +1,4 @@
-"""A proposal publisher as such services usually are: symbol after symbol, one round trip for each thing it reads.
+"""A typical proposal publisher: symbol after symbol, one round trip for each read.
 
 It reads the same hashes, understands them with the same code, computes with the same kernel and publishes with the
 same script: only the round trips are others. It looks into the tracker and the stream for a symbol's position only
@@ -17,7 +17,7 @@ from harvest_tasks.wire.symbols import possible_books
 
 
 def publish(client: Client, settings: Settings, symbols: Iterable[str]) -> int:
-    """Publish each symbol's proposal; how many were computed."""
+    """Publish the proposal of each symbol, and return their number."""
     computed, now = 0, server_now(client)
     for symbol in symbols:
         outcomes = apply_decisions(

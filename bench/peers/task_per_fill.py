@@ -129,7 +129,7 @@ def _fold(book: str, found: Mapping[str, str], parsed: Routed, held: Any, settin
 
 
 def send_all(expected: int) -> None:
-    """The reader: a task for each of `expected` entries, each batch acknowledged when its tasks are sent."""
+    """The reader: sends a task for each of `expected` entries, and acknowledges each batch after that."""
     client, settings = _client_and_settings()
     source = settings.stream_execution_result
     client.xgroup_create(source, GROUP, id="0", mkstream=True)
@@ -148,7 +148,7 @@ def send_all(expected: int) -> None:
 
 
 def main() -> None:
-    """Ready and connected, waits for a line; then sends."""
+    """Connect, wait for a line on stdin, then send the tasks."""
     app.producer_pool.acquire(block=True).release()
     sys.stdout.write("ready\n")
     sys.stdout.flush()

@@ -37,5 +37,5 @@ def ask(client: Client, commands: Mapping[str, Command]) -> Replies:
             pipe.execute_command(*command)
         replies = dict(zip(commands, pipe.execute(raise_on_error=False), strict=True))
     errors = {name: reply for name, reply in replies.items() if isinstance(reply, Exception)}
-    refused = {name: error for name, error in errors.items() if not any(said in str(error) for said in ABSENT)}
+    refused = {name: error for name, error in errors.items() if not any(text in str(error) for text in ABSENT)}
     return Replies({name: reply for name, reply in replies.items() if name not in errors}, refused)

@@ -183,13 +183,13 @@ PROBES: dict[str, frozenset[str]] = {
 }
 
 NOT_ASKED = ("wrong number of arguments", "unknown command", "unknown subcommand", "Unknown subcommand")
-"""Errors that come before the question who asks: a probe that gets one tells nothing."""
+"""Errors raised before the ACL check: a probe that gets one proves nothing."""
 SCRIPT_ERRORS = ("ACL failure in script", "can't run this command", "can't access at least one of the keys")
 
 
 @pytest.fixture(scope="module")
 def place(server: EmbeddedServer) -> Iterator[tuple[EmbeddedServer, Users]]:
-    # Switched off, DEBUG is refused to anybody before he is asked who he is.
+    # If DEBUG is disabled, the server refuses it before the ACL check.
     with guarded(server.executable, "--enable-debug-command", "yes") as made:
         yield made
 

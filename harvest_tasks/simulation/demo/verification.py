@@ -140,19 +140,21 @@ def _intents(recording: Recording, folded: FoldedSession) -> Iterator[str]:
 
 def _different_intents(symbol: str, published: Sequence[str], expected: Sequence[str]) -> Iterator[str]:
     pairs = enumerate(zip_longest(published, expected), start=1)
-    unlike = [(n, said, due) for n, (said, due) in pairs if said != due]
-    yield from (f"{symbol} intent {n}: {_different_fields(said, due)}" for n, said, due in unlike[:_MAX_SHOWN])
-    if len(unlike) > _MAX_SHOWN:
-        yield f"{symbol}: {len(unlike) - _MAX_SHOWN} more intents differ"
+    different = [(n, actual, folded) for n, (actual, folded) in pairs if actual != folded]
+    for n, actual, folded in different[:_MAX_SHOWN]:
+        yield f"{symbol} intent {n}: {_different_fields(actual, folded)}"
+    if len(different) > _MAX_SHOWN:
+        yield f"{symbol}: {len(different) - _MAX_SHOWN} more intents differ"
 
 
 def _different_fields(published: str | None, folded: str | None) -> str:
     """The fields in which two payloads differ."""
     if published is None or folded is None:
         return f"published {published or 'nothing'}, folded {folded or 'nothing'}"
-    said, due = parse_intent(published), parse_intent(folded)
-    names = [name for name in sorted(set(said) | set(due)) if said.get(name) != due.get(name)]
-    return "; ".join(f"{name} published {said.get(name)}, folded {due.get(name)}" for name in names) or "other bytes"
+    actual, expected = parse_intent(published), parse_intent(folded)
+    names = [name for name in sorted(set(actual) | set(expected)) if actual.get(name) != expected.get(name)]
+    parts = (f"{name} published {actual.get(name)}, folded {expected.get(name)}" for name in names)
+    return "; ".join(parts) or "other bytes"
 
 
 def _counts(recording: Recording, folded: FoldedSession) -> Iterator[str]:

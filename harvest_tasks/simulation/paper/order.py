@@ -61,14 +61,14 @@ def parse_order(fields: Mapping[str, str]) -> Order:
     Raises `BadOrder` if a field is missing or contradictory, or if the order could open a position.
     """
     try:
-        said = wire_fields.read_fields(open_layers(fields), _INTENT)
+        values = wire_fields.read_fields(open_layers(fields), _INTENT)
     except InvalidInput as flaw:
         raise BadOrder(f"{flaw.reason}: {flaw.detail}") from None
-    if missing := _REQUIRED - set(said):
+    if missing := _REQUIRED - set(values):
         raise BadOrder(f"missing: {', '.join(sorted(missing))}")
-    if not said.pop("reduce_only"):
+    if not values.pop("reduce_only"):
         raise BadOrder("reduce_only is false: this executor never opens a position")
-    return Order(**{"stop_price": None, **said})
+    return Order(**{"stop_price": None, **values})
 
 
 def _intent_id(name: str, value: object) -> str:
