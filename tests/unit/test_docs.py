@@ -183,6 +183,14 @@ def test_the_page_on_settings_has_each_setting_with_its_default() -> None:
     assert dict(rows) == {name: value for name, value, _ in Settings().describe()}
 
 
+def test_the_way_of_a_fill_names_each_file_that_a_fill_meets() -> None:
+    page = (ROOT / "docs" / "how-it-works.md").read_text(encoding="utf-8")
+    section = page.partition("## The way of a fill")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`(\w+\.(?:py|lua))`", section))
+    fills = {path.name for path in (ROOT / "harvest_tasks" / "fills").iterdir() if path.suffix in (".py", ".lua")}
+    assert named == fills - {"__init__.py"}
+
+
 def test_a_link_leads_from_the_readme_to_every_page() -> None:
     linked = {place for place, _ in LINK.findall((ROOT / "README.md").read_text(encoding="utf-8"))}
     assert {f"docs/{page.name}" for page in DOCS} - linked == set()
