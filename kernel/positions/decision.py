@@ -38,6 +38,7 @@ class Decision(NamedTuple):
 
 
 Decided = tuple[Position, Guards, list[Decision]]
+"""The position and the guards after deciding, and the decisions in order."""
 
 
 class _Due(NamedTuple):
@@ -65,15 +66,15 @@ def decide(position: Position, rules: Rules, guards: Guards) -> Decided:
     stops = position.ladder_state.break_even or reaches(position.holding, mark.price, rules, rules.set_be_at_r)
     if stops:
         position = _past_break_even(position, rules)
-    for owed in _IN_ORDER if stops else _BEFORE_BREAK_EVEN:
-        due = owed(position, mark, rules)
+    for step in _IN_ORDER if stops else _BEFORE_BREAK_EVEN:
+        due = step(position, mark, rules)
         if due is None:
-            if owed is _stop:
+            if step is _stop:
                 break
             continue
         position, guards, decision = _decided(position, guards, due)
         made.append(decision)
-        if owed is _stop and decision.refusal:
+        if step is _stop and decision.refusal:
             break
     return position, guards, made
 
