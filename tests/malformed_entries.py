@@ -1,4 +1,4 @@
-"""Entries that the door refuses, each with its reason and the book that it freezes."""
+"""Entries that the parser refuses, each with its reason and the book that it freezes."""
 
 import json
 from collections.abc import Iterator
@@ -98,9 +98,9 @@ MALFORMED_NUMBERS: dict[str, tuple[str, Reason]] = {
 SYMBOLS = {
     "lower case": "btcusdt",
     "mixed case": "BtcUSDT",
-    "one letter": "B",
-    "25 letters": "A" * 25,
-    "thousands of letters": "A" * 3900,
+    "one character": "B",
+    "25 characters": "A" * 25,
+    "thousands of characters": "A" * 3900,
     "hyphen": "BTC-USDT",
     "slash": "BTC/USDT",
     "colon": "BTCUSDT:LONG",
@@ -109,9 +109,9 @@ SYMBOLS = {
     "null byte": "BTCUSDT\x00",
     "short delivery date": "BTCUSDT_24062",
     "long delivery date": "BTCUSDT_2406280",
-    "letters for a delivery date": "BTCUSDT_PERPET",
-    "Cyrillic letters": "\u0412\u0422CUSDT",
-    "full-width letters": "\uff22\uff34\uff23",
+    "text for a delivery date": "BTCUSDT_PERPET",
+    "Cyrillic text": "\u0412\u0422CUSDT",
+    "full-width text": "\uff22\uff34\uff23",
     "Arabic digits": "BTC\u0661USDT",
     "key pattern": "BTC*",
     "path": "../BTCUSDT",
@@ -121,11 +121,11 @@ SIDES = {
     "LONG": "LONG",
     "SHORT": "SHORT",
     "an intention": "CLOSE",
-    "one letter": "B",
+    "one character": "B",
     "a number": "1",
     "trailing space": "BUY ",
     "null byte": "BUY\x00",
-    "a letter that becomes S": "\u017fell",
+    "a character that becomes S": "\u017fell",
     "long": "BUY" * 1000,
 }
 

@@ -19,8 +19,8 @@ FORCED = 4
 def main(described: str) -> int:
     plan = json.loads(described)
     children = [_child(each, plan["stop_within"]) for each in plan["children"]]
-    relay = LogRelay(sys.stderr.fileno(), name_width=5, held=plan["held"])
-    supervisor = Supervisor(children, relay, Backoff(**plan["backoff"]))
+    logs = LogRelay(sys.stderr.fileno(), name_width=5, held=plan["held"])
+    supervisor = Supervisor(children, logs, Backoff(**plan["backoff"]))
     announce = partial(print, "ready", flush=True)
     try:
         life = supervisor.run(partial(_lack, plan["needs"]), announce, ready_within=plan["ready_within"])
@@ -29,7 +29,7 @@ def main(described: str) -> int:
         sys.stdout.write(f"refused: {error}\n")
         return NOT_READY
     finally:
-        relay.close(plan["read_within"])
+        logs.close(plan["read_within"])
     return 0 if in_time else FORCED
 
 

@@ -22,7 +22,7 @@ ACL = "users.acl"
 DATABASES = {"REDIS_URL": 0, "BROKER_URL": 1}
 TOGETHER = "harvest"
 PARTS = ("harvest-brain", "harvest-proposal", "harvest-beat", "flower")
-"""`harvest up` tells all its processes the same, so on a given server they are one user, who may do what these may."""
+"""`harvest up` gives all its processes one environment, so on a given server they are one user."""
 NOTHING = " resetchannels -@all "
 """How the rules of a user begin."""
 
@@ -108,7 +108,7 @@ class GuardedServer(EmbeddedServer):
         return [*super().argv, *self.users.options]
 
     def environ(self, user: str) -> dict[str, str]:
-        """What a program of this user is told."""
+        """The environment of a program of this user."""
         return self.users.environ(self, user)
 
 

@@ -150,7 +150,7 @@ def test_no_button_does_anything(flower: Flower, worker: Program, button: str) -
     assert worker.status == "running"
 
 
-def test_runtimes_below_5_ms_are_told_apart(flower: Flower) -> None:
+def test_runtimes_below_5_ms_are_distinguished(flower: Flower) -> None:
     metrics = flower.ask("/metrics")[1]
     buckets = {line.split('le="')[1].split('"')[0] for line in metrics.splitlines() if "runtime_seconds_bucket" in line}
     assert {"0.001", "0.002", "0.003", "0.005"} <= buckets

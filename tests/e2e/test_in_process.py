@@ -57,7 +57,7 @@ def celery_app(own_settings: model.Settings) -> Iterator[Celery]:
     wanted = configuration(own_settings)
     before = {name: app.conf[name] for name in wanted}
     with setup_default_app(app), pytest.MonkeyPatch.context() as patch:
-        # Whoever used the app before in this process left it a result backend by the settings of then.
+        # An earlier user of the app in this process left it a result backend with the settings of that time.
         patch.setattr(app, "_local", threading.local())
         patch.setattr(app, "_backend_cache", None)
         app.conf.update(wanted)
@@ -124,10 +124,10 @@ def test_the_scheduled_kind_keeps_no_result(celery_app: Celery, client: Client) 
     assert kept[1] is not None
 
 
-def test_one_bell_leads_from_the_input_to_the_suggestions(desk: Desk) -> None:
+def test_one_wake_up_leads_from_the_input_to_the_suggestions(desk: Desk) -> None:
     desk.feed(BUY, price("105.2"))
     tasks.watch_fills.delay()
-    wait_until(lambda: len(desk.suggestions()) == 2, 5.0, "the watcher rang for what it moved")
+    wait_until(lambda: len(desk.suggestions()) == 2, 5.0, "the watcher woke what it moved")
 
 
 @pytest.fixture
@@ -140,16 +140,16 @@ def unwatched(desk: Desk, guarded_server: GuardedServer) -> Desk:
     return desk
 
 
-def test_the_sweep_rings_for_a_book_whose_bell_was_lost(unwatched: Desk) -> None:
+def test_the_sweep_wakes_a_book_whose_wake_up_was_lost(unwatched: Desk) -> None:
     desk = unwatched
     desk.feed(BUY, price("105.2"))
     desk.route()
     assert desk.client.smembers(keys.WAITING) == {"BTCUSDT"}
     tasks.evaluate_positions.delay()
-    wait_until(lambda: len(desk.suggestions()) == 2, 5.0, "the sweep rang")
+    wait_until(lambda: len(desk.suggestions()) == 2, 5.0, "the sweep woke it")
 
 
-def test_a_bell_for_a_book_that_nobody_knows_changes_nothing(client: Client) -> None:
+def test_a_wake_up_for_an_unknown_book_changes_nothing(client: Client) -> None:
     tasks.process_fills.delay(["NOBODYUSDT"])
     proposals.compute_proposal.delay("BTCUSDT").get(timeout=5.0)
     assert not client.exists(keys.position("NOBODYUSDT"), keys.lock("NOBODYUSDT"))

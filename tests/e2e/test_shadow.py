@@ -78,7 +78,7 @@ def test_a_malformed_entry_holds_up_nothing_behind_it(desk: Desk) -> None:
     eth = BUY | {"symbol": "ETHUSDT"}
     desk.feed(BUY, eth, eth | {"qty": "NaN"}, price("-1"), {"payload": "{"}, eth, price("106"), price("106", "ETHUSDT"))
     settled(desk)
-    assert [letter["reason"].partition(":")[0] for letter in desk.deadletters()] == [
+    assert [message["reason"].partition(":")[0] for message in desk.deadletters()] == [
         "not_finite",
         "signed",
         "not_json",
@@ -198,7 +198,7 @@ def test_beat_publishes_proposals_of_a_tracked_position(desk: Desk) -> None:
 
 
 def ask(environ: dict[str, str], symbol: str) -> str:
-    """What a client in a process of its own is told."""
+    """What a client in a process of its own gets as an answer."""
     argv = [sys.executable, "-c", CLIENT.format(symbol=symbol)]
     done = subprocess.run(argv, env=environ, capture_output=True, text=True, timeout=20.0, check=False)  # noqa: S603 - ours
     assert done.returncode == 0, done.stderr
@@ -214,36 +214,36 @@ def test_a_client_asks_for_a_proposal_and_gets_it(desk: Desk, environ_of: Enviro
 
 
 def test_a_client_that_asks_for_no_symbol_gets_one_clear_error(desk: Desk, environ_of: Environ) -> None:
-    told = ask(environ_of("harvest-proposal"), "btc usdt")
-    assert told == "InvalidSymbol: 'btc usdt' is not a symbol: expected A-Z and 0-9 only, such as BTCUSDT"
+    answer = ask(environ_of("harvest-proposal"), "btc usdt")
+    assert answer == "InvalidSymbol: 'btc usdt' is not a symbol: expected A-Z and 0-9 only, such as BTCUSDT"
 
 
 @contextmanager
 def nobody_consumes(queue: str, setup: CeleryTestSetup) -> Iterator[None]:
     """Messages stay where they are for a while; the workers go on with everything else."""
     names = _brains(setup)
-    told = {"destination": names, "reply": True, "limit": len(names), "timeout": 5.0}
-    replies = setup.app.control.cancel_consumer(queue, **told)
+    options = {"destination": names, "reply": True, "limit": len(names), "timeout": 5.0}
+    replies = setup.app.control.cancel_consumer(queue, **options)
     assert len(replies) == len(names), replies
     sleep(READ_LASTS_SEC)
     try:
         yield
     finally:
-        setup.app.control.add_consumer(queue, **told)
+        setup.app.control.add_consumer(queue, **options)
 
 
-def test_a_bell_that_the_broker_lost_is_rung_again(
+def test_a_wake_up_that_the_broker_lost_is_sent_again(
     desk: Desk, celery_setup: CeleryTestSetup, broker: Client, measured: Callable[[str], None]
 ) -> None:
     with nobody_consumes("fills", celery_setup):
         # More than a watcher answers itself.
         desk.feed_at_once(BUY, *[price("100")] * desk.settings.watch_answers_up_to, price("105.2"))
-        wait_until(lambda: broker.exists("fills") and desk.client.exists(keys.WAITING), 20.0, "the bell is rung")
+        wait_until(lambda: broker.exists("fills") and desk.client.exists(keys.WAITING), 20.0, "the wake-up is sent")
         assert broker.delete("fills") == 1
         assert desk.suggestions() == []
     lost = monotonic()
-    wait_until(lambda: len(desk.suggestions()) == 2, PROMISED_SEC, "the sweep rings again")
-    measured(f"{monotonic() - lost:.2f} s from the loss of the bell to the suggestion")
+    wait_until(lambda: len(desk.suggestions()) == 2, PROMISED_SEC, "the sweep sends another")
+    measured(f"{monotonic() - lost:.2f} s from the loss of the wake-up to the suggestion")
 
 
 def test_what_is_old_after_a_downtime_rebuilds_the_state_and_publishes_nothing(

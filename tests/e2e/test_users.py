@@ -90,7 +90,7 @@ def test_no_program_is_the_owner(desk: Desk, programs: dict[str, Program]) -> No
     assert logins(desk.client)["default"] == before["default"]
 
 
-def test_who_may_not_turn_the_kill_switch_is_told_in_one_line(desk: Desk, environ_of: Environ) -> None:
+def test_a_user_who_may_not_turn_the_kill_switch_gets_one_line(desk: Desk, environ_of: Environ) -> None:
     done = subprocess.run(  # noqa: S603 - our own program
         [HARVEST, "kill", "off"], env=environ_of("monitor"), capture_output=True, text=True, timeout=60.0, check=False
     )

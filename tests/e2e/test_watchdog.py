@@ -1,4 +1,4 @@
-"""What a worker and beat tell systemd: that they are at work, and nothing while their server does not answer."""
+"""What a worker and beat report to systemd: that they are at work, and nothing while their server does not answer."""
 
 import os
 import signal
@@ -58,13 +58,13 @@ def own_server(server: EmbeddedServer) -> Iterator[GuardedServer]:
 
 @contextmanager
 def running(role: str, server: GuardedServer, directory: Path) -> Iterator[Listener]:
-    """A process of a deployment, and what it tells whoever started it."""
+    """A process of a deployment, and what it reports to the process that started it."""
     listener = Listener(directory / f"{role}.notify")
     user = worker_user(WORKERS[role]) if role in WORKERS else "harvest-beat"
-    told = {**server.environ(user), "WATCH_SLICE_SEC": "1", "NOTIFY_SOCKET": str(listener.address)}
+    environ = {**server.environ(user), "WATCH_SLICE_SEC": "1", "NOTIFY_SOCKET": str(listener.address)}
     with (directory / f"{role}.log").open("wb") as log:
         argv = [sys.executable, "-m", "harvest_tasks", "run", role]
-        with program(argv, stdout=log, stderr=log, environ={**inherited(), **told}) as process:
+        with program(argv, stdout=log, stderr=log, environ={**inherited(), **environ}) as process:
             try:
                 yield listener
                 process.terminate()

@@ -128,7 +128,7 @@ def replayed(desk: Desk, url: str, environ: Mapping[str, str]) -> Outcome:
 def folded(desk: Desk) -> dict[str, tuple[Any, ...]]:
     """What the kernel alone makes of the fills on `desk`'s input, book by book."""
     entries: dict[str, list[Any]] = {}
-    for book, entry in _admitted(desk):
+    for book, entry in _parsed(desk):
         entries.setdefault(book, []).append(entry)
     terms = RiskTerms(None, desk.settings.fallback_stop_pct)
     return {book: essence(fold(Position(book), fills, terms)) for book, fills in entries.items()}
@@ -140,7 +140,7 @@ def essence(position: Position) -> tuple[Any, ...]:
     return position.epoch, held.qty, held.avg_entry, held.base_qty, held.realized_pnl, position.banked_pnl
 
 
-def _admitted(desk: Desk) -> Iterator[tuple[str, Any]]:
+def _parsed(desk: Desk) -> Iterator[tuple[str, Any]]:
     """Each fill once, as its book's worker reads it."""
     seen: set[tuple[str, str]] = set()
     for entry_id, fields in desk.client.xrange(desk.source):

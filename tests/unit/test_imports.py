@@ -36,15 +36,21 @@ def modules(package: str) -> list[Path]:
 
 
 @pytest.mark.parametrize("path", modules("kernel"), ids=lambda path: path.stem)
-def test_the_kernel_imports_itself_and_pure_parts_of_the_standard_library(path) -> None:
+def test_the_kernel_imports_itself_and_pure_parts_of_the_standard_library(path: Path) -> None:
     assert imported(path) <= {"kernel"} | (set(sys.stdlib_module_names) - IMPURE)
 
 
 @pytest.mark.parametrize("path", modules("schedules"), ids=lambda path: path.stem)
-def test_schedules_import_nothing_of_ours_and_no_library(path) -> None:
+def test_schedules_import_nothing_of_ours_and_no_library(path: Path) -> None:
     assert imported(path) <= {"schedules"} | set(sys.stdlib_module_names)
 
 
 def test_the_kernel_is_this_checkouts() -> None:
     # Strangers' packages have the same name.
     assert Path(kernel.__file__).is_relative_to(ROOT)
+
+
+def test_the_products_tests_do_without_the_laboratory() -> None:
+    paths = [path for path in modules("tests") if "laboratory" not in path.parts]
+    assert paths
+    assert [str(path) for path in paths if "laboratory" in imported(path)] == []
