@@ -8,9 +8,16 @@ from rich.text import Text
 from harvest_tasks.commands.formatting import figure, printable
 from harvest_tasks.commands.session import Failure, reached, wake_workers
 from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json
-from harvest_tasks.reconciling import audit as audits
-from harvest_tasks.reconciling.settlement import ComparedRow, SettledBook, Settlement, UnreadInput, is_named, settle
-from harvest_tasks.reconciling.settlement import comparison_rows as compared_rows
+from harvest_tasks.reconciling.audit import audit_all
+from harvest_tasks.reconciling.settlement import (
+    ComparedRow,
+    SettledBook,
+    Settlement,
+    UnreadInput,
+    comparison_rows,
+    is_named,
+    settle,
+)
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
@@ -44,8 +51,8 @@ def reconcile(books: Sequence[str], adopt: bool, as_json: bool) -> None:
     """
     names = {book.upper() for book in books}
     with reached() as (settings, client):
-        audit = audits.audit_all(client, settings)
-        rows = [row for row in compared_rows(audit) if is_named(row.book, names)]
+        audit = audit_all(client, settings)
+        rows = [row for row in comparison_rows(audit) if is_named(row.book, names)]
         if not audit.has_snapshots:
             raise Failure(NO_RECORD)
         _refuse_strangers(names, rows)

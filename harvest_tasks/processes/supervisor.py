@@ -73,12 +73,12 @@ class Supervisor:
 
     async def _run_children(self, missing: Probe, announce: Callable[[], None], deadline: float) -> None:
         asked = asyncio.create_task(self._stop_asked.wait())
-        rising = asyncio.create_task(self._start_all(missing, deadline))
-        await asyncio.wait({asked, rising}, return_when=asyncio.FIRST_COMPLETED)
-        if not rising.done():
-            rising.cancel()
+        starting = asyncio.create_task(self._start_all(missing, deadline))
+        await asyncio.wait({asked, starting}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()
             return
-        await rising
+        await starting
         announce()
         ended, _ = await asyncio.wait({asked, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
         for task in ended:

@@ -289,7 +289,7 @@ def test_units_are_active_or_fail_or_are_not_there(
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setattr(systemd_units, "BOOTED", tmp_path)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    found = systemd_units.systemd_units()
+    found = systemd_units.check_units()
     assert (found.verdict.value, seen in found.seen) == (verdict, True)
     assert ("systemctl restart quantum-harvest-beat.service" in found.remedy) is (verdict == "failed")
 

@@ -31,7 +31,7 @@ def publication(**changed: str) -> ProposalChange:
 
 
 def test_proposals_reach_nothing_that_writes() -> None:
-    found = calc_only.calc_only_code()
+    found = calc_only.check_code()
     assert (found.subject, found.verdict) == ("calc-only code", "ok")
 
 
@@ -50,7 +50,7 @@ def test_a_module_that_reaches_it_directly_or_not_is_found(
     name = f"sly_{abs(hash(source))}"
     (tmp_path / f"{name}.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
-    found = calc_only.calc_only_code([name])
+    found = calc_only.check_code([name])
     assert found.verdict == "failed"
     assert found.seen.startswith("the proposal code imports harvest_tasks.")
 
@@ -106,6 +106,6 @@ def test_the_pace_is_kept_if_cycles_run_and_publish_for_a_reason(
     seconds: float, cycles: int, publications: Sequence[ProposalChange], verdict: str
 ) -> None:
     assert (
-        proposal_rate.proposal_rate(WatchedProposals(seconds, cycles, publications), SETTINGS, NOTHING, NOTHING).verdict
+        proposal_rate.check_rate(WatchedProposals(seconds, cycles, publications), SETTINGS, NOTHING, NOTHING).verdict
         == verdict
     )

@@ -9,7 +9,7 @@ from typing import Final
 
 from redis.exceptions import NoPermissionError, ResponseError
 
-from harvest_tasks.operations.proof.check import CheckResult, checks, fails, listed, not_run, passes
+from harvest_tasks.operations.proof.check import CheckResult, check_of, fails, listed, not_run, passes
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
@@ -26,8 +26,8 @@ USER: Final = "harvest-proposal"
 BOOK: Final = "PROOFUSDT"
 
 
-@checks("calc-only code")
-def calc_only_code(starts: Sequence[str] = _PROPOSALS) -> CheckResult:
+@check_of("calc-only code")
+def check_code(starts: Sequence[str] = _PROPOSALS) -> CheckResult:
     """Whether `starts` and what they import, directly or not, can make an intent. Reads source; runs none of it."""
     reached = _reached(starts)
     wrong = [f"{module} (by {by})" for module, by in sorted(reached.items()) if _writes(module)]
@@ -36,8 +36,8 @@ def calc_only_code(starts: Sequence[str] = _PROPOSALS) -> CheckResult:
     return passes(f"none of the {len(reached)} modules that proposals import can make an intent")
 
 
-@checks("calc-only rights")
-def calc_only_rights(client: Client, settings: Settings) -> CheckResult:
+@check_of("calc-only rights")
+def check_rights(client: Client, settings: Settings) -> CheckResult:
     """Whether the proposal worker's user may write intents or positions, asked by ACL DRYRUN; nothing is written."""
     try:
         allowed = [f"{name} {key}" for name, key, *rest in _forbidden(settings) if _may(client, name, key, *rest)]

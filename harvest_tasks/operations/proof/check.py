@@ -51,7 +51,7 @@ def from_findings(found: Iterable[Finding | None], seen: str) -> CheckResult:
     return passes(seen) if wrong is None else fails(f"{wrong.subject}: {wrong.problem}", wrong.remedy)
 
 
-def checks(subject: str) -> Callable[[Callable[_P, CheckResult]], Callable[_P, CheckResult]]:
+def check_of(subject: str) -> Callable[[Callable[_P, CheckResult]], Callable[_P, CheckResult]]:
     """Name what a check is about. A check also fails where the server refuses one of its commands."""
 
     def named(check: Callable[_P, CheckResult]) -> Callable[_P, CheckResult]:

@@ -8,7 +8,7 @@ from typing import Final
 from harvest_tasks.metrics.scrape import Scrape
 from harvest_tasks.operations import diagnosis
 from harvest_tasks.operations.diagnosis import Check
-from harvest_tasks.operations.proof.check import CheckResult, checks, from_findings
+from harvest_tasks.operations.proof.check import CheckResult, check_of, from_findings
 
 MIB: Final = 1024 * 1024
 
@@ -25,9 +25,9 @@ class Part:
         return from_findings((check(scrape) for check in self.checks), self.describe(scrape))
 
 
-def deployment_checks(scrape: Scrape) -> list[CheckResult]:
+def check_deployment(scrape: Scrape) -> list[CheckResult]:
     """One result for each of `_PARTS`, in order."""
-    return [checks(part.subject)(part.check)(scrape) for part in _PARTS]
+    return [check_of(part.subject)(part.check)(scrape) for part in _PARTS]
 
 
 def _server(scrape: Scrape) -> str:

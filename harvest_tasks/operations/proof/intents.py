@@ -11,7 +11,7 @@ from harvest_tasks.metrics.scrape import Scrape
 from harvest_tasks.operations import diagnosis
 from harvest_tasks.operations.intents import PublishedIntent, newest_intents
 from harvest_tasks.operations.kill_switch import read_kill_switch
-from harvest_tasks.operations.proof.check import CheckResult, checks, fails, from_findings, listed, not_run, passes
+from harvest_tasks.operations.proof.check import CheckResult, check_of, fails, from_findings, listed, not_run, passes
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.server.clock import server_ms
@@ -54,8 +54,8 @@ class PublishedRecord:
         return cls(values["book"], values["position_id"], values["action"], time_ms(record_id))
 
 
-@checks("output streams")
-def output_streams(client: Client, settings: Settings, scrape: Scrape) -> CheckResult:
+@check_of("output streams")
+def check_output_streams(client: Client, settings: Settings, scrape: Scrape) -> CheckResult:
     """Whether the output streams hold what was published."""
     lengths = scrape.by("stream", "stream_entries")
     out = {name: lengths.get(name, 0) for name in (settings.stream_harvest_suggestions, settings.stream_trade_intent)}
@@ -71,8 +71,8 @@ def output_streams(client: Client, settings: Settings, scrape: Scrape) -> CheckR
     return passes(f"{seen}; newest intent {_newest_age(client, settings)}")
 
 
-@checks("each intent once")
-def each_once(client: Client, settings: Settings) -> CheckResult:
+@check_of("each intent once")
+def check_each_once(client: Client, settings: Settings) -> CheckResult:
     """Whether no intent is in the streams twice."""
     found = newest_intents(client, settings, LOOKED_AT)
     twice = {intent_id for intent_id, n in Counter(intent.intent_id for intent in found).items() if n > 1}
@@ -84,8 +84,8 @@ def each_once(client: Client, settings: Settings) -> CheckResult:
     return passes(f"the {len(found)} newest intents have {len(found)} ids")
 
 
-@checks("dedup and rungs")
-def dedup_and_rungs(client: Client, settings: Settings) -> CheckResult:
+@check_of("dedup and rungs")
+def check_dedup_and_rungs(client: Client, settings: Settings) -> CheckResult:
     """Whether every published rung is spent in its position, and recent intents still have their dedup key."""
     records = list(_records(client))
     if not records:
@@ -102,8 +102,8 @@ def dedup_and_rungs(client: Client, settings: Settings) -> CheckResult:
     return passes(f"{len(young)} dedup keys of recent intents exist; {spent} rungs published, all spent")
 
 
-@checks("rate limit")
-def rate_limit_kept(client: Client, settings: Settings, since_ms: int) -> CheckResult:
+@check_of("rate limit")
+def check_rate_limit(client: Client, settings: Settings, since_ms: int) -> CheckResult:
     """Whether the intents published from a minute before `since_ms` on (unix ms) kept the limit."""
     limit = settings.harvest_max_actions_per_min
     times = [i.time_ms for i in newest_intents(client, settings, LOOKED_AT) if i.time_ms > since_ms - WINDOW_MS]
@@ -113,15 +113,15 @@ def rate_limit_kept(client: Client, settings: Settings, since_ms: int) -> CheckR
     return passes(f"at most {most} intents within 60 s; {limit} are allowed")
 
 
-@checks("kill switch")
-def kill_switch_off(client: Client, settings: Settings, scrape: Scrape) -> CheckResult:
+@check_of("kill switch")
+def check_kill_switch(client: Client, settings: Settings, scrape: Scrape) -> CheckResult:
     found = read_kill_switch(client, settings.harvest_kill_switch_key)
     state = "absent" if found.value is None else f"{found.value!r}"
     return from_findings([diagnosis.kill_switch_on(scrape)], f"off: {found.key} is {state}")
 
 
-@checks("recent errors")
-def recent_errors(client: Client, before: Scrape, after: Scrape) -> CheckResult:
+@check_of("recent errors")
+def check_recent_errors(client: Client, before: Scrape, after: Scrape) -> CheckResult:
     """Whether the last hour had no dead-letter message, and no book failed while the proof watched."""
     dead = _recent_dead_letters(client)
     if dead:

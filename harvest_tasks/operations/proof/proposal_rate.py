@@ -8,7 +8,7 @@ from time import monotonic, sleep
 from typing import Any, Final
 
 from harvest_tasks.metrics.scrape import Scrape
-from harvest_tasks.operations.proof.check import CheckResult, checks, fails, listed, not_run, passes
+from harvest_tasks.operations.proof.check import CheckResult, check_of, fails, listed, not_run, passes
 from harvest_tasks.operations.proof.proposals import RUN_IT
 from harvest_tasks.server import keys, liveness
 from harvest_tasks.server.client import Client
@@ -56,8 +56,8 @@ def watch_proposals(client: Client, settings: Settings, books: Sequence[str], se
     return WatchedProposals(seconds, cycles, publications)
 
 
-@checks("proposal rate")
-def proposal_rate(watched: WatchedProposals, settings: Settings, before: Scrape, after: Scrape) -> CheckResult:
+@check_of("proposal rate")
+def check_rate(watched: WatchedProposals, settings: Settings, before: Scrape, after: Scrape) -> CheckResult:
     """Whether cycles ran, and every publication had a reason."""
     looks = _looks(after) - _looks(before)
     if watched.cycles == 0 and watched.seconds < 2 * settings.publish_interval_sec:

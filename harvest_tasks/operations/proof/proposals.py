@@ -9,7 +9,7 @@ from harvest_tasks.metrics.scrape import Scrape
 from harvest_tasks.operations import diagnosis
 from harvest_tasks.operations.proof.check import (
     CheckResult,
-    checks,
+    check_of,
     fails,
     from_findings,
     listed,
@@ -57,8 +57,8 @@ class ProposalInputs:
         return [d.book for d in self.decided if isinstance(d, Publication) and d.fields]
 
 
-@checks("market state")
-def market_states(look: ProposalInputs, settings: Settings, scrape: Scrape) -> CheckResult:
+@check_of("market state")
+def check_market_states(look: ProposalInputs, settings: Settings, scrape: Scrape) -> CheckResult:
     """Whether each symbol has a valid market state."""
     given = {found.symbol: found.market for found in look.gathered if found.market != {}}
     wrong = refusals(given, lambda reply: markets.read_market(reply, is_synthetic=False), NoProposal)
@@ -74,8 +74,8 @@ def market_states(look: ProposalInputs, settings: Settings, scrape: Scrape) -> C
     )
 
 
-@checks("risk proposals")
-def risk_proposals(look: ProposalInputs, settings: Settings) -> CheckResult:
+@check_of("risk proposals")
+def check_risk_proposals(look: ProposalInputs, settings: Settings) -> CheckResult:
     """Whether each risk proposal is valid; names the symbols that use the fallback."""
     wrong = refusals({found.symbol: found.risk for found in look.gathered}, markets.read_risk_proposal, NoProposal)
     if wrong:
@@ -89,8 +89,8 @@ def risk_proposals(look: ProposalInputs, settings: Settings) -> CheckResult:
     return passes(seen)
 
 
-@checks("one cycle")
-def one_cycle(look: ProposalInputs) -> CheckResult:
+@check_of("one cycle")
+def check_one_cycle(look: ProposalInputs) -> CheckResult:
     """What `harvest propose --once` would compute now, without its writes."""
     wrong = [f"{d.book}: {d.detail or d.reason}" for d in look.decided if isinstance(d, ProposalOutcome)]
     if wrong:
@@ -99,8 +99,8 @@ def one_cycle(look: ProposalInputs) -> CheckResult:
     return passes(f"{len(look.due)} proposals computed, {flat} books without a position, nothing written")
 
 
-@checks("proposals")
-def proposals_published(
+@check_of("proposals")
+def check_published(
     client: Client, settings: Settings, before: ProposalInputs, look: ProposalInputs, scrape: Scrape
 ) -> CheckResult:
     """Whether Redis holds a recent, complete proposal for each book that was due one before and after the watch."""

@@ -15,7 +15,7 @@ from harvest_tasks.fills.stream import InputStream
 from harvest_tasks.fills.watcher import watch
 from harvest_tasks.operations.intents import newest_intents
 from harvest_tasks.operations.kill_switch import set_kill_switch
-from harvest_tasks.operations.proof.check import CheckResult, checks, fails, not_run, passes
+from harvest_tasks.operations.proof.check import CheckResult, check_of, fails, not_run, passes
 from harvest_tasks.proposing.cycle import run_cycle
 from harvest_tasks.proposing.summary import ProposalResult
 from harvest_tasks.server import keys
@@ -52,14 +52,16 @@ def rehearse(settings: Settings, environ: Mapping[str, str]) -> list[CheckResult
     """The results, in order; each check goes on from the state that the one before it left."""
     try:
         with rehearsal_database(settings, environ) as own:
-            return [act(own) for act in (check_kill_switch, check_published_once, check_rate_limit, check_one_cycle)]
+            return [
+                act(own) for act in (rehearse_kill_switch, rehearse_each_once, rehearse_rate_limit, rehearse_one_cycle)
+            ]
     except NoRoom as why:
         return [not_rehearsed(str(why))]
     except NoPermissionError as refused:
         return [not_rehearsed(f"{refused}: run it as the server's owner")]
 
 
-@checks(SUBJECT)
+@check_of(SUBJECT)
 def not_rehearsed(why: str) -> CheckResult:
     return not_run(why)
 
@@ -116,8 +118,8 @@ class Rehearsal:
         return str(self.client.hget(keys.position(symbol), HELD_FIELD) or "")
 
 
-@checks(f"{SUBJECT}: kill switch")
-def check_kill_switch(own: Rehearsal) -> CheckResult:
+@check_of(f"{SUBJECT}: kill switch")
+def rehearse_kill_switch(own: Rehearsal) -> CheckResult:
     set_kill_switch(own.client, own.settings.harvest_kill_switch_key, killed=True)
     own.open(SYMBOL)
     own.price(SYMBOL)
@@ -130,8 +132,8 @@ def check_kill_switch(own: Rehearsal) -> CheckResult:
     return passes(f"on: the rung at {own.rung.name} R was held back; off: it was published")
 
 
-@checks(f"{SUBJECT}: each once")
-def check_published_once(own: Rehearsal) -> CheckResult:
+@check_of(f"{SUBJECT}: each once")
+def rehearse_each_once(own: Rehearsal) -> CheckResult:
     """Repeats the price and the fill, with and without the dedup keys."""
     own.price(SYMBOL)
     own.open(SYMBOL)
@@ -144,8 +146,8 @@ def check_published_once(own: Rehearsal) -> CheckResult:
     return passes(f"a repeated fill and price changed nothing, with or without the {len(names)} dedup keys")
 
 
-@checks(f"{SUBJECT}: rate limit")
-def check_rate_limit(own: Rehearsal) -> CheckResult:
+@check_of(f"{SUBJECT}: rate limit")
+def rehearse_rate_limit(own: Rehearsal) -> CheckResult:
     most = own.settings.harvest_max_actions_per_min
     own.client.lpush(keys.WINDOW, *[server_ms(own.client)] * most)
     own.open(OTHER)
@@ -156,8 +158,8 @@ def check_rate_limit(own: Rehearsal) -> CheckResult:
     return passes(f"after {most} intents the next one was held back")
 
 
-@checks(f"{SUBJECT}: one cycle")
-def check_one_cycle(own: Rehearsal) -> CheckResult:
+@check_of(f"{SUBJECT}: one cycle")
+def rehearse_one_cycle(own: Rehearsal) -> CheckResult:
     """Runs `harvest propose --once` twice."""
     own.client.hset(own.settings.marketstate_prefix + SYMBOL, mapping=dict[Any, Any](CALM))
     done = [run_cycle(own.client, own.settings, [SYMBOL], server_now(own.client)) for _ in range(2)]

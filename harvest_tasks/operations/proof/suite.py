@@ -29,28 +29,28 @@ class Deployment:
     scrape: Callable[[], Scrape]
 
 
-def read_only_checks(case: Deployment, before: Scrape, seconds: float) -> list[CheckResult]:
+def read_only_checks(target: Deployment, before: Scrape, seconds: float) -> list[CheckResult]:
     """Checks that only read. Watches for `seconds`; `before` is a scrape from before that."""
-    client, settings = case.client, case.settings
+    client, settings = target.client, target.settings
     first, began_ms = ProposalInputs.of(client, settings), server_ms(client)
     watched = proposal_rate.watch_proposals(client, settings, first.due, seconds)
-    after, look = case.scrape(), ProposalInputs.of(client, settings)
+    after, look = target.scrape(), ProposalInputs.of(client, settings)
     return [
-        calc_only.calc_only_code(),
-        calc_only.calc_only_rights(client, settings),
-        systemd_units.systemd_units(),
-        *deployment.deployment_checks(after),
-        proposals.market_states(look, settings, after),
-        proposals.risk_proposals(look, settings),
-        proposals.one_cycle(look),
-        proposals.proposals_published(client, settings, first, look, after),
-        proposal_rate.proposal_rate(watched, settings, before, after),
-        intents.output_streams(client, settings, after),
-        intents.each_once(client, settings),
-        intents.dedup_and_rungs(client, settings),
-        intents.rate_limit_kept(client, settings, began_ms),
-        intents.kill_switch_off(client, settings, after),
-        intents.recent_errors(client, before, after),
+        calc_only.check_code(),
+        calc_only.check_rights(client, settings),
+        systemd_units.check_units(),
+        *deployment.check_deployment(after),
+        proposals.check_market_states(look, settings, after),
+        proposals.check_risk_proposals(look, settings),
+        proposals.check_one_cycle(look),
+        proposals.check_published(client, settings, first, look, after),
+        proposal_rate.check_rate(watched, settings, before, after),
+        intents.check_output_streams(client, settings, after),
+        intents.check_each_once(client, settings),
+        intents.check_dedup_and_rungs(client, settings),
+        intents.check_rate_limit(client, settings, began_ms),
+        intents.check_kill_switch(client, settings, after),
+        intents.check_recent_errors(client, before, after),
     ]
 
 

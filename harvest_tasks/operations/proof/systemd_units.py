@@ -7,15 +7,15 @@ from shutil import which
 from typing import Final
 
 from harvest_tasks.operations.diagnosis import UNITS
-from harvest_tasks.operations.proof.check import CheckResult, checks, fails, listed, not_run, passes
+from harvest_tasks.operations.proof.check import CheckResult, check_of, fails, listed, not_run, passes
 
 BOOTED: Final = Path("/run/systemd/system")
 _NAMES: Final = (*dict.fromkeys(UNITS.values()), *(f"quantum-harvest-{role}" for role in ("beat", "flower", "metrics")))
 ASKED: Final = ("Id", "LoadState", "ActiveState", "NRestarts")
 
 
-@checks("systemd units")
-def systemd_units() -> CheckResult:
+@check_of("systemd units")
+def check_units() -> CheckResult:
     """Whether each unit is active. Without systemd, the heartbeats show whether workers run."""
     if not BOOTED.is_dir() or which("systemctl") is None:
         return not_run("systemd does not run here; see workers and heartbeats")
