@@ -1,10 +1,10 @@
--- Commits one book: its new position, what was decided, and the removal of the inbox entries that led there.
+-- Commits one book: writes its new position and what was decided, and removes the inbox entries that led there.
 --
--- The position's version must be the one the plan was made from. Every guard is asked again, now; if one of them
--- says otherwise than the plan assumed, nothing is written and the reply says what to assume instead.
+-- The position's version must be the one that the plan was made from. Every guard is checked again, now; if one of them
+-- differs from what the plan assumed, nothing is written and the reply says what to assume instead.
 --
 -- A clock that is set back leaves publish times ahead of it. They count as of the first commit that sees them, so the
--- window closes for a minute at most: longer than the minute that it has to, never shorter.
+-- window stays closed for up to a minute longer than it has to, never shorter.
 --
 -- KEYS  1 position hash  2 inbox  3 trade ids, newest generation  4 trade ids, generation before  5 lock
 --       6 kill switch  7 window list  8 decisions stream  9 dead letter stream  10 counts hash  11 waiting set
@@ -20,7 +20,7 @@
 --         position fields: name, value          trades: trade id, digest
 --         intents: 'live' or 'shadow', price time ms, intent_id, symbol, intent_type, payload
 --         journal: number of values, then name, value, ...
---         history: 'harvest' or 'lifecycle', row
+--         history: 'harvest' or 'lifecycle', JSON
 --         dead letters: reason, source id, sha256, size, head
 -- Reply {'committed', inbox entries left}
 --       {'conflict'}                      another commit came first: load again
@@ -43,21 +43,41 @@ local generation_size, out_maxlen = tonumber(ARGV[15]), ARGV[16]
 local decisions_maxlen, deadletter_maxlen, history_kept = ARGV[17], ARGV[18], tonumber(ARGV[19])
 
 local cursor = 20
-local function list(width)
-  local n, first = tonumber(ARGV[cursor]), cursor + 1
-  cursor = first + n * width
-  return n, first
+local function next_number()
+  cursor = cursor + 1
+  return tonumber(ARGV[cursor - 1])
 end
-local n_fields, fields = list(2)
-local n_trades, trade = list(2)
-local n_intents, intent = list(6)
-local n_records, record = tonumber(ARGV[cursor]), cursor + 1
-cursor = record
-for _ = 1, n_records do
-  cursor = cursor + 1 + tonumber(ARGV[cursor])
+
+-- The first and the last place of `n` arguments that go to a command as they are.
+local function span(n)
+  cursor = cursor + n
+  return cursor - n, cursor - 1
 end
-local n_rows, row = list(2)
-local n_dead, dead_letter = list(5)
+
+-- A list of rows, each with these names.
+local function rows(names)
+  local found = {}
+  for i = 1, next_number() do
+    local row = {}
+    for name in names:gmatch('%S+') do
+      row[name] = ARGV[cursor]
+      cursor = cursor + 1
+    end
+    found[i] = row
+  end
+  return found
+end
+
+local first_field, last_field = span(2 * next_number())
+local n_trades = next_number()
+local first_trade, last_trade = span(2 * n_trades)
+local intents = rows('mode price_ms intent_id symbol intent_type payload')
+local journal = {}
+for i = 1, next_number() do
+  journal[i] = {span(next_number())}
+end
+local history = rows('kind json')
+local refused = rows('reason source_id sha256 size head')
 
 -- Checks: nothing is written above the line that says so.
 
@@ -86,20 +106,20 @@ if n_trades > 0 then
   uses('hash', trades, 'HSET', 'HLEN')
   uses('hash', trades_before, 'UNLINK')
 end
-if n_intents > 0 then
+if #intents > 0 then
   uses('list', window, 'LPUSH', 'LTRIM')
-  for i = 1, n_intents do
-    uses('string', KEYS[DEDUP + i], 'SET')
-    uses('stream', targets[ARGV[intent + (i - 1) * 6]], 'XADD')
-  end
 end
-if n_records > 0 then
+for i, intent in ipairs(intents) do
+  uses('string', KEYS[DEDUP + i], 'SET')
+  uses('stream', targets[intent.mode], 'XADD')
+end
+if #journal > 0 then
   uses('stream', decisions, 'XADD')
 end
-for i = 0, n_rows - 1 do
-  uses('list', histories[ARGV[row + i * 2]], 'LPUSH', 'LTRIM')
+for _, row in ipairs(history) do
+  uses('list', histories[row.kind], 'LPUSH', 'LTRIM')
 end
-if n_dead > 0 then
+if #refused > 0 then
   uses('stream', deadletter, 'XADD')
 end
 if wrong then
@@ -123,8 +143,8 @@ if not now then
 end
 
 local seen, ids = {}, {}
-for i = 1, n_trades do
-  ids[i] = ARGV[trade + (i - 1) * 2]
+for place = first_trade, last_trade, 2 do
+  ids[#ids + 1] = ARGV[place]
 end
 for _, generation in ipairs({trades, trades_before}) do
   if n_trades > 0 and redis.call('EXISTS', generation) == 1 then
@@ -146,10 +166,10 @@ local function is_killed()
   return switch ~= '' and switch ~= '0'
 end
 
--- The list of publish times is in order, newest first: whether the oldest that would still leave room is gone tells it.
+-- Publish times are in order, newest first: there is room if the oldest one that would have to be gone is gone.
 local function is_full()
-  local at = n_intents <= per_minute and redis.call('LINDEX', window, per_minute - n_intents)
-  return n_intents > per_minute or (at and tonumber(at) > now - 60000)
+  local at = #intents <= per_minute and redis.call('LINDEX', window, per_minute - #intents)
+  return #intents > per_minute or (at and tonumber(at) > now - 60000)
 end
 
 local function room()
@@ -163,17 +183,17 @@ local function room()
 end
 
 local fresh, published = true, {}
-for i = 0, n_intents - 1 do
-  local age = now - tonumber(ARGV[intent + i * 6 + 1])
+for i, intent in ipairs(intents) do
+  local age = now - tonumber(intent.price_ms)
   -- Asked this way round, an age that is not a number is not fresh.
   fresh = fresh and age >= youngest and age < oldest
-  if redis.call('EXISTS', KEYS[DEDUP + i + 1]) == 1 then
-    published[#published + 1] = ARGV[intent + i * 6 + 2]
+  if redis.call('EXISTS', KEYS[DEDUP + i]) == 1 then
+    published[#published + 1] = intent.intent_id
   end
 end
 
-if #seen > 0 or (n_intents > 0 and (is_killed() or not fresh or #published > 0 or is_full())) then
-  -- Also of a plan without intents: the next one may have some.
+if #seen > 0 or (#intents > 0 and (is_killed() or not fresh or #published > 0 or is_full())) then
+  -- Complete even for a plan without intents: the next one may have some.
   local reply = {'revise', now, is_killed() and 1 or 0, room(), #seen / 2}
   for _, value in ipairs(seen) do
     reply[#reply + 1] = value
@@ -187,52 +207,48 @@ end
 
 -- Writes.
 
-redis.call('HSET', position, unpack(ARGV, fields, fields + n_fields * 2 - 1))
+redis.call('HSET', position, unpack(ARGV, first_field, last_field))
 redis.call('HINCRBY', position, 'version', 1)
 redis.call(is_open == '1' and 'SADD' or 'SREM', open, book)
 
 if n_trades > 0 then
-  redis.call('HSET', trades, unpack(ARGV, trade, trade + n_trades * 2 - 1))
+  redis.call('HSET', trades, unpack(ARGV, first_trade, last_trade))
   if redis.call('HLEN', trades) >= generation_size then
     redis.call('UNLINK', trades_before)
     redis.call('HINCRBY', position, 'trades_generation', 1)
   end
 end
 
--- What went out after now went out before the clock was set back: seen from here it went out now.
+-- A publish time after now is from before the clock was set back: it counts as now.
 local newest = redis.call('LINDEX', window, 0)
 if newest and tonumber(newest) > now then
   for i, at in ipairs(redis.call('LRANGE', window, 0, -1)) do
     redis.call('LSET', window, i - 1, math.min(tonumber(at), now))
   end
 end
-for i = 0, n_intents - 1 do
-  local at = intent + i * 6
-  redis.call('SET', KEYS[DEDUP + i + 1], ARGV[at + 2], 'EX', dedup_ttl)
+for i, intent in ipairs(intents) do
+  redis.call('SET', KEYS[DEDUP + i], intent.intent_id, 'EX', dedup_ttl)
   redis.call('LPUSH', window, now)
-  redis.call('XADD', targets[ARGV[at]], 'MAXLEN', '~', out_maxlen, '*', 'payload', ARGV[at + 5],
-             'intent_id', ARGV[at + 2], 'symbol', ARGV[at + 3], 'intent_type', ARGV[at + 4])
+  redis.call('XADD', targets[intent.mode], 'MAXLEN', '~', out_maxlen, '*', 'payload', intent.payload,
+             'intent_id', intent.intent_id, 'symbol', intent.symbol, 'intent_type', intent.intent_type)
 end
-if n_intents > 0 then
+if #intents > 0 then
   redis.call('LTRIM', window, 0, per_minute - 1)
-  redis.call('HINCRBY', counts, 'intents', n_intents)
+  redis.call('HINCRBY', counts, 'intents', #intents)
 end
 
-local at = record
-for _ = 1, n_records do
-  local n = tonumber(ARGV[at])
-  redis.call('XADD', decisions, 'MAXLEN', '~', decisions_maxlen, '*', unpack(ARGV, at + 1, at + n))
-  at = at + 1 + n
+for _, record in ipairs(journal) do
+  redis.call('XADD', decisions, 'MAXLEN', '~', decisions_maxlen, '*', unpack(ARGV, unpack(record)))
 end
 
-for i = row, row + (n_rows - 1) * 2, 2 do
-  redis.call('LPUSH', histories[ARGV[i]], ARGV[i + 1])
-  redis.call('LTRIM', histories[ARGV[i]], 0, history_kept - 1)
+for _, row in ipairs(history) do
+  redis.call('LPUSH', histories[row.kind], row.json)
+  redis.call('LTRIM', histories[row.kind], 0, history_kept - 1)
 end
 
-for i = dead_letter, dead_letter + (n_dead - 1) * 5, 5 do
-  redis.call('XADD', deadletter, 'MAXLEN', '~', deadletter_maxlen, '*', 'reason', ARGV[i], 'source_id', ARGV[i + 1],
-             'sha256', ARGV[i + 2], 'size', ARGV[i + 3], 'head', ARGV[i + 4])
+for _, entry in ipairs(refused) do
+  redis.call('XADD', deadletter, 'MAXLEN', '~', deadletter_maxlen, '*', 'reason', entry.reason,
+             'source_id', entry.source_id, 'sha256', entry.sha256, 'size', entry.size, 'head', entry.head)
 end
 
 for name, n in pairs({applied = applied, duplicate = duplicate, deadlettered = dead}) do

@@ -1,34 +1,34 @@
 -- Moves a batch of input entries to the inboxes of their books, acknowledging each in the same step.
 --
--- The batch must be the oldest entries that are pending in the group, in stream order: a batch behind which an
--- older entry waits is refused, so the entries of a book reach its inbox in stream order whatever watchers do.
+-- The batch must be the oldest entries that are pending in the group, in stream order. It is refused while an older
+-- entry is pending, so the entries of a book reach its inbox in stream order even if two watchers are at work.
 --
--- A symbol is tracked either as one book that nets or as two legs: whichever its first fill named.
+-- A symbol is tracked either as one book that nets or as two legs: its first fill decides.
 --
 -- KEYS  1 lease  2 source stream  3 dead letter stream  4 books set  5 waiting set  6 counts hash  7 lost hash
 --       8 adoption hash  9 cursor hash  10 set of books with a broken inbox
 -- ARGV  1 lease token  2 lease ms  3 group  4 inbox key prefix  5 dead letter MAXLEN
 --       6 packed freeze for a book first seen while entries are lost
 --       7 packed freeze for a book first seen while open positions are adopted
---       8 packed freeze for a book whose inbox was broken and is no more
+--       8 packed freeze for a book whose inbox was broken and works again
 --       9 entries ever read when the last of these was, or ''
---       10 lock token of who is going to process the books, or '' to load none  11 lock ms  12 lock key prefix
+--       10 lock token of the brain that will process the books, or '' to load none  11 lock ms  12 lock key prefix
 --       13 position key prefix  14 key prefix of risk proposals  15 entries of a book to load at most
 --       then for each entry: id, kind, target, packed, reason, sha256, size, head
 --         kind B  to the inbox of the book `target`, which is known from here on
---         kind K  to the inbox of the book `target`; ignored if it is not known, and fits the symbol's mode
---         kind O  the same, whatever the symbol's mode
+--         kind K  to the inbox of the book `target`; ignored if it is not known and fits the symbol's mode
+--         kind O  to the inbox of the book `target`; ignored if it is not known
 --         kind S  to the inbox of every known book of the symbol `target`; ignored where there is none
 --         kind I  ignored
 --         kind R  refused: to the dead letter; `packed` freezes the book `target` unless that is empty
 --         kind M  refused: to the dead letter; `packed` freezes every known book of the symbol `target`
 --         kind W  refused: to the dead letter; the inbox of the book `target` cannot take it
--- Reply {'routed', entries moved, {book, ...}, ...}  books whose inbox received something, the first first; of a book
---                                                   that was to be loaded there follow replies: to the SET of its lock,
---                                                   to HGETALL of its position, to XRANGE of its inbox, and its stop
+-- Reply {'routed', entries moved, {book, ...}, ...}  books whose inbox received something, in that order; for a book
+--                                                   that was to be loaded, replies follow: to the SET of its lock, to
+--                                                   HGETALL of its position, to XRANGE of its inbox, and its stop
 --                                                   distance
 --       {'lease_lost'}                               the lease is another's
---       {'older_pending'}                            an older entry is pending: take over first
+--       {'older_pending'}                            an older entry is pending: claim that first
 --       {'mixed', id, id, ...}                       entries of kind B, K or R whose symbol is tracked in the other mode
 --       {'broken', id, id, ...}                      entries for one book whose inbox is not a stream
 -- Error WRONGTYPE <key>, NOTANUMBER <key>, or NOPERM <command> <key>: nothing was written
@@ -142,14 +142,14 @@ end
 
 local after_loss, adopting = redis.call('EXISTS', lost) == 1, redis.call('EXISTS', adoption) == 1
 local were_broken = redis.call('EXISTS', broken) == 1
-local rung, order, total = {}, {}, {['in'] = 0, ignored = 0, deadlettered = 0}
+local notified, order, total = {}, {}, {['in'] = 0, ignored = 0, deadlettered = 0}
 
 local function count(name)
   total[name] = total[name] + 1
 end
 
 local function add(book, packed)
-  -- No MAXLEN: an inbox holds facts that nobody else keeps. Its owner trims it exactly, in commit.lua.
+  -- No MAXLEN: an inbox holds facts that are nowhere else. commit.lua trims exactly what was consumed.
   redis.call('XADD', inbox_prefix .. book, '*', 'e', packed)
   count('in')
 end
@@ -159,8 +159,8 @@ local function deliver(book, packed)
     add(book, repair_freeze)
   end
   add(book, packed)
-  if not rung[book] then
-    rung[book] = true
+  if not notified[book] then
+    notified[book] = true
     order[#order + 1] = book
     redis.call('SADD', waiting, book)
   end
@@ -239,7 +239,7 @@ end
 redis.call('HSET', cursor, 'id', ARGV[#ARGV - WIDTH + 1], 'read', read)
 redis.call('PEXPIRE', lease, lease_ms)
 
--- All is moved. What cannot be loaded is an error in its place.
+-- All is moved by now. What cannot be loaded becomes an error in its place of the reply.
 local function loaded(book)
   return {
     book,

@@ -1,7 +1,7 @@
 --[[
-Publishes the proposals of some books, each by itself: one that says something new, else it is only noted that it was
-looked at; or removes it. Whether it is new is decided against what Redis holds, so any number of workers may publish
-the same book. A book that meets an error does not stop the others.
+Publishes the proposals of some books, each by itself: writes one that is new, only updates the time of one that is
+not, or removes it. Whether it is new is decided against what Redis holds, so any number of workers may publish the
+same book. A book with an error does not stop the others.
 
 A proposal is new when there is none, when its action, side or sources changed, when its stop appeared, vanished
 or moved by more than eps (relative), when its kill score moved by more than eps (absolute), or when the held one
@@ -93,8 +93,8 @@ local function publish(key, row)
   return 'published'
 end
 
--- A command that the user may not run would end a book half way. Asked of the first key for all of them, as users are
--- let in by prefix: to ask for each book would cost 5 to 7 % of a call.
+-- A command that the user may not run would end a book half way. Checked for the first key only, as rights go by prefix:
+-- to check each book would cost 5 to 7 % of a call.
 local needed = {[KEYS[1]] = {'DEL', 'HSET', 'PEXPIRE'}}
 if stream then needed[stream] = {'XADD'} end
 for key, commands in pairs(needed) do

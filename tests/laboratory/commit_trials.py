@@ -439,7 +439,7 @@ def what_is_held_back_is_looked_at_again(client: Client) -> None:
 
 def nothing_grows_for_ever(client: Client) -> None:
     """Each stream keeps as many as is said, each list of rows, too."""
-    kept: dict[str, Any] = {"OUT_MAXLEN": 4, "DECISIONS_MAXLEN": 6, "DEADLETTER_MAXLEN": 8, "KEPT": 3}
+    kept: dict[str, Any] = {"OUT_MAXLEN": 4, "DECISIONS_MAXLEN": 6, "DEADLETTER_MAXLEN": 8, "ROWS_KEPT": 3}
     size = nodes(client, 1)
     with patch.multiple(commit, **kept):
         rig = Rig(client, **LIVE)
