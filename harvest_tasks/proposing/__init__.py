@@ -1,1 +1,4 @@
-"""Proposals: what they rest on, and how they are published."""
+"""What does Harvest propose for a position? Reads the inputs, computes, and publishes; it never writes intents.
+
+cycle runs all of it: inputs reads, sources, positions and markets interpret, record makes fields, publish writes them.
+"""

@@ -28,10 +28,10 @@ ALL_SYMBOLS: Final = "*"
 
 
 def run_cycle(client: Client, settings: Settings, names: Sequence[str], now: float) -> CycleSummary:
-    """One cycle over `names`, or, with `*`, over every symbol that fills ever reached.
+    """Run one cycle over the symbols `names`, or, with `*`, over every symbol that ever had a fill.
 
-    `*` takes closed positions in, so that their proposals go; positions that only another program knows have to be
-    named. `now` is in unix seconds by the server's clock. Raises `InvalidSymbol` before anything is read.
+    `*` includes closed positions, so that their proposals are removed; a position that only another program knows must
+    be named. `now` is in unix seconds by the server's clock. Raises `InvalidSymbol` before anything is read.
     """
     gathered = inputs.read_inputs(client, settings, chosen_symbols(client, names))
 
@@ -51,32 +51,30 @@ def chosen_symbols(client: Client, names: Sequence[str]) -> list[str]:
 
 
 def decide_proposals(found: Inputs, settings: Settings, now: float) -> Iterator[Publication | ProposalOutcome]:
-    """What is to be published for the symbol, or why nothing can be; at least one decision."""
-    seen = sourced_positions(found, settings, now)
-    for sighting in seen:
-        yield _decision(sighting, found, settings, now)
-    sighted = [sighting.book for sighting in seen]
+    """What to publish for the symbol, or why nothing can be; at least one decision."""
+    positions = sourced_positions(found, settings, now)
+    for sourced in positions:
+        yield _decision(sourced, found, settings, now)
+    sourced_books = [sourced.book for sourced in positions]
     for book in sorted({found.symbol, *filter(found.tracked.get, found.tracked)}):
-        if book not in sighted:
+        if book not in sourced_books:
             yield removal(book)
 
 
-def _decision(
-    sighting: SourcedPosition, found: Inputs, settings: Settings, now: float
-) -> Publication | ProposalOutcome:
-    if not isinstance(sighting, OpenPosition):
-        return _skipped(sighting.book, sighting.reason, f"{sighting.source}: {sighting.detail}")
+def _decision(sourced: SourcedPosition, found: Inputs, settings: Settings, now: float) -> Publication | ProposalOutcome:
+    if not isinstance(sourced, OpenPosition):
+        return _skipped(sourced.book, sourced.reason, f"{sourced.source}: {sourced.detail}")
     try:
-        market = markets.read_market(found.market, is_synthetic=sighting.source is Source.SYNTHETIC)
+        market = markets.read_market(found.market, is_synthetic=sourced.source is Source.SYNTHETIC)
         risk = markets.read_risk_proposal(found.risk)
     except NoProposal as wrong:
-        return _skipped(sighting.book, wrong.reason, wrong.detail)
-    proposal = compute_harvest_proposal(sighting.position, market.state, risk, _theta(settings.fallback_stop_pct))
-    return Publication(sighting.book, proposal_fields(sighting, market, proposal, now))
+        return _skipped(sourced.book, wrong.reason, wrong.detail)
+    proposal = compute_harvest_proposal(sourced.position, market.state, risk, _theta(settings.fallback_stop_pct))
+    return Publication(sourced.book, proposal_fields(sourced, market, proposal, now))
 
 
 def _record_cycle(client: Client, summary: CycleSummary) -> None:
-    """Note that a cycle ended, and add what it did to the counters."""
+    """Record that a cycle ended, and add what it did to the counters."""
     sums = {liveness.PROPOSALS_PREFIX + name: count for name, count in _counts(summary).items()}
     liveness.record_sign(client, liveness.PROPOSALS_CYCLE_MS, summary.now_ms, sums)
 
@@ -96,25 +94,25 @@ def _theta(fallback_stop_pct: Decimal) -> HarvestTheta:
 def apply_decisions(
     client: Client, settings: Settings, decided: Iterable[Publication | ProposalOutcome], now: float
 ) -> list[ProposalOutcome]:
-    """Publish what is decided, as it is decided; outcomes in the order of the decisions."""
+    """Publish the decisions as they are made. Returns their outcomes in the same order."""
     noted: list[Publication | ProposalOutcome] = []
     replies = iter(publish.publish(client, settings, _wanted(decided, noted), now))
     outcomes = (d if isinstance(d, ProposalOutcome) else _outcome(d, next(replies)) for d in noted)
-    return [kept for _, group in groupby(outcomes, lambda o: o.symbol) for kept in _telling(list(group))]
+    return [kept for _, group in groupby(outcomes, lambda o: o.symbol) for kept in _worth_reporting(list(group))]
 
 
 def _wanted(
     decided: Iterable[Publication | ProposalOutcome], noted: list[Publication | ProposalOutcome]
 ) -> Iterator[Publication]:
-    """What of it is to be published; everything is `noted`."""
+    """The decisions to publish; every decision is also added to `noted`."""
     for decision in decided:
         noted.append(decision)
         if isinstance(decision, Publication):
             yield decision
 
 
-def _telling(outcomes: list[ProposalOutcome]) -> list[ProposalOutcome]:
-    """A symbol's outcomes without the books that had nothing to remove, unless there is nothing else to tell."""
+def _worth_reporting(outcomes: list[ProposalOutcome]) -> list[ProposalOutcome]:
+    """A symbol's outcomes without the books that had nothing to remove, unless it has no others."""
     return [o for o in outcomes if o.reason is not SkipReason.NO_POSITION] or outcomes[-1:]
 
 

@@ -1,4 +1,4 @@
-"""Everything that a cycle of proposals reads, in one round trip for all its symbols; in two if some are tracked."""
+"""What does a cycle of proposals read? All inputs of its symbols, in one round trip, or in two if some are tracked."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -44,8 +44,8 @@ def read_inputs(client: Client, settings: Settings, names: Sequence[str]) -> lis
     ]
     streamed, known, *hashes = _replies(client, commands)
     # When that set is another type of key, any book may be tracked.
-    suspects = books if isinstance(known, ResponseError) else list(compress(books, known))
-    newest, tracked, found = _Newest.of(streamed), _tracked(client, suspects), map(_hash, hashes)
+    maybe_tracked = books if isinstance(known, ResponseError) else list(compress(books, known))
+    newest, tracked, found = _Newest.of(streamed), _tracked(client, maybe_tracked), map(_hash, hashes)
     return [
         Inputs(name, market, risk, state, tracked.get(name, {}), newest.entry(name))
         for name, market, risk, state in zip(names, found, found, found, strict=True)

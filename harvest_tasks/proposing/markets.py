@@ -1,4 +1,4 @@
-"""What other programs say about a symbol's market, as the kernel takes it."""
+"""What do other programs say of a symbol's market? Reads the market state and the risk proposal for the kernel."""
 
 from enum import StrEnum
 from math import inf
@@ -23,7 +23,7 @@ class MarketSource(StrEnum):
 
 
 NEUTRAL = MarketState(sigma=0.01, ts=0.3, p_trend=0.34, p_mr=0.33, p_chop=0.33)
-"""Speaks neither for nor against leaving: every component of the kill score is 0."""
+"""Neutral: every component of the kill score is 0."""
 
 
 class Market(NamedTuple):
@@ -65,7 +65,7 @@ def read_risk_proposal(reply: HashReply) -> P1Proposal | None:
 
 
 def market_age_sec(reply: HashReply, now: float) -> float | None:
-    """Seconds since the market state was made; None when it does not say. A time of 0 is no time: infinite."""
+    """Seconds since the market state was made; None without a time, infinite for an impossible one such as 0."""
     if not isinstance(reply, dict) or not reply.get("ts_timestamp"):
         return None
     try:

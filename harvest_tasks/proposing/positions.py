@@ -1,12 +1,12 @@
-"""Position snapshots from the hashes that describe positions. None is a position that is closed."""
+"""Which position does a hash describe? Makes the kernel's snapshot of it, or None of a closed position."""
 
 from harvest_tasks.proposing.skip_reason import Fields, NoProposal, SkipReason, needs_usable_input
 from harvest_tasks.wire.numbers import optional_float, required_float
 from harvest_tasks.wire.position import read_open_figures
 from kernel.proposals.snapshot import PositionSide, PositionSnapshot
 
-LONGEST_AGE_SEC = 10 * 365 * 86400.0
-"""An older position has no true opening time: 1.7 billion seconds is the age since a time of 0."""
+MAX_AGE_SEC = 10 * 365 * 86400.0
+"""A higher age is not a real one: 1.7 billion seconds is the age since a time of 0."""
 CLOCK_SKEW_SEC = 60.0
 
 _SIDES = {
@@ -21,8 +21,8 @@ _SIDES = {
 def external_position(symbol: str, found: Fields) -> PositionSnapshot | None:
     """From another program's hash or stream entry.
 
-    Its `unrealized_pnl` is that of the whole position, so its size is needed for R, and to tell an open position
-    from a closed one: an entry without `qty` or `quantity` is unusable. A short's size may be negative.
+    Its `unrealized_pnl` is that of the whole position, so R needs the size: a hash without `qty` or `quantity` is
+    unusable, and 0 is a closed position. A short's size may be negative.
     """
     qty = required_float(found, "qty", "quantity")
     if qty == 0:
@@ -92,6 +92,6 @@ def _side(found: Fields, qty: float) -> PositionSide:
 
 
 def _age(seconds: float) -> float:
-    if not -CLOCK_SKEW_SEC <= seconds <= LONGEST_AGE_SEC:
-        raise NoProposal(SkipReason.BAD_TIME, f"an age of {seconds:.0f} s is none a position can have")
+    if not -CLOCK_SKEW_SEC <= seconds <= MAX_AGE_SEC:
+        raise NoProposal(SkipReason.BAD_TIME, f"an age of {seconds:.0f} s is not possible")
     return max(seconds, 0.0)

@@ -1,4 +1,4 @@
-"""Published proposals: one hash per book, and a stream when one is wanted. Written by `publish.lua` alone."""
+"""Publishes proposals: one hash per book, and a stream if ENABLE_STREAM is set. Only `publish.lua` writes them."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,13 +15,13 @@ from kernel.positions.quantities import plain
 
 STREAM_MAXLEN: Final = 10_000
 LIFETIMES: Final = 3
-"""A proposal outlives this many maximum publish ages, then it goes by itself."""
+"""A proposal expires after this many times MAX_PUBLISH_AGE_SEC."""
 BOOKS_PER_CALL: Final = 25
-"""The server does nothing else during a call: so many take it about a millisecond."""
+"""The server does nothing else during a call; this many take about a millisecond."""
 CALLS_AT_ONCE: Final = 6
-"""So many are sent together, and the server works on them while the next ones are made."""
+"""Calls that are sent together; the server works on them while the next ones are made."""
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 class PublishReply(StrEnum):
@@ -38,7 +38,7 @@ _PUBLISH_REPLIES: Final = {reply.value: reply for reply in PublishReply}
 
 
 class Publication(NamedTuple):
-    """The proposal of `book`; without fields the book has none any more."""
+    """The proposal of `book`; without fields it is removed."""
 
     book: str
     fields: Mapping[str, str]
@@ -49,16 +49,16 @@ def removal(book: str) -> Publication:
 
 
 def publish(client: Client, settings: Settings, publications: Iterable[Publication], now: float) -> list[PublishReply]:
-    """What became of each, in order; `now` in unix seconds. They are sent as they are made, and waited for once.
+    """Publish; returns what became of each, in order. `now` is in unix seconds.
 
-    Raises the first of redis-py's errors, when everything else is published.
+    Calls are sent as they are made and waited for once. After the rest is published, the first error is raised.
     """
     calls = (_call(settings, books, now) for books in _portions(publications, BOOKS_PER_CALL))
     replies = script.run_as_made(client, _portions(calls, CALLS_AT_ONCE))
     return [_PUBLISH_REPLIES[checked(reply)] for done in replies for reply in checked(done)]
 
 
-def _portions(whole: Iterable[T], size: int) -> Iterator[list[T]]:
+def _portions(whole: Iterable[_T], size: int) -> Iterator[list[_T]]:
     rest = iter(whole)
     while portion := list(islice(rest, size)):
         yield portion

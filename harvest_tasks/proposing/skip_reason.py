@@ -14,8 +14,8 @@ Fields: TypeAlias = Mapping[str, str]
 HashReply: TypeAlias = Fields | ResponseError
 """A hash as it was read, or the error of reading a key of another type."""
 
-P = ParamSpec("P")
-T = TypeVar("T")
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 class SkipReason(StrEnum):
@@ -32,7 +32,7 @@ class SkipReason(StrEnum):
 
 
 class NoProposal(Exception):
-    """An input that no proposal can rest on. `detail` says in one line what a reason leaves open."""
+    """An input that cannot be used for a proposal. `detail` adds one line to the reason, or is empty."""
 
     def __init__(self, reason: SkipReason, detail: str = "") -> None:
         super().__init__(detail)
@@ -47,11 +47,11 @@ def hash_fields(reply: HashReply) -> Fields:
     return reply
 
 
-def needs_usable_input(read: Callable[P, T]) -> Callable[P, T]:
+def needs_usable_input(read: Callable[_P, _T]) -> Callable[_P, _T]:
     """`read`, which then raises `NoProposal` for a number that is missing or malformed, or that the kernel refuses."""
 
     @wraps(read)
-    def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+    def checked(*args: _P.args, **kwargs: _P.kwargs) -> _T:
         try:
             return read(*args, **kwargs)
         except InvalidInput as flaw:

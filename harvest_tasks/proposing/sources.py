@@ -1,7 +1,7 @@
-"""Where a symbol's position comes from: sources that are asked in order until one knows the symbol.
+"""Where does a symbol's position come from? Sources are asked in order until one knows the symbol.
 
-The first source that knows the symbol decides, even when it says that the position is closed, or when what it
-says cannot be used: passing over a broken source would show a position that its owner did not mean.
+That source decides, even if it says that the position is closed or if its hash cannot be used: a position from the
+next source may not be the one that is meant.
 """
 
 from collections.abc import Callable, Iterator
@@ -100,9 +100,9 @@ def _tracked(inputs: Inputs, now: float) -> _SourcedPositions | None:
     if not known:
         return None
     return [
-        sighting
+        sourced
         for book, reply in known.items()
-        for sighting in _sourced(book, Source.TRACKER, _reader(inputs.symbol, reply, now))
+        for sourced in _sourced(book, Source.TRACKER, _reader(inputs.symbol, reply, now))
     ]
 
 

@@ -1,4 +1,4 @@
-"""What one cycle of proposals did, book by book and in sum."""
+"""What did a cycle of proposals do? The outcome of each book, the sums, and the log lines."""
 
 import logging
 from collections import Counter, defaultdict
@@ -15,7 +15,7 @@ from harvest_tasks.proposing.sources import Source
 log = logging.getLogger(__name__)
 
 _NAMED = 5
-"""A line names at most this many books."""
+"""A log line names at most this many books."""
 
 
 class ProposalResult(StrEnum):
@@ -29,13 +29,13 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Reported:
-    """What this process has warned of, so that it warns of it again only when it changed or was gone for a while."""
+    """What this process has warned of. It warns again only of a change, or of what had gone and came back."""
 
     def __init__(self) -> None:
         self._last: defaultdict[str, dict[str, str]] = defaultdict(dict)
 
     def changed(self, kind: str, flaws: Mapping[str, str]) -> list[str]:
-        """Those of `flaws`, by book, that are others than last time; an empty one is none."""
+        """Those of `flaws`, by book, that differ from last time; empty text is no flaw."""
         last = self._last[kind]
         fresh = [flaw for book, flaw in flaws.items() if flaw and last.get(book) != flaw]
         last |= flaws
@@ -60,8 +60,8 @@ class ProposalOutcome(NamedTuple):
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: the proposal's fields beside what became of it."""
-        said = {"symbol": self.symbol, "book": self.book, "result": self.result.value}
-        return {**self.fields, **said, "reason": self.reason.value if self.reason else "", "detail": self.detail}
+        outcome = {"symbol": self.symbol, "book": self.book, "result": self.result.value}
+        return {**self.fields, **outcome, "reason": self.reason.value if self.reason else "", "detail": self.detail}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +100,7 @@ class CycleSummary:
         }
 
     def report(self) -> None:
-        """A line for each proposal that changed; a warning for each thing that an operator should look at, said once
-        until it changes.
-        """
+        """Log each proposal that changed, and warn once of each thing that an operator should look at."""
         log.debug("proposals: %s", self)
         if log.isEnabledFor(logging.INFO):
             self._report_changes()
@@ -113,10 +111,10 @@ class CycleSummary:
         known = set(self.stale)
         stale = reported.changed("stale", {o.symbol: o.symbol if o.symbol in known else "" for o in self.outcomes})
         if stale:
-            log.warning("market states too old or without a true time: %s", _listed(stale))
+            log.warning("market states that are too old or have an impossible time: %s", _listed(stale))
         unusable = reported.changed("unusable", {o.book: _flaw(o) for o in self.outcomes})
         if unusable:
-            log.warning("inputs that no proposal can rest on: %s", _listed(unusable))
+            log.warning("inputs that cannot be used: %s", _listed(unusable))
 
     def _report_changes(self) -> None:
         for outcome in self.outcomes:

@@ -54,7 +54,7 @@ class Listings(dict[str, Listing]):
     skipped: int = 0
 
 
-class _Wrong(Exception):
+class _BadFile(Exception):
     """What is wrong with the file, without its name."""
 
 
@@ -62,7 +62,7 @@ def read_exchange_info(path: str) -> Listings:
     """Every symbol that the file lists under a name of ours. Raises `InstrumentsError`."""
     try:
         return _listings(_symbols(_decoded(_content(path))))
-    except _Wrong as wrong:
+    except _BadFile as wrong:
         raise ExchangeInfoError(path, str(wrong)) from None
 
 
@@ -83,9 +83,9 @@ def _content(path: str) -> bytes:
         with Path(path).open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise _Wrong(f"cannot be read: {error.strerror}") from None
+        raise _BadFile(f"cannot be read: {error.strerror}") from None
     if len(content) > MAX_FILE_BYTES:
-        raise _Wrong(f"is over {MAX_FILE_BYTES // 1024 // 1024} MiB, far more than an exchangeInfo")
+        raise _BadFile(f"is over {MAX_FILE_BYTES // 1024 // 1024} MiB, far more than an exchangeInfo")
     return content
 
 
@@ -96,13 +96,13 @@ def _decoded(content: bytes) -> object:
             content, parse_float=str, parse_int=str, parse_constant=_refuse_constant, object_pairs_hook=_unique
         )
     except RecursionError:
-        raise _Wrong("is not an exchangeInfo: it nests too deeply") from None
+        raise _BadFile("is not an exchangeInfo: it nests too deeply") from None
     except ValueError as error:
-        raise _Wrong(f"is not JSON: {error}") from None
+        raise _BadFile(f"is not JSON: {error}") from None
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise _Wrong(f"is not JSON: it holds {name}")
+    raise _BadFile(f"is not JSON: it holds {name}")
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -110,14 +110,14 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(members) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in members if names.count(name) > 1)
-        raise _Wrong(f"is ambiguous: an object has the key {_shown(twice)} twice")
+        raise _BadFile(f"is ambiguous: an object has the key {_shown(twice)} twice")
     return members
 
 
 def _symbols(document: object) -> Sequence[object]:
     symbols = document.get("symbols") if isinstance(document, dict) else None
     if not isinstance(symbols, list):
-        raise _Wrong("is not an exchangeInfo: it has no list `symbols`")
+        raise _BadFile("is not an exchangeInfo: it has no list `symbols`")
     return symbols
 
 
@@ -125,16 +125,16 @@ def _listings(symbols: Sequence[object]) -> Listings:
     found = Listings()
     for entry in symbols:
         if not isinstance(entry, dict) or not isinstance(entry.get("symbol"), str):
-            raise _Wrong("is not an exchangeInfo: an element of `symbols` has no `symbol`")
+            raise _BadFile("is not an exchangeInfo: an element of `symbols` has no `symbol`")
         name = entry["symbol"]
         if name in found:
-            raise _Wrong(f"{name}: is listed twice")
+            raise _BadFile(f"{name}: is listed twice")
         if is_symbol(name):
             found[name] = _listing(name, entry)
         else:
             found.skipped += 1
     if not found:
-        raise _Wrong("lists no symbol such as BTCUSDT")
+        raise _BadFile("lists no symbol such as BTCUSDT")
     return found
 
 
@@ -146,7 +146,7 @@ def _listing(name: str, entry: Mapping[str, object]) -> Listing:
 def _word(name: str, entry: Mapping[str, object], field: str) -> str:
     word = entry.get(field)
     if not isinstance(word, str) or not _is_word(word):
-        raise _Wrong(f"{name}: {field} is missing, or not a word")
+        raise _BadFile(f"{name}: {field} is missing, or not a word")
     return word
 
 
@@ -156,9 +156,9 @@ def _filters(name: str, filters: object) -> dict[str, Filter]:
     for each in filters if isinstance(filters, list) else ():
         kind = each.get("filterType") if isinstance(each, dict) else None
         if not isinstance(kind, str):
-            raise _Wrong(f"{name}: a filter has no filterType")
+            raise _BadFile(f"{name}: a filter has no filterType")
         if kind in found:
-            raise _Wrong(f"{name}: {_shown(kind)} comes twice")
+            raise _BadFile(f"{name}: {_shown(kind)} comes twice")
         found[kind] = each
     return found
 
@@ -186,7 +186,7 @@ class _Rules:
         return self.limit(kind, field) or self.refuse(kind, f"{field} is 0")
 
     def refuse(self, kind: str, problem: str) -> NoReturn:
-        raise _Wrong(f"{self.symbol}: {kind} {problem}")
+        raise _BadFile(f"{self.symbol}: {kind} {problem}")
 
 
 @dataclass(frozen=True, slots=True)

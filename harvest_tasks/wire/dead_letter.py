@@ -1,4 +1,4 @@
-"""An entry that could not be used: why, where it came from, and enough of it to recognise it."""
+"""What is kept of an entry that could not be used: why, where it came from, and enough of it to recognise it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ class DeadLetter:
 
     @classmethod
     def of(cls, reason: str, source_id: str, raw: str) -> "DeadLetter":
-        """The letter for `raw`, whose surrogate escapes stand for bytes that are not UTF-8."""
+        """The dead-letter message for `raw`, whose surrogate escapes stand for bytes that are not UTF-8."""
         content = raw.encode("utf-8", "surrogateescape")
         head = content[:HEAD_BYTES].decode("utf-8", "backslashreplace")
         return cls(reason, source_id, sha256(content).hexdigest(), len(content), head)
 
 
 def raw_text(fields: Iterable[tuple[str, str]]) -> str:
-    """An entry's fields as one text, a line each: what the letter about it is made of."""
+    """An entry's fields as one text, a line each, for `DeadLetter.of`."""
     return "\n".join(f"{name}={value}" for name, value in fields)

@@ -1,6 +1,6 @@
-"""What the exchange says of a position, as another service writes it into a hash: read once, strictly.
+"""What does the exchange hold of a book? Parses the exchange snapshot, a hash that another service writes.
 
-A record that cannot be read is not one that says flat.
+A snapshot that cannot be read does not mean that the position is flat.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ Fields = Mapping[str, str]
 QTY_NAMES: Final = ("qty", "quantity")
 TIME_NAMES: Final = ("ts", "timestamp", "time", "updated_at")
 MAX_AGE_MS: Final = 10 * 365 * 86_400_000
-"""An older position has no true opening time: 1.7 billion seconds is the age since a time of 0."""
+"""A higher age is not a real one: 1.7 billion seconds is the age since a time of 0."""
 
 _SIDES: Final = {"LONG": 1, "BUY": 1, "SHORT": -1, "SELL": -1}
 _LEGS: Final = {"LONG": 1, "SHORT": -1}
@@ -40,7 +40,7 @@ class ExchangeSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class ExchangeFlat:
-    """No position. `stale` says why the record may not know of one that opened since, or is empty."""
+    """No position. `stale` says why the snapshot may miss a position that opened since; else it is empty."""
 
     book: str
     stale: str = ""
@@ -48,7 +48,7 @@ class ExchangeFlat:
 
 @dataclass(frozen=True, slots=True)
 class UnreadableSnapshot:
-    """There is a record, and nothing can be concluded from it."""
+    """There is a snapshot, and nothing can be concluded from it."""
 
     book: str
     why: str
@@ -56,7 +56,7 @@ class UnreadableSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class OtherLegOnly:
-    """The only record of the symbol is of the other leg, which says nothing of this one."""
+    """The only snapshot of the symbol is of the other leg, which says nothing about this one."""
 
     book: str
 
@@ -65,8 +65,9 @@ ExchangePosition = ExchangeSnapshot | ExchangeFlat | UnreadableSnapshot | OtherL
 
 
 def books_of(symbol: str, fields: Fields, is_hedge: bool) -> tuple[str, ...]:
-    """Whose record the hash under the key of `symbol` is: a leg's if it names one, and in hedge mode that of the leg of
-    its side, or of both where it has none.
+    """The books that the hash under the key of `symbol` is a snapshot of.
+
+    That is the leg which it names. Else, in hedge mode, it is the leg of its side, or both legs if it has no side.
     """
     stated = upper(fields.get("position_side"))
     if stated in _LEGS:
@@ -80,7 +81,7 @@ def books_of(symbol: str, fields: Fields, is_hedge: bool) -> tuple[str, ...]:
 def read_exchange_position(
     book: str, fields: Fields, now_ms: int, max_age_ms: int
 ) -> ExchangeSnapshot | ExchangeFlat | UnreadableSnapshot:
-    """What `fields` say of `book` at `now_ms`. A record that states a time over `longest_ms` ago is stale."""
+    """Parse the snapshot `fields` of `book` at `now_ms`; with a time over `max_age_ms` ago it is stale."""
     try:
         stale = _staleness(fields, now_ms, max_age_ms)
         qty = _qty(fields)
@@ -112,13 +113,13 @@ def _staleness(fields: Fields, now_ms: int, longest_ms: int) -> str:
 
 
 def _qty(fields: Fields) -> Decimal:
-    """A short's may be negative."""
+    """The quantity of a short may be negative."""
     name = next((name for name in QTY_NAMES if fields.get(name)), "qty")
     return signed(name, _stated(name, fields))
 
 
 def _sign(book: str, qty: Decimal, fields: Fields) -> int:
-    """+1 or -1, on which side, quantity and leg agree."""
+    """+1 or -1. Raises when side, quantity and leg contradict."""
     side, stated = fields.get("side", ""), fields.get("position_side", "")
     sign, leg = _SIDES.get(upper(side)), _leg(book)
     if sign is None:
@@ -135,13 +136,13 @@ def _sign(book: str, qty: Decimal, fields: Fields) -> int:
 
 
 def _stop(fields: Fields) -> Decimal | None:
-    """Many write 0 where there is none."""
+    """Many services write 0 for no stop."""
     text = fields.get("current_sl")
     return positive("current_sl", text) if text and signed("current_sl", text) else None
 
 
 def _age_ms(fields: Fields) -> int | None:
-    """An age that cannot be one is as good as none."""
+    """An impossible age is ignored."""
     try:
         age_ms = int(positive("age_sec", fields.get("age_sec")) * 1000)
     except InvalidInput:

@@ -1,6 +1,6 @@
-"""The door: a raw `execution.result` entry becomes a kernel entry, a refusal, or is none of our business.
+"""What does an entry of the execution stream mean? `parse` makes a kernel entry of it, refuses it, or ignores it.
 
-Behind it everything is parsed, exact and trusted.
+What it returns is complete and exact: no other module checks it again.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ from kernel.positions.entry import Fill, Funding, Mark, OrderEnded, OrderEndStat
 
 
 class IgnoredReason(StrEnum):
-    """Why an entry is none of our business."""
+    """Why an entry says nothing about a position."""
 
     UNKNOWN_STATUS = "unknown_status"
     NO_INTENT_ID = "no_intent_id"
@@ -27,7 +27,7 @@ class IgnoredReason(StrEnum):
 
 
 class Routed(NamedTuple):
-    """`entry` is for `book`, or, when that is None, for every book of `symbol`."""
+    """`entry` is for `book`; when that is None, for every book of `symbol`."""
 
     symbol: str
     book: str | None
@@ -36,7 +36,7 @@ class Routed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The entry cannot be used. `book` is the book whose fill this was: it may be wrong from here on."""
+    """The entry cannot be used. `book`: the book whose fill this was; its position may be wrong from here on."""
 
     reason: RefusalReason
     detail: str
@@ -57,7 +57,7 @@ _Kind: TypeAlias = Callable[[str, Layers], Routed | Ignored]
 
 
 def parse(entry_id: str, fields: Mapping[str, str]) -> Parsed:
-    """What the entry `entry_id` (`<unix ms>-<seq>`) means. Never raises on any text in `fields`."""
+    """Parse the entry `entry_id` (`<unix ms>-<seq>`) of the execution stream. No text in `fields` makes it raise."""
     try:
         layers = open_layers(fields)
     except InvalidInput as flaw:
@@ -69,52 +69,52 @@ def parse(entry_id: str, fields: Mapping[str, str]) -> Parsed:
 
 
 def _fill(entry_id: str, layers: Layers) -> Routed:
-    said = wire_fields.read_fields(layers, wire_fields.FILL)
-    symbol = said.get("symbol") or _missing("symbol")
-    side = said.get("side") or _missing("side")
-    price = said.get("price") or _planned_price(layers)
-    qty = said.get("qty") or _bought(layers, price)
+    values = wire_fields.read_fields(layers, wire_fields.FILL)
+    symbol = values.get("symbol") or _missing("symbol")
+    side = values.get("side") or _missing("side")
+    price = values.get("price") or _planned_price(layers)
+    qty = values.get("qty") or _qty_of_notional(layers, price)
     fill = Fill(
         entry_id,
         event_time(entry_id, layers),
         side,
         qty,
         price,
-        said.get("trade_id"),
-        _intent_id(said),
-        said.get("stop_loss"),
-        said.get("atr"),
-        said.get("fee"),
-        _other_asset(symbol, said.get("fee_asset")),
+        values.get("trade_id"),
+        _intent_id(values),
+        values.get("stop_loss"),
+        values.get("atr"),
+        values.get("fee"),
+        _other_asset(symbol, values.get("fee_asset")),
     )
-    return Routed(symbol, _book(symbol, said.get("position_side")), fill)
+    return Routed(symbol, _book(symbol, values.get("position_side")), fill)
 
 
 def _mark(entry_id: str, layers: Layers) -> Routed:
-    said = wire_fields.read_fields(layers, wire_fields.MARK)
-    symbol = said.get("symbol") or _missing("symbol")
-    price = said.get("price") or _missing("price")
+    values = wire_fields.read_fields(layers, wire_fields.MARK)
+    symbol = values.get("symbol") or _missing("symbol")
+    price = values.get("price") or _missing("price")
     return Routed(symbol, None, Mark(entry_id, event_time(entry_id, layers), price))
 
 
 def _funding(entry_id: str, layers: Layers) -> Routed:
-    said = wire_fields.read_fields(layers, wire_fields.FUNDING)
-    symbol = said.get("symbol") or _missing("symbol")
-    amount = said["amount"] if "amount" in said else _missing("amount")
-    funding = Funding(entry_id, event_time(entry_id, layers), amount, _other_asset(symbol, said.get("asset")))
-    return Routed(symbol, _book(symbol, said.get("position_side")), funding)
+    values = wire_fields.read_fields(layers, wire_fields.FUNDING)
+    symbol = values.get("symbol") or _missing("symbol")
+    amount = values["amount"] if "amount" in values else _missing("amount")
+    funding = Funding(entry_id, event_time(entry_id, layers), amount, _other_asset(symbol, values.get("asset")))
+    return Routed(symbol, _book(symbol, values.get("position_side")), funding)
 
 
 def _outcome(status: OrderEndStatus, entry_id: str, layers: Layers) -> Routed | Ignored:
-    said = wire_fields.read_fields(layers, wire_fields.OUTCOME)
-    intent_id = _intent_id(said)
+    values = wire_fields.read_fields(layers, wire_fields.OUTCOME)
+    intent_id = _intent_id(values)
     if intent_id is None:
         return Ignored(IgnoredReason.NO_INTENT_ID)
-    if "symbol" not in said:
+    if "symbol" not in values:
         return Ignored(IgnoredReason.NO_SYMBOL)
-    symbol, position_side = said["symbol"], said.get("position_side")
+    symbol, position_side = values["symbol"], values.get("position_side")
     outcome = OrderEnded(entry_id, event_time(entry_id, layers), status, intent_id)
-    # Without a leg it goes to every book of the symbol: the intent is only one's.
+    # Without a leg it goes to every book of the symbol; only one of them has the intent.
     return Routed(symbol, _book(symbol, position_side) if position_side in LEGS else None, outcome)
 
 
@@ -136,7 +136,7 @@ _KINDS: Mapping[str, _Kind] = {
 def _kind(layers: Layers) -> _Kind:
     kinds = _kinds(layers)
     if len(kinds) > 1:
-        raise InvalidInput(RefusalReason.CONFLICTING, "status is stated twice and differs")
+        raise InvalidInput(RefusalReason.CONFLICTING, "status has two different values")
     return kinds.pop() if kinds else _missing("status")
 
 
@@ -154,15 +154,15 @@ def _book_of_fill(layers: Layers) -> str | None:
     if _fill not in _kinds(layers):
         return None
     try:
-        said = wire_fields.read_fields(layers, wire_fields.PLACE)
+        values = wire_fields.read_fields(layers, wire_fields.PLACE)
     except InvalidInput:
         return None
-    return _book(said["symbol"], said.get("position_side")) if "symbol" in said else None
+    return _book(values["symbol"], values.get("position_side")) if "symbol" in values else None
 
 
-def _intent_id(said: Mapping[str, Any]) -> str | None:
-    """Beside an intent id, a correlation id may be the producer's own."""
-    return said.get("intent_id") or said.get("correlation_id")
+def _intent_id(values: Mapping[str, Any]) -> str | None:
+    """The correlation id counts only without an intent id: beside one it may be the producer's own."""
+    return values.get("intent_id") or values.get("correlation_id")
 
 
 def _missing(meaning: str) -> NoReturn:
@@ -174,7 +174,7 @@ def _planned_price(layers: Layers) -> Decimal:
     return price or _missing("price")
 
 
-def _bought(layers: Layers, price: Decimal) -> Decimal:
+def _qty_of_notional(layers: Layers, price: Decimal) -> Decimal:
     """The quantity that `position_size_usd` buys at `price`."""
     notional: Decimal | None = wire_fields.read_fields(layers, wire_fields.NOTIONAL).get("notional")
     return quotient("qty", notional or _missing("qty"), price)

@@ -1,6 +1,6 @@
-"""What an entry of each kind may say: the names its fields go by, and how each is read.
+"""Which fields may an entry of each kind have? Their names, what each means, and how its value is read.
 
-A name that a table does not know is not read at all.
+A field that a table does not list is ignored.
 """
 
 import re
@@ -15,7 +15,7 @@ from kernel.positions.entry import Side
 
 FieldReader: TypeAlias = Callable[[str, object], Any]
 FieldRules: TypeAlias = Mapping[str, tuple[str, FieldReader]]
-"""Field name -> what it means, and how its value is read. Names with one meaning are aliases."""
+"""Field name -> what it means, and how its value is read. Names with the same meaning are aliases."""
 
 _is_identifier = re.compile(r"[!-~]{1,64}").fullmatch
 _is_asset = re.compile(r"[A-Z0-9]{2,16}").fullmatch
@@ -25,20 +25,20 @@ _POSITION_SIDES = frozenset(("LONG", "SHORT", "BOTH"))
 
 
 def read_fields(layers: Layers, rules: FieldRules) -> dict[str, Any]:
-    """What `layers` say in the words of `grammar`; whatever is said twice must agree."""
-    said: dict[str, Any] = {}
+    """The values in `layers` by meaning, as `rules` read them. Raises `InvalidInput`, also if two contradict."""
+    values: dict[str, Any] = {}
     for layer in layers:
         for name, value in layer.items():
             rule = rules.get(name)
             if rule is None or (not value and is_absent(value)):
                 continue
             meaning, reader = rule
-            understood = reader(name, value)
-            if meaning in said and said[meaning] != understood:
+            read = reader(name, value)
+            if meaning in values and values[meaning] != read:
                 detail = f"{name} {shown(value)} contradicts another {meaning}"
                 raise InvalidInput(RefusalReason.CONFLICTING, detail)
-            said[meaning] = understood
-    return said
+            values[meaning] = read
+    return values
 
 
 def _symbol(name: str, value: object) -> str:
@@ -81,7 +81,7 @@ def _asset(name: str, value: object) -> str:
 
 
 def upper(value: object) -> str:
-    """A word in upper case, or a word no table knows: `str.upper` makes FILLED of a ligature, too."""
+    """A word in upper case, or empty text: only ASCII, since `str.upper` makes FILLED of a ligature, too."""
     if isinstance(value, str) and len(value) <= _LONGEST_WORD and value.isascii():
         return value.upper()
     return ""

@@ -1,4 +1,4 @@
-"""What came of a book's harvests and lifecycles, one row each, worked out from the position before and after an entry.
+"""What came of a book's harvests and lifecycles? One row each, derived from the position before and after an entry.
 
 In live mode a harvest is a row once its intent is done: filled, ended, or overtaken by the position's close. In shadow
 mode nobody fills intents, so a row says what was suggested. Pure.
@@ -80,7 +80,7 @@ def row_json(row: HistoryRow) -> str:
 
 
 def ended_rows(before: Position, after: Position, entry: Entry) -> Iterator[HistoryRow]:
-    """What `entry` brought to an end, in order: harvests first."""
+    """Rows of the harvests and of the lifecycle that `entry` ended, in this order."""
     if not before.is_open:
         return
     ended = after.epoch != before.epoch or not after.is_open

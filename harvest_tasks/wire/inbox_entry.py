@@ -1,7 +1,7 @@
-"""Entries as one compact JSON array of text, the form in which they wait in an inbox.
+"""How does an entry wait in an inbox? As one compact JSON array of text.
 
-A letter for the kind comes first, then the entry's fields in their order; decimals are plain text. What is read
-back was parsed at the door, so it is trusted.
+A character for its kind comes first, then the entry's fields in their order; decimals are plain text. Only parsed
+entries are packed, so `unpack` does not validate their values again.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""An intent as other programs read it: one JSON payload whose bytes depend on the intent's cause alone.
+"""What do other programs read of an intent? One JSON payload whose bytes depend on the intent's cause alone.
 
 Names come twice where two generations of executors read them: `side`/`action`, `qty`/`quantity`,
 `reduce_only`/`reduceOnly`. Numbers are JSON numbers written from exact decimals.

@@ -1,4 +1,4 @@
-"""The objects inside an entry: flat fields, and JSON objects nested in `payload`, `data` or `signal`.
+"""Which objects does an entry hold? Its flat fields, and JSON objects nested in `payload`, `data` or `signal`.
 
 JSON is read strictly and numbers stay text. Sizes and depth are checked on the text, before the parser runs.
 """
@@ -13,7 +13,7 @@ from harvest_tasks.wire.refusal import InvalidInput, RefusalReason, shown
 Layers: TypeAlias = tuple[Mapping[str, object], ...]
 """The objects that together make one entry: its flat fields and what is nested in them."""
 
-MAX_BYTES = 4096
+MAX_ENTRY_BYTES = 4096
 """Of all field names and values together."""
 MAX_FIELDS = 32
 """Of an entry, and of each object in it."""
@@ -39,7 +39,7 @@ class Numeral(str):
 
 
 def is_absent(value: object) -> bool:
-    """Null and empty text say nothing."""
+    """Whether `value` is null or empty text, which count as a missing field."""
     return value is None or value == ""
 
 
@@ -56,7 +56,7 @@ def open_layers(fields: Mapping[str, str]) -> Layers:
 
 
 def glimpse(fields: Mapping[str, str]) -> Layers:
-    """What an unreadable entry seems to say of its book, each statement a layer of its own."""
+    """The fields of an unreadable entry that may name its book, each in a layer of its own."""
     flat = [{name: fields[name][:_GLIMPSE_WORD]} for name in _BOOK_FIELDS if name in fields]
     texts = (fields.get(name, "")[:_GLIMPSE_CHARS] for name in _NESTS)
     return (*flat, *({name: text} for nest in texts for name, text in _MEMBER.findall(nest)))
@@ -67,8 +67,8 @@ def _check_size(fields: Mapping[str, str]) -> None:
         raise InvalidInput(RefusalReason.TOO_MANY_FIELDS, f"the entry has over {MAX_FIELDS} fields")
     text = "".join((*fields, *fields.values()))
     # A surrogate stands for one byte that was not UTF-8, and "replace" turns it into one.
-    if len(text) > MAX_BYTES or (not text.isascii() and len(text.encode("utf-8", "replace")) > MAX_BYTES):
-        raise InvalidInput(RefusalReason.ENTRY_TOO_BIG, f"the entry is over {MAX_BYTES} bytes")
+    if len(text) > MAX_ENTRY_BYTES or (not text.isascii() and len(text.encode("utf-8", "replace")) > MAX_ENTRY_BYTES):
+        raise InvalidInput(RefusalReason.ENTRY_TOO_BIG, f"the entry is over {MAX_ENTRY_BYTES} bytes")
     _check_text(text)
 
 

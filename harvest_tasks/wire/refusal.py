@@ -1,4 +1,4 @@
-"""Why an entry is refused at the door: the closed list of reasons, and the error that carries one outwards."""
+"""Why can an entry not be used? The closed list of reasons, and the error that carries one."""
 
 from enum import StrEnum
 
@@ -6,7 +6,7 @@ _SHOWN = 40
 
 
 class RefusalReason(StrEnum):
-    """One word for dead letters and counters; the detail beside it names the field."""
+    """A word for dead letters and counters; the detail beside it names the field."""
 
     ENTRY_TOO_BIG = "entry_too_big"
     TOO_MANY_FIELDS = "too_many_fields"
@@ -34,7 +34,7 @@ class RefusalReason(StrEnum):
 
 
 class InvalidInput(ValueError):
-    """An entry, or a part of it, that cannot be used. `detail` is one short line of ASCII."""
+    """An entry, or a value in it, that cannot be used. `detail` is one short line of ASCII."""
 
     def __init__(self, reason: RefusalReason, detail: str) -> None:
         super().__init__(detail)
@@ -43,7 +43,7 @@ class InvalidInput(ValueError):
 
 
 def shown(value: object) -> str:
-    """What a detail line shows of raw input: at most 40 characters of it, as ASCII."""
+    """Raw input as a detail line shows it: at most 40 characters, as ASCII."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""What counts as a symbol."""
+"""What counts as a symbol, and which books a symbol has."""
 
 import re
 

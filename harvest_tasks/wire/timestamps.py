@@ -1,4 +1,4 @@
-"""When an entry happened: unix seconds, unix milliseconds or ISO 8601, else the time in its stream id."""
+"""When did an entry happen? Reads unix seconds, unix milliseconds or ISO 8601, else the time in its stream id."""
 
 import re
 from datetime import UTC, datetime, timedelta

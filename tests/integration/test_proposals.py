@@ -478,7 +478,7 @@ def test_an_input_that_is_of_no_use_is_reported_once_until_it_changes(
         position_hash(redis, entry_price=price)
         cycle(redis)
     assert caplog.text.count("entry_price is missing") == 2
-    assert caplog.text.count("inputs that no proposal") == 3
+    assert caplog.text.count("inputs that cannot be used") == 3
 
 
 def test_a_line_names_five_books_at_most(redis: Client, caplog: pytest.LogCaptureFixture) -> None:
@@ -492,7 +492,7 @@ def test_a_stale_market_state_is_used_and_warned_about(redis: Client, caplog: py
     summary = cycle(redis)
     assert only(summary).result is ProposalResult.PUBLISHED
     assert list(summary.stale) == ["BTCUSDT"]
-    assert "market states too old" in caplog.text
+    assert "market states that are too old" in caplog.text
     assert list(cycle(redis, now=NOW - 1).stale) == []
 
 
