@@ -19,7 +19,7 @@ SELL = BUY | {"side": "SELL", "stop_loss": "110"}
 
 
 @pytest.fixture
-def desk(redis: Client):
+def desk(redis: Client) -> Desk:
     return Desk(redis, **LIVE)
 
 

@@ -1,7 +1,6 @@
 """The operator's commands on a real server: what they print, what they write, and how they fail."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -11,13 +10,13 @@ from typing import Any
 
 import inputs
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
+from command_line import Harvest
 from desk import LIVE, Desk, assert_all_accounted_for
 from entries import BUY, price
 from processes import program
 from waiting import wait_until
 
-from harvest_tasks.cli import main
 from harvest_tasks.operations import dead_letters
 from harvest_tasks.processes.embedded_server import EmbeddedServer
 from harvest_tasks.server import keys
@@ -26,21 +25,12 @@ from harvest_tasks.wire import execution_result
 from harvest_tasks.wire.refusal import RefusalReason
 
 HARVEST = [sys.executable, "-c", "from harvest_tasks.cli import main; main()"]
+Process = Callable[..., subprocess.CompletedProcess[str]]
+Refuse = Callable[..., list[str]]
 
 
 @pytest.fixture
-def harvest(environ: dict[str, str]):
-    """Runs the command line in this process."""
-    gone = dict.fromkeys(os.environ.keys() - environ.keys())
-
-    def run(*arguments: str, **extra: str) -> Result:
-        return CliRunner().invoke(main, arguments, env={**gone, **environ, "COLUMNS": "200", **extra})
-
-    return run
-
-
-@pytest.fixture
-def process(environ: dict[str, str]):
+def process(environ: dict[str, str]) -> Process:
     """Runs the command line in a process of its own, where the broker and signals are real."""
 
     def run(*arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
@@ -72,20 +62,20 @@ def everything(redis: Client) -> dict[bytes | str, bytes | None]:
 # positions
 
 
-def test_positions_without_any_say_so_and_what_to_do(harvest) -> None:
+def test_positions_without_any_say_so_and_what_to_do(harvest: Harvest) -> None:
     assert harvest("positions").stdout == ("No position is open: `harvest positions --all` also shows flat books.\n")
     assert harvest("positions", "--all").stdout.startswith("No book is tracked yet")
     assert said(harvest("positions", "--json")) == []
 
 
-def test_positions_show_the_open_books_in_figures(desk: Desk, harvest) -> None:
+def test_positions_show_the_open_books_in_figures(desk: Desk, harvest: Harvest) -> None:
     desk.run(BUY | {"fee": "0.05"}, price("105.2"), BUY | {"side": "SELL", "qty": "0.25", "price": "105.2"})
     ((book, side, qty, entry, mark, _, unit, r, *rest),) = rows(harvest("positions"))
     assert (book, side, qty, entry, mark, unit, r) == ("BTCUSDT", "LONG", "0.75", "100", "105.2", "s", "0.52")
     assert rest == ["+3.9", "+1.3", "0.05", "0.12", "100.2", "0.5", "1", "1.5"]
 
 
-def test_positions_as_json_are_exact(desk: Desk, harvest) -> None:
+def test_positions_as_json_are_exact(desk: Desk, harvest: Harvest) -> None:
     desk.run(BUY | {"price": "0.1", "stop_loss": "0.07", "qty": "0.3"}, price("0.109999999999"))
     (row,) = said(harvest("positions", "--json"))
     assert {name: row[name] for name in ("side", "qty", "entry", "mark", "r", "unrealized_pnl", "risk_per_unit")} == {
@@ -101,19 +91,19 @@ def test_positions_as_json_are_exact(desk: Desk, harvest) -> None:
     assert 0 <= row["mark_age_ms"] < 60_000
 
 
-def test_positions_show_flat_books_on_request_with_what_they_earned(desk: Desk, harvest) -> None:
+def test_positions_show_flat_books_on_request_with_what_they_earned(desk: Desk, harvest: Harvest) -> None:
     desk.run(BUY | {"fee": "0.1"}, BUY | {"side": "SELL", "price": "103"})
     assert harvest("positions").stdout.startswith("No position is open")
     assert rows(harvest("positions", "--all")) == [["BTCUSDT", "FLAT", "+3", "0.1", "0.29"]]
 
 
-def test_positions_name_the_frozen_and_why(desk: Desk, harvest) -> None:
+def test_positions_name_the_frozen_and_why(desk: Desk, harvest: Harvest) -> None:
     desk.run(BUY, BUY | {"qty": "0"})
     assert "BTCUSDT is frozen: refused_entry" in harvest("positions").stdout
     assert said(harvest("positions", "--json"))[0]["frozen"].endswith("not_positive")
 
 
-def test_positions_show_reserved_quantity_and_waiting_entries(redis: Client, harvest) -> None:
+def test_positions_show_reserved_quantity_and_waiting_entries(redis: Client, harvest: Harvest) -> None:
     live = Desk(redis, **LIVE)
     live.run(BUY, price("105"))
     live.feed(price("106"))
@@ -123,7 +113,7 @@ def test_positions_show_reserved_quantity_and_waiting_entries(redis: Client, har
     assert rows(harvest("positions"))[0][-2:] == ["0.25", "1"]
 
 
-def test_an_unreadable_position_is_named_beside_the_others(desk: Desk, harvest) -> None:
+def test_an_unreadable_position_is_named_beside_the_others(desk: Desk, harvest: Harvest) -> None:
     desk.run(BUY, BUY | {"symbol": "ETHUSDT"})
     desk.client.hset(keys.position("ETHUSDT"), "qty", "many")
     result = harvest("positions")
@@ -132,7 +122,7 @@ def test_an_unreadable_position_is_named_beside_the_others(desk: Desk, harvest) 
     assert "harvest: ETHUSDT: the tracked position of ETHUSDT cannot be read" in result.stderr
 
 
-def test_what_does_not_fit_goes_on_below_under_the_same_books(desk: Desk, harvest) -> None:
+def test_what_does_not_fit_goes_on_below_under_the_same_books(desk: Desk, harvest: Harvest) -> None:
     desk.run(BUY, BUY | {"symbol": "ETHUSDT"}, price("105.2"))
     shown = harvest("positions", COLUMNS="60").stdout
     assert max(map(len, shown.splitlines())) <= 60
@@ -143,13 +133,13 @@ def test_what_does_not_fit_goes_on_below_under_the_same_books(desk: Desk, harves
 # intents
 
 
-def test_intents_without_any_say_so(harvest) -> None:
+def test_intents_without_any_say_so(harvest: Harvest) -> None:
     assert harvest("intents").stdout.startswith("No intent in quantum:stream:harvest.suggestions")
     assert harvest("intents", "--symbol", "ethusdt").stdout.startswith("No intent of ETHUSDT in")
     assert said(harvest("intents", "--json")) == []
 
 
-def test_intents_come_newest_first_from_both_streams(redis: Client, harvest) -> None:
+def test_intents_come_newest_first_from_both_streams(redis: Client, harvest: Harvest) -> None:
     Desk(redis).run(BUY, price("105"))
     Desk(redis, **LIVE).run(BUY | {"symbol": "ETHUSDT"}, price("111", "ETHUSDT"))
     seen = [(i["mode"], i["intent_type"], i["book"], i["qty"]) for i in said(harvest("intents", "--json"))]
@@ -158,7 +148,7 @@ def test_intents_come_newest_first_from_both_streams(redis: Client, harvest) -> 
     assert seen[2:] == [("shadow", "MOVE_SL_BE", "BTCUSDT", "1"), ("shadow", "HARVEST_PARTIAL", "BTCUSDT", "0.25")]
 
 
-def test_intents_as_a_table(desk: Desk, harvest) -> None:
+def test_intents_as_a_table(desk: Desk, harvest: Harvest) -> None:
     desk.run(BUY, price("105"))
     stop, partial = rows(harvest("intents"))
     intent_id = desk.suggestions()[0]["intent_id"]
@@ -167,14 +157,14 @@ def test_intents_as_a_table(desk: Desk, harvest) -> None:
     assert stop[2:] == ["shadow", "MOVE_SL_BE", "BTCUSDT", "SELL", "1", "100.2", "R=0.50", ">=", "0.5", stop[-1]]
 
 
-def test_intents_of_one_symbol_and_no_more_than_asked_for(desk: Desk, harvest) -> None:
+def test_intents_of_one_symbol_and_no_more_than_asked_for(desk: Desk, harvest: Harvest) -> None:
     desk.run(BUY, BUY | {"symbol": "ETHUSDT"}, price("105"), price("105", "ETHUSDT"))
     assert {i["book"] for i in said(harvest("intents", "--json", "--symbol", "ETHUSDT"))} == {"ETHUSDT"}
     assert len(said(harvest("intents", "--json", "--limit", "3"))) == 3
     assert harvest("intents", "--symbol", "BTC/USDT").exit_code == 2
 
 
-def test_what_other_programs_write_to_the_intent_stream_is_no_intent_of_ours(desk: Desk, harvest) -> None:
+def test_what_other_programs_write_to_the_intent_stream_is_no_intent_of_ours(desk: Desk, harvest: Harvest) -> None:
     desk.run(BUY, price("105"))
     for payload in ("{", "7", '{"source": "other"}', '{"source": "harvest_brain", "qty": "many"}'):
         desk.client.xadd(desk.settings.stream_trade_intent, {"payload": payload})
@@ -185,7 +175,7 @@ def test_what_other_programs_write_to_the_intent_stream_is_no_intent_of_ours(des
 # explain
 
 
-def test_explain_shows_risk_rungs_guards_and_the_last_decisions(desk: Desk, harvest) -> None:
+def test_explain_shows_risk_rungs_guards_and_the_last_decisions(desk: Desk, harvest: Harvest) -> None:
     desk.run(BUY, price("105.2"))
     shown = " ".join(harvest("explain", "btcusdt").stdout.split())
     for part in (
@@ -211,7 +201,7 @@ def test_explain_shows_risk_rungs_guards_and_the_last_decisions(desk: Desk, harv
     ],
 )
 def test_explain_says_where_the_risk_comes_from(
-    desk: Desk, harvest, opening, distance: str | None, source: str
+    desk: Desk, harvest: Harvest, opening, distance: str | None, source: str
 ) -> None:
     if distance:
         inputs.risk_proposal(desk.client, stop_dist_pct=distance)
@@ -234,7 +224,9 @@ def test_explain_says_where_the_risk_comes_from(
         (lambda desk: desk.client.set(keys.dedup("BTCUSDT:1", "partial:0.5:1"), "x"), {}, "duplicate"),
     ],
 )
-def test_explain_names_the_guard_that_holds_back_what_is_due(desk: Desk, harvest, obstacle, rules, reason: str) -> None:
+def test_explain_names_the_guard_that_holds_back_what_is_due(
+    desk: Desk, harvest: Harvest, obstacle, rules, reason: str
+) -> None:
     then = str(desk.server_ms() - 3_000)
     desk.run(BUY | {"ts": then})
     desk.feed(price("105", ts=then))
@@ -264,7 +256,7 @@ def use_up(desk: Desk, intents: int, *, age_ms: int = 0) -> None:
         desk.client.lpush(keys.WINDOW, *[desk.server_ms() - age_ms] * intents)
 
 
-def test_explain_counts_the_window_and_holds_back_what_does_not_fit(desk: Desk, harvest) -> None:
+def test_explain_counts_the_window_and_holds_back_what_does_not_fit(desk: Desk, harvest: Harvest) -> None:
     make_due(desk)
     use_up(desk, 29)
     shown = " ".join(harvest("explain", "BTCUSDT", HARVEST_MAX_ACTIONS_PER_MIN="30").stdout.split())
@@ -295,7 +287,7 @@ def test_explain_counts_the_window_and_holds_back_what_does_not_fit(desk: Desk, 
     ],
 )
 def test_explain_holds_back_what_the_next_commit_holds_back(
-    redis: Client, harvest, obstacle: Callable[[Desk], object], rules: dict[str, str]
+    redis: Client, harvest: Harvest, obstacle: Callable[[Desk], object], rules: dict[str, str]
 ) -> None:
     rules = {"HARVEST_MAX_ACTIONS_PER_MIN": "30", **rules}
     desk = Desk(redis, **rules)
@@ -313,7 +305,7 @@ def test_explain_holds_back_what_the_next_commit_holds_back(
     assert due == {**dict.fromkeys(published), **dict(desk.position().ladder_state.held)}
 
 
-def test_explain_shows_what_is_reserved_and_since_when(redis: Client, harvest) -> None:
+def test_explain_shows_what_is_reserved_and_since_when(redis: Client, harvest: Harvest) -> None:
     live = Desk(redis, **LIVE)
     old = live.server_ms() - 5_000
     live.run(BUY | {"ts": str(old)}, price("115", ts=str(old)))
@@ -323,7 +315,7 @@ def test_explain_shows_what_is_reserved_and_since_when(redis: Client, harvest) -
     assert "0.25 of 1 is not reserved" in shown
 
 
-def test_explain_counts_failed_attempts(redis: Client, harvest) -> None:
+def test_explain_counts_failed_attempts(redis: Client, harvest: Harvest) -> None:
     live = Desk(redis, **LIVE)
     live.run(BUY, price("105"))
     (intent,) = live.live_intents()
@@ -332,7 +324,7 @@ def test_explain_counts_failed_attempts(redis: Client, harvest) -> None:
     assert "due (1 of 3 attempts failed)" in harvest("explain", "BTCUSDT", **LIVE).stdout
 
 
-def test_explain_says_what_would_go_out(desk: Desk, harvest) -> None:
+def test_explain_says_what_would_go_out(desk: Desk, harvest: Harvest) -> None:
     desk.client.set("quantum:kill", "1")
     desk.run(BUY, price("111"))
     desk.client.delete("quantum:kill")
@@ -341,7 +333,7 @@ def test_explain_says_what_would_go_out(desk: Desk, harvest) -> None:
     assert "the stop's move to 100.2 (break-even) is due" in shown
 
 
-def test_explain_of_a_flat_book_shows_what_it_earned(desk: Desk, harvest) -> None:
+def test_explain_of_a_flat_book_shows_what_it_earned(desk: Desk, harvest: Harvest) -> None:
     desk.run(BUY, BUY | {"side": "SELL", "price": "103"}, BUY | {"qty": "-1"})
     result = harvest("explain", "BTCUSDT")
     assert "BTCUSDT   flat; +3 earned so far, net of fees" in result.stdout
@@ -349,7 +341,7 @@ def test_explain_of_a_flat_book_shows_what_it_earned(desk: Desk, harvest) -> Non
     assert "rungs" not in said(harvest("explain", "BTCUSDT", "--json"))
 
 
-def test_explain_of_a_book_whose_first_fill_waits(desk: Desk, harvest) -> None:
+def test_explain_of_a_book_whose_first_fill_waits(desk: Desk, harvest: Harvest) -> None:
     desk.feed(BUY)
     desk.route()
     shown = harvest("explain", "BTCUSDT").stdout
@@ -357,7 +349,7 @@ def test_explain_of_a_book_whose_first_fill_waits(desk: Desk, harvest) -> None:
     assert "No decision in the journal about BTCUSDT." in shown
 
 
-def test_explain_of_an_unknown_book_is_one_line(desk: Desk, harvest) -> None:
+def test_explain_of_an_unknown_book_is_one_line(desk: Desk, harvest: Harvest) -> None:
     desk.run(BUY | {"position_side": "LONG"})
     for name, hint in (
         ("ETHUSDT", "`harvest positions --all` lists every tracked book"),
@@ -368,7 +360,7 @@ def test_explain_of_an_unknown_book_is_one_line(desk: Desk, harvest) -> None:
         assert result.stderr == f"harvest: {name.upper()} is not tracked: {hint}\n"
 
 
-def test_explain_of_an_unreadable_book_is_one_line(desk: Desk, harvest) -> None:
+def test_explain_of_an_unreadable_book_is_one_line(desk: Desk, harvest: Harvest) -> None:
     desk.run(BUY)
     desk.client.delete(keys.position("BTCUSDT"))
     desk.client.set(keys.position("BTCUSDT"), "mine")
@@ -377,7 +369,7 @@ def test_explain_of_an_unreadable_book_is_one_line(desk: Desk, harvest) -> None:
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_looking_changes_nothing(desk: Desk, harvest) -> None:
+def test_looking_changes_nothing(desk: Desk, harvest: Harvest) -> None:
     desk.client.set("quantum:kill", "1")
     desk.run(BUY, price("111"), BUY | {"qty": "0"})
     before = everything(desk.client)
@@ -395,14 +387,14 @@ def test_looking_changes_nothing(desk: Desk, harvest) -> None:
 # kill
 
 
-def test_the_kill_switch_is_thrown_and_put_back(redis: Client, harvest) -> None:
+def test_the_kill_switch_is_thrown_and_put_back(redis: Client, harvest: Harvest) -> None:
     assert harvest("kill", "on").stdout == "quantum:kill was off (absent), is on: no intent is published.\n"
     assert redis.get("quantum:kill") == "1"
     assert harvest("kill", "off").stdout == "quantum:kill was on, is off: intents may be published.\n"
     assert redis.get("quantum:kill") == "0"
 
 
-def test_the_kill_switch_is_the_configured_key_and_no_other(redis: Client, harvest) -> None:
+def test_the_kill_switch_is_the_configured_key_and_no_other(redis: Client, harvest: Harvest) -> None:
     harvest("kill", "on", HARVEST_KILL_SWITCH_KEY="desk:kill")
     assert redis.keys() == ["desk:kill"]
 
@@ -418,7 +410,7 @@ def test_the_kill_switch_is_the_configured_key_and_no_other(redis: Client, harve
     ],
 )
 def test_status_informs_programs_by_its_exit_code(
-    redis: Client, harvest, value: str | None, shown: str, exit_code: int
+    redis: Client, harvest: Harvest, value: str | None, shown: str, exit_code: int
 ) -> None:
     if value is not None:
         redis.set("quantum:kill", value)
@@ -430,13 +422,13 @@ def test_status_informs_programs_by_its_exit_code(
     assert as_json.exit_code == exit_code
 
 
-def test_throwing_the_switch_outlives_a_value_with_a_lifetime(redis: Client, harvest) -> None:
+def test_throwing_the_switch_outlives_a_value_with_a_lifetime(redis: Client, harvest: Harvest) -> None:
     redis.set("quantum:kill", "1", ex=100)
     assert harvest("kill", "on").stdout.startswith("quantum:kill was on, is on")
     assert redis.ttl("quantum:kill") == -1
 
 
-def test_a_key_that_is_no_switch_is_left_alone(redis: Client, harvest) -> None:
+def test_a_key_that_is_no_switch_is_left_alone(redis: Client, harvest: Harvest) -> None:
     redis.hset("quantum:kill", "whose", "another's")
     assert harvest("kill", "status").exit_code == 1
     for way in ("on", "off"):
@@ -449,7 +441,7 @@ def test_a_key_that_is_no_switch_is_left_alone(redis: Client, harvest) -> None:
 # release
 
 
-def test_releasing_lets_the_book_publish_and_wakes_workers(desk: Desk, process) -> None:
+def test_releasing_lets_the_book_publish_and_wakes_workers(desk: Desk, process: Process) -> None:
     desk.run(BUY, BUY | {"qty": "0"}, price("105"))
     assert desk.suggestions() == []
     result = process("release", "btcusdt")
@@ -462,7 +454,7 @@ def test_releasing_lets_the_book_publish_and_wakes_workers(desk: Desk, process) 
     assert_all_accounted_for(desk)
 
 
-def test_releasing_needs_no_broker(desk: Desk, process) -> None:
+def test_releasing_needs_no_broker(desk: Desk, process: Process) -> None:
     desk.run(BUY, BUY | {"qty": "0"}, price("105"))
     result = process("release", "BTCUSDT", BROKER_URL="redis://127.0.0.1:1/0")
     assert result.returncode == 0
@@ -471,7 +463,7 @@ def test_releasing_needs_no_broker(desk: Desk, process) -> None:
     assert desk.position().frozen == ""
 
 
-def test_releasing_all_forgets_lost_input(desk: Desk, process) -> None:
+def test_releasing_all_forgets_lost_input(desk: Desk, process: Process) -> None:
     desk.run(BUY, BUY | {"symbol": "ETHUSDT"}, BUY | {"qty": "0"})
     desk.client.hset(keys.LOST, "entries", 3)
     result = process("release", "--all")
@@ -482,7 +474,7 @@ def test_releasing_all_forgets_lost_input(desk: Desk, process) -> None:
     assert not desk.client.exists(keys.LOST)
 
 
-def test_releasing_what_is_not_frozen_or_not_there_is_one_line(desk: Desk, harvest) -> None:
+def test_releasing_what_is_not_frozen_or_not_there_is_one_line(desk: Desk, harvest: Harvest) -> None:
     desk.run(BUY)
     for name, problem in (("BTCUSDT", "BTCUSDT is not frozen"), ("ETHUSDT", "ETHUSDT is not tracked")):
         result = harvest("release", name)
@@ -493,7 +485,7 @@ def test_releasing_what_is_not_frozen_or_not_there_is_one_line(desk: Desk, harve
 
 
 @pytest.mark.parametrize("arguments", [[], ["BTCUSDT", "--all"]])
-def test_release_wants_one_book_or_all(harvest, arguments) -> None:
+def test_release_wants_one_book_or_all(harvest: Harvest, arguments) -> None:
     assert harvest("release", *arguments).exit_code == 2
 
 
@@ -501,7 +493,7 @@ def test_release_wants_one_book_or_all(harvest, arguments) -> None:
 
 
 @pytest.fixture
-def refuse(desk: Desk, monkeypatch: pytest.MonkeyPatch):
+def refuse(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Refuse:
     """Has entries refused by a parser that accepted less; returns the ids of their dead-letter messages."""
 
     def by_an_older_parser(*entries: dict[str, str]) -> list[str]:
@@ -514,7 +506,7 @@ def refuse(desk: Desk, monkeypatch: pytest.MonkeyPatch):
     return by_an_older_parser
 
 
-def test_dead_letters_are_listed_newest_first(desk: Desk, harvest) -> None:
+def test_dead_letters_are_listed_newest_first(desk: Desk, harvest: Harvest) -> None:
     ids = desk.feed(BUY | {"qty": "0"}, BUY | {"price": "\x1b[31mred"})
     desk.route()
     newest, older = said(harvest("deadletter", "list", "--json"))
@@ -526,19 +518,19 @@ def test_dead_letters_are_listed_newest_first(desk: Desk, harvest) -> None:
     assert [line[0] for line in rows(harvest("deadletter", "list"))] == [newest["letter_id"], older["letter_id"]]
 
 
-def test_a_short_list_says_how_many_dead_letters_it_leaves_out(desk: Desk, harvest) -> None:
+def test_a_short_list_says_how_many_dead_letters_it_leaves_out(desk: Desk, harvest: Harvest) -> None:
     desk.feed(*[BUY | {"qty": "0"}] * 3)
     desk.route()
     assert harvest("deadletter", "list", "--limit", "1").stdout.endswith("Older messages not shown: 2 (--limit 3)\n")
 
 
-def test_no_dead_letters_is_one_line(harvest) -> None:
+def test_no_dead_letters_is_one_line(harvest: Harvest) -> None:
     assert harvest("deadletter", "list").stdout.startswith("No message in quantum:stream:harvest.deadletter")
     assert said(harvest("deadletter", "list", "--json")) == []
     assert harvest("deadletter", "retry", "--all").stdout == "No dead-letter message to retry.\n"
 
 
-def test_a_retried_fill_is_applied_once_and_its_message_is_gone(desk: Desk, harvest, refuse) -> None:
+def test_a_retried_fill_is_applied_once_and_its_message_is_gone(desk: Desk, harvest: Harvest, refuse: Refuse) -> None:
     (message_id,) = refuse(BUY)
     result = harvest("deadletter", "retry", message_id)
     assert result.exit_code == 0, result.output
@@ -555,7 +547,7 @@ def test_a_retried_fill_is_applied_once_and_its_message_is_gone(desk: Desk, harv
     assert_all_accounted_for(desk)
 
 
-def test_a_retried_fill_keeps_its_time_and_names_its_original(desk: Desk, harvest, refuse) -> None:
+def test_a_retried_fill_keeps_its_time_and_names_its_original(desk: Desk, harvest: Harvest, refuse: Refuse) -> None:
     (message_id,) = refuse(BUY)
     (source_id, original), *_ = desk.client.xrange(desk.source)
     (result,) = said(harvest("deadletter", "retry", message_id, "--json"))
@@ -566,7 +558,7 @@ def test_a_retried_fill_keeps_its_time_and_names_its_original(desk: Desk, harves
 
 @pytest.mark.parametrize("stated", [{"ts": "1700000000"}, {"timestamp": "2023-11-14T22:13:20Z"}])
 def test_a_retried_fill_that_states_its_time_keeps_stating_it(
-    desk: Desk, harvest, refuse, stated: dict[str, str]
+    desk: Desk, harvest: Harvest, refuse: Refuse, stated: dict[str, str]
 ) -> None:
     refuse(BUY | stated)
     (result,) = said(harvest("deadletter", "retry", "--all", "--json"))
@@ -574,7 +566,7 @@ def test_a_retried_fill_that_states_its_time_keeps_stating_it(
     assert again == {**BUY, **stated, "retry_of": again["retry_of"]}
 
 
-def test_all_dead_letters_are_retried_oldest_first(desk: Desk, harvest, refuse) -> None:
+def test_all_dead_letters_are_retried_oldest_first(desk: Desk, harvest: Harvest, refuse: Refuse) -> None:
     refuse(BUY | {"price": "100"}, BUY | {"side": "SELL", "price": "103"})
     assert [result["retried"] for result in said(harvest("deadletter", "retry", "--all", "--json"))] == [True, True]
     desk.run()
@@ -582,7 +574,7 @@ def test_all_dead_letters_are_retried_oldest_first(desk: Desk, harvest, refuse) 
     assert_all_accounted_for(desk)
 
 
-def test_an_entry_that_was_refused_twice_is_retried_once(desk: Desk, harvest, refuse) -> None:
+def test_an_entry_that_was_refused_twice_is_retried_once(desk: Desk, harvest: Harvest, refuse: Refuse) -> None:
     refuse(BUY)
     desk.client.xgroup_setid(desk.source, keys.GROUP, "0")
     first, second = refuse()
@@ -592,7 +584,7 @@ def test_an_entry_that_was_refused_twice_is_retried_once(desk: Desk, harvest, re
     assert desk.position().holding.qty == 1
 
 
-def test_two_operators_retry_one_message_once(desk: Desk, refuse, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_operators_retry_one_message_once(desk: Desk, refuse: Refuse, monkeypatch: pytest.MonkeyPatch) -> None:
     (message_id,) = refuse(BUY)
     others: list[Any] = []
     original = execution_result.parse
@@ -612,7 +604,7 @@ def test_two_operators_retry_one_message_once(desk: Desk, refuse, monkeypatch: p
 
 
 def test_retry_gives_up_while_messages_keep_coming(
-    desk: Desk, harvest, refuse, monkeypatch: pytest.MonkeyPatch
+    desk: Desk, harvest: Harvest, refuse: Refuse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refuse(BUY)
     refusal = execution_result.Refused(RefusalReason.BAD_SYMBOL, "busy", None)
@@ -627,7 +619,7 @@ def test_retry_gives_up_while_messages_keep_coming(
     assert result.stderr.endswith("keeps changing, so nothing was retried; try again\n")
 
 
-def test_what_is_still_refused_stays(desk: Desk, harvest) -> None:
+def test_what_is_still_refused_stays(desk: Desk, harvest: Harvest) -> None:
     desk.feed(BUY | {"qty": "NaN"})
     desk.route()
     result = harvest("deadletter", "retry", "--all")
@@ -636,14 +628,14 @@ def test_what_is_still_refused_stays(desk: Desk, harvest) -> None:
     assert len(desk.deadletters()) == 1
 
 
-def test_a_reused_trade_id_is_never_retried(desk: Desk, harvest) -> None:
+def test_a_reused_trade_id_is_never_retried(desk: Desk, harvest: Harvest) -> None:
     desk.run(BUY | {"trade_id": "7"}, BUY | {"trade_id": "7", "qty": "2"})
     result = harvest("deadletter", "retry", "--all")
     assert result.exit_code == 1
     assert "not retried: its trade id belongs to another fill, which was applied" in result.stdout
 
 
-def test_a_message_whose_entry_is_gone_or_another_stays(desk: Desk, harvest, refuse) -> None:
+def test_a_message_whose_entry_is_gone_or_another_stays(desk: Desk, harvest: Harvest, refuse: Refuse) -> None:
     gone, replaced, wrapped = refuse(BUY, BUY | {"qty": "2"}, {"status": "NEW"})
     ids = [entry_id for entry_id, _ in desk.client.xrange(desk.source)]
     desk.client.delete(desk.source)
@@ -659,7 +651,7 @@ def test_a_message_whose_entry_is_gone_or_another_stays(desk: Desk, harvest, ref
     assert desk.client.xlen(desk.source) == 2
 
 
-def test_an_entry_that_has_no_room_for_its_origin_stays(desk: Desk, harvest, refuse) -> None:
+def test_an_entry_that_has_no_room_for_its_origin_stays(desk: Desk, harvest: Harvest, refuse: Refuse) -> None:
     refuse(BUY | {"ts": "1700000000"} | {f"more{i}": "x" for i in range(25)})
     assert (
         "with the field retry_of it would exceed the limits of an entry"
@@ -668,14 +660,14 @@ def test_an_entry_that_has_no_room_for_its_origin_stays(desk: Desk, harvest, ref
 
 
 @pytest.mark.parametrize("arguments", [[], ["1-0", "--all"]])
-def test_retry_wants_one_message_or_all(harvest, arguments) -> None:
+def test_retry_wants_one_message_or_all(harvest: Harvest, arguments) -> None:
     assert harvest("deadletter", "retry", *arguments).exit_code == 2
 
 
 # config
 
 
-def test_config_lists_every_setting_and_where_it_comes_from(harvest, url: str) -> None:
+def test_config_lists_every_setting_and_where_it_comes_from(harvest: Harvest, url: str) -> None:
     listed = {line[0]: line[1:] for line in rows(harvest("config", HARVEST_MIN_R="1"))}
     assert listed["HARVEST_MIN_R"] == ["1", "env"]
     assert listed["HARVEST_MODE"] == ["shadow", "default"]
@@ -684,7 +676,7 @@ def test_config_lists_every_setting_and_where_it_comes_from(harvest, url: str) -
     assert list(as_json) == list(listed)
 
 
-def test_config_shows_no_password(harvest) -> None:
+def test_config_shows_no_password(harvest: Harvest) -> None:
     shown = harvest("config", REDIS_URL="redis://me:secret@127.0.0.1:7000/0")
     assert shown.exit_code == 0
     assert "secret" not in shown.output
@@ -692,7 +684,7 @@ def test_config_shows_no_password(harvest) -> None:
 
 
 @pytest.mark.parametrize("command", ["config", "positions", "intents", "propose"])
-def test_wrong_settings_are_named_line_by_line(harvest, command: str) -> None:
+def test_wrong_settings_are_named_line_by_line(harvest: Harvest, command: str) -> None:
     result = harvest(command, HARVEST_MODE="lively", HARVEST_SPEED="9")
     assert (result.exit_code, result.stdout) == (2, "")
     assert [line.partition("=")[0].partition(":")[0] for line in result.stderr.splitlines()] == ["harvest", "harvest"]
@@ -703,7 +695,7 @@ def test_wrong_settings_are_named_line_by_line(harvest, command: str) -> None:
 # propose
 
 
-def test_one_cycle_shows_what_came_of_it_and_ends_with_its_line(redis: Client, process) -> None:
+def test_one_cycle_shows_what_came_of_it_and_ends_with_its_line(redis: Client, process: Process) -> None:
     inputs.market_state(redis, "BTCUSDT")
     inputs.position_hash(redis, "BTCUSDT")
     result = process("propose", "--once", "--symbols", "BTCUSDT,ETHUSDT", SYNTHETIC_FALLBACK="false")
@@ -716,13 +708,13 @@ def test_one_cycle_shows_what_came_of_it_and_ends_with_its_line(redis: Client, p
     assert inputs.proposal(redis)["harvest_action"] == "PARTIAL_25"
 
 
-def test_a_cycle_takes_its_source_from_the_command_line(redis: Client, process) -> None:
+def test_a_cycle_takes_its_source_from_the_command_line(redis: Client, process: Process) -> None:
     result = process("propose", "--once", "--symbols", "BTCUSDT", "--position-source", "synthetic", "--json")
     (outcome,) = json.loads(result.stdout)
     assert (outcome["position_source"], outcome["result"]) == ("synthetic", "published")
 
 
-def test_a_cycle_over_no_symbol_says_so(redis: Client, process) -> None:
+def test_a_cycle_over_no_symbol_says_so(redis: Client, process: Process) -> None:
     assert (
         process("propose", "--once", "--symbols", "*").stdout
         == "No symbol has had a fill yet, so there is nothing to propose.\n"
@@ -738,7 +730,9 @@ def test_a_cycle_over_no_symbol_says_so(redis: Client, process) -> None:
         (["--position-source", "guess"], {}, "--position-source"),
     ],
 )
-def test_a_cycle_refuses_what_settings_would_refuse(harvest, arguments: list[str], rules, problem: str) -> None:
+def test_a_cycle_refuses_what_settings_would_refuse(
+    harvest: Harvest, arguments: list[str], rules, problem: str
+) -> None:
     result = harvest("propose", "--once", *arguments, **rules)
     assert result.exit_code == 2
     assert problem in result.stderr
@@ -797,7 +791,7 @@ def test_cycles_go_on_after_the_server_was_away(redis: Client, tmp_path: Path, e
         ["propose"],
     ],
 )
-def test_without_a_server_every_command_says_so_in_one_line(harvest, command: list[str]) -> None:
+def test_without_a_server_every_command_says_so_in_one_line(harvest: Harvest, command: list[str]) -> None:
     result = harvest(*command, REDIS_URL="redis://127.0.0.1:1/0")
     assert (result.exit_code, result.stdout) == (3, "")
     assert len(result.stderr.splitlines()) == 1

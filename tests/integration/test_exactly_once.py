@@ -26,14 +26,14 @@ MARK = {"symbol": "BTCUSDT", "status": "PRICE_UPDATE", "price": "106"}
 
 
 @pytest.fixture
-def stream(desk: Desk):
+def stream(desk: Desk) -> InputStream:
     stream = InputStream(desk.client, desk.settings)
     stream.ensure_group()
     return stream
 
 
 @pytest.fixture
-def router(desk: Desk, stream):
+def router(desk: Desk, stream: InputStream) -> Router:
     return Router(desk.client, desk.settings)
 
 
@@ -53,13 +53,13 @@ def inbox_ids(desk: Desk, book="BTCUSDT"):
     return [values["e"].split('"')[3] for _, values in desk.client.xrange(keys.inbox(book))]
 
 
-def test_only_one_watcher_holds_the_lease(desk: Desk, stream) -> None:
+def test_only_one_watcher_holds_the_lease(desk: Desk, stream: InputStream) -> None:
     assert Lease(desk.client).acquire()
     assert not Lease(desk.client).acquire()
     assert watch(desk.client, desk.settings, 1.0, lambda books: None) is False
 
 
-def test_a_watcher_whose_lease_ran_out_moves_nothing(desk: Desk, stream, router) -> None:
+def test_a_watcher_whose_lease_ran_out_moves_nothing(desk: Desk, stream: InputStream, router: Router) -> None:
     desk.feed(BUY, MARK)
     slow, quick = Lease(desk.client), Lease(desk.client)
     slow.acquire()
@@ -73,7 +73,9 @@ def test_a_watcher_whose_lease_ran_out_moves_nothing(desk: Desk, stream, router)
     assert not slow.renew()
 
 
-def test_entries_behind_which_an_older_one_is_pending_are_refused_so_order_is_kept(desk: Desk, stream, router) -> None:
+def test_entries_behind_which_an_older_one_is_pending_are_refused_so_order_is_kept(
+    desk: Desk, stream: InputStream, router: Router
+) -> None:
     ids = desk.feed(BUY, BUY)
     stream.read()  # by a watcher that stalls before moving them
     ids += desk.feed(BUY, MARK)
@@ -85,7 +87,7 @@ def test_entries_behind_which_an_older_one_is_pending_are_refused_so_order_is_ke
     assert inbox_ids(desk) == ids
 
 
-def test_moving_the_same_entries_again_changes_nothing(desk: Desk, stream, router) -> None:
+def test_moving_the_same_entries_again_changes_nothing(desk: Desk, stream: InputStream, router: Router) -> None:
     desk.feed(BUY, MARK)
     lease = Lease(desk.client)
     lease.acquire()
@@ -193,7 +195,7 @@ def test_a_reused_trade_id_does_not_hide_the_kill_switch_from_the_second_look(de
 
 
 @pytest.mark.parametrize("stream", ["quantum:stream:harvest.suggestions", keys.DECISIONS, keys.WINDOW, keys.OPEN])
-def test_an_output_key_of_another_type_leaves_nothing_half_written(desk: Desk, stream) -> None:
+def test_an_output_key_of_another_type_leaves_nothing_half_written(desk: Desk, stream: InputStream) -> None:
     desk.client.set(stream, "not what it should be")
     desk.feed(BUY, MARK)
     desk.route()

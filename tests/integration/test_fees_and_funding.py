@@ -191,7 +191,7 @@ def test_fees_and_funding_do_not_move_r(desk: Desk) -> None:
 
 
 @pytest.fixture
-def costly(redis: Client):
+def costly(redis: Client) -> Desk:
     """A way in and out costs 10 basis points of the entry: 0.1 of 100."""
     return Desk(redis, HARVEST_COST_BPS="10")
 
@@ -201,7 +201,7 @@ def costly(redis: Client):
     [(BUY, "105.099999999999", "105.1"), (SELL | {"price": "100", "stop_loss": "110"}, "94.900000000001", "94.9")],
     ids=["long", "short"],
 )
-def test_costs_move_a_rung_by_exactly_their_amount(costly, entry, short_of_it: str, at_it: str) -> None:
+def test_costs_move_a_rung_by_exactly_their_amount(costly: Desk, entry, short_of_it: str, at_it: str) -> None:
     costly.run(entry, price(short_of_it))
     assert costly.suggestions() == []
     costly.run(price(at_it))
@@ -210,7 +210,7 @@ def test_costs_move_a_rung_by_exactly_their_amount(costly, entry, short_of_it: s
     assert stop["intent_type"] == "MOVE_SL_BE"
 
 
-def test_costs_move_every_rung_by_the_same_amount(costly) -> None:
+def test_costs_move_every_rung_by_the_same_amount(costly: Desk) -> None:
     costly.run(BUY, price("110.099999999999"))
     assert costly.position().ladder_state.spent == ("0.5",)
     costly.run(price("110.1"), price("115.099999999999"))
@@ -219,12 +219,12 @@ def test_costs_move_every_rung_by_the_same_amount(costly) -> None:
     assert costly.position().ladder_state.spent == ("0.5", "1", "1.5")
 
 
-def test_costs_do_not_move_where_break_even_puts_the_stop(costly) -> None:
+def test_costs_do_not_move_where_break_even_puts_the_stop(costly: Desk) -> None:
     costly.run(BUY, price("106"))
     assert [i["stop_price"] for i in costly.suggestions() if i["intent_type"] == "MOVE_SL_BE"] == [100.2]
 
 
-def test_costs_are_a_share_of_the_mean_entry(costly) -> None:
+def test_costs_are_a_share_of_the_mean_entry(costly: Desk) -> None:
     costly.run(BUY, BUY | {"price": "80"}, price("95.089999999999"))
     assert costly.suggestions() == []
     costly.run(price("95.09"))

@@ -1,5 +1,7 @@
 """A long and a short of one symbol at once, each a book of its own, and what happens when modes are mixed."""
 
+from collections.abc import Callable
+
 import pytest
 from desk import Desk, assert_all_accounted_for
 from entries import BUY, price
@@ -13,10 +15,11 @@ SHORT = BUY | {"position_side": "SHORT", "side": "SELL", "stop_loss": "110"}
 EXIT = LONG | {"side": "SELL", "price": "110"}
 FUNDING = {"symbol": "BTCUSDT", "status": "FUNDING", "amount": "1"}
 LEGS = "BTCUSDT:LONG", "BTCUSDT:SHORT"
+Run = Callable[..., None]
 
 
 @pytest.fixture(params=["in one batch", "one after the other"])
-def run(request: pytest.FixtureRequest, desk: Desk):
+def run(request: pytest.FixtureRequest, desk: Desk) -> Run:
     """Feeds entries and has them processed, all at once or each before the next is there."""
 
     def together(*entries: dict[str, str]) -> None:
@@ -202,7 +205,7 @@ def test_an_exit_of_a_flat_leg_that_arrives_twice_is_clamped_once(desk: Desk) ->
 # a symbol is tracked in one mode
 
 
-def test_a_one_way_fill_of_a_hedged_symbol_is_dead_lettered_and_freezes_its_legs(desk: Desk, run) -> None:
+def test_a_one_way_fill_of_a_hedged_symbol_is_dead_lettered_and_freezes_its_legs(desk: Desk, run: Run) -> None:
     run(LONG, SHORT, BUY)
     assert reasons(desk) == ["position_mode"]
     assert all(is_frozen_by_mode(desk, leg) for leg in LEGS)
@@ -213,7 +216,7 @@ def test_a_one_way_fill_of_a_hedged_symbol_is_dead_lettered_and_freezes_its_legs
 
 
 @pytest.mark.parametrize("hedged", [LONG, SHORT], ids=["LONG", "SHORT"])
-def test_a_fill_of_a_leg_of_a_netted_symbol_is_dead_lettered_and_freezes_its_book(desk: Desk, run, hedged) -> None:
+def test_a_fill_of_a_leg_of_a_netted_symbol_is_dead_lettered_and_freezes_its_book(desk: Desk, run: Run, hedged) -> None:
     run(BUY, hedged)
     assert reasons(desk) == ["position_mode"]
     assert is_frozen_by_mode(desk, "BTCUSDT")
@@ -223,34 +226,34 @@ def test_a_fill_of_a_leg_of_a_netted_symbol_is_dead_lettered_and_freezes_its_boo
     assert_all_accounted_for(desk)
 
 
-def test_only_the_leg_that_is_tracked_freezes(desk: Desk, run) -> None:
+def test_only_the_leg_that_is_tracked_freezes(desk: Desk, run: Run) -> None:
     run(LONG, BUY)
     assert is_frozen_by_mode(desk, "BTCUSDT:LONG")
     assert known(desk) == {"BTCUSDT:LONG"}
     assert_all_accounted_for(desk)
 
 
-def test_each_fill_of_the_other_mode_has_its_letter(desk: Desk, run) -> None:
+def test_each_fill_of_the_other_mode_has_its_letter(desk: Desk, run: Run) -> None:
     run(BUY, LONG, SHORT, BUY)
     assert reasons(desk) == ["position_mode", "position_mode"]
     assert held(desk, "BTCUSDT") == [2]
     assert_all_accounted_for(desk)
 
 
-def test_a_letter_says_which_mode_is_tracked_and_which_book_was_meant(desk: Desk, run) -> None:
+def test_a_letter_says_which_mode_is_tracked_and_which_book_was_meant(desk: Desk, run: Run) -> None:
     run(BUY, LONG)
     (letter,) = desk.deadletters()
     assert "BTCUSDT is tracked in one-way mode, the entry is for BTCUSDT:LONG" in letter["reason"]
 
 
-def test_mixed_modes_of_one_symbol_touch_no_other(desk: Desk, run) -> None:
+def test_mixed_modes_of_one_symbol_touch_no_other(desk: Desk, run: Run) -> None:
     run(BUY, BUY | {"symbol": "ETHUSDT"}, LONG, LONG | {"symbol": "SOLUSDT"}, price("106", "ETHUSDT"))
     assert known(desk) == {"BTCUSDT", "ETHUSDT", "SOLUSDT:LONG"}
     assert [desk.position(book).frozen for book in ("ETHUSDT", "SOLUSDT:LONG")] == ["", ""]
     assert {i["symbol"] for i in desk.suggestions()} == {"ETHUSDT"}
 
 
-def test_what_comes_behind_a_fill_of_the_other_mode_is_applied(desk: Desk, run) -> None:
+def test_what_comes_behind_a_fill_of_the_other_mode_is_applied(desk: Desk, run: Run) -> None:
     run(LONG, BUY, LONG, price("106"))
     position = desk.position("BTCUSDT:LONG")
     assert (position.holding.qty, position.mark.price) == (2, 106)
@@ -279,7 +282,7 @@ def test_entries_of_the_other_mode_that_come_twice_are_refused_twice_and_nothing
 
 @pytest.mark.parametrize(("tracked", "malformed"), [(LONG, BUY), (BUY, LONG)], ids=["hedged", "netted"])
 def test_a_malformed_fill_of_the_other_mode_freezes_what_is_tracked_for_its_own_reason(
-    desk: Desk, run, tracked, malformed
+    desk: Desk, run: Run, tracked, malformed
 ) -> None:
     run(tracked, malformed | {"qty": "0"})
     (book,) = known(desk)
@@ -291,7 +294,7 @@ def test_a_malformed_fill_of_the_other_mode_freezes_what_is_tracked_for_its_own_
 
 @pytest.mark.parametrize(("first", "other"), [(LONG, BUY), (BUY, SHORT)], ids=["hedged", "netted"])
 def test_a_malformed_first_fill_decides_the_mode_and_makes_known_only_its_own_book(
-    desk: Desk, run, first, other
+    desk: Desk, run: Run, first, other
 ) -> None:
     run(first | {"qty": "0"}, other)
     (book,) = known(desk)
@@ -300,7 +303,7 @@ def test_a_malformed_first_fill_decides_the_mode_and_makes_known_only_its_own_bo
     assert_all_accounted_for(desk)
 
 
-def test_a_malformed_price_of_a_hedged_symbol_freezes_nothing(desk: Desk, run) -> None:
+def test_a_malformed_price_of_a_hedged_symbol_freezes_nothing(desk: Desk, run: Run) -> None:
     run(LONG, SHORT, price("-1"))
     assert [desk.position(leg).frozen for leg in LEGS] == ["", ""]
     assert reasons(desk) == ["signed"]
@@ -310,7 +313,7 @@ def test_a_malformed_price_of_a_hedged_symbol_freezes_nothing(desk: Desk, run) -
 
 
 @pytest.mark.parametrize("position_side", ["LONG", "SHORT"])
-def test_funding_goes_to_the_leg_it_names(desk: Desk, run, position_side: str) -> None:
+def test_funding_goes_to_the_leg_it_names(desk: Desk, run: Run, position_side: str) -> None:
     run(LONG, SHORT, FUNDING | {"position_side": position_side})
     paid = {leg: desk.position(leg).holding.funding for leg in LEGS}
     assert paid == {leg: int(leg.endswith(position_side)) for leg in LEGS}
@@ -319,7 +322,7 @@ def test_funding_goes_to_the_leg_it_names(desk: Desk, run, position_side: str) -
 
 @pytest.mark.parametrize("position_side", [None, "BOTH"])
 def test_funding_of_a_hedged_symbol_without_its_leg_is_dead_lettered_and_freezes_nothing(
-    desk: Desk, run, position_side: str | None
+    desk: Desk, run: Run, position_side: str | None
 ) -> None:
     named = {"position_side": position_side} if position_side else {}
     run(LONG, SHORT, FUNDING | named)
@@ -330,7 +333,7 @@ def test_funding_of_a_hedged_symbol_without_its_leg_is_dead_lettered_and_freezes
     assert_all_accounted_for(desk)
 
 
-def test_funding_of_a_leg_of_a_netted_symbol_is_dead_lettered_and_freezes_nothing(desk: Desk, run) -> None:
+def test_funding_of_a_leg_of_a_netted_symbol_is_dead_lettered_and_freezes_nothing(desk: Desk, run: Run) -> None:
     run(BUY, FUNDING | {"position_side": "LONG"})
     assert reasons(desk) == ["position_mode"]
     assert (desk.position().frozen, desk.position().holding.funding) == ("", 0)
@@ -338,14 +341,14 @@ def test_funding_of_a_leg_of_a_netted_symbol_is_dead_lettered_and_freezes_nothin
     assert_all_accounted_for(desk)
 
 
-def test_funding_of_the_leg_that_was_never_seen_is_ignored(desk: Desk, run) -> None:
+def test_funding_of_the_leg_that_was_never_seen_is_ignored(desk: Desk, run: Run) -> None:
     run(LONG, FUNDING | {"position_side": "SHORT"})
     assert (desk.deadletters(), desk.counts()["ignored"]) == ([], 1)
     assert known(desk) == {"BTCUSDT:LONG"}
     assert_all_accounted_for(desk)
 
 
-def test_funding_before_the_first_fill_decides_no_mode(desk: Desk, run) -> None:
+def test_funding_before_the_first_fill_decides_no_mode(desk: Desk, run: Run) -> None:
     run(FUNDING, LONG)
     assert (known(desk), desk.deadletters(), desk.counts()["ignored"]) == ({"BTCUSDT:LONG"}, [], 1)
     assert_all_accounted_for(desk)

@@ -1,15 +1,13 @@
 """What is remembered of harvests and of closed positions, and how `harvest history` and `harvest positions` show it."""
 
 import json
-import os
 from decimal import Decimal
 
 import pytest
-from click.testing import CliRunner
+from command_line import Harvest
 from desk import LIVE, Desk, assert_all_accounted_for
 from entries import BUY, price
 
-from harvest_tasks.cli import main
 from harvest_tasks.fills import inbox
 from harvest_tasks.operations import history
 from harvest_tasks.server import keys
@@ -17,17 +15,6 @@ from harvest_tasks.server.client import Client
 from kernel.positions.entry import Adopt
 
 SELL = BUY | {"side": "SELL", "price": "110", "stop_loss": "120"}
-
-
-@pytest.fixture
-def harvest(environ: dict[str, str]):
-    """Runs the command line in this process."""
-    gone = dict.fromkeys(os.environ.keys() - environ.keys())
-
-    def run(*arguments, **extra):
-        return CliRunner().invoke(main, arguments, env={**gone, **environ, "COLUMNS": "200", **extra})
-
-    return run
 
 
 def remembered(desk: Desk, *symbols):
@@ -312,7 +299,7 @@ def test_what_was_remembered_survives_a_restart_with_the_rest(redis: Client, liv
 # harvest history
 
 
-def test_without_any_history_the_command_says_so(desk: Desk, harvest) -> None:
+def test_without_any_history_the_command_says_so(desk: Desk, harvest: Harvest) -> None:
     nothing = "No harvest and no closed position yet: see `harvest positions`.\n"
     assert harvest("history").stdout == nothing
     desk.run(BUY)
@@ -321,7 +308,7 @@ def test_without_any_history_the_command_says_so(desk: Desk, harvest) -> None:
     assert json.loads(harvest("history", "--json").stdout) == {"harvests": [], "lifecycles": [], "unreadable": 0}
 
 
-def test_history_shows_harvests_and_then_lifecycles(live: Desk, harvest) -> None:
+def test_history_shows_harvests_and_then_lifecycles(live: Desk, harvest: Harvest) -> None:
     live.run(BUY | {"fee": "0.5"}, price("105"))
     live.run(filled(live.live_intents()[0], "0.25", at="106"), SELL | {"qty": "0.75"})
     ((_, _, *harvested),), ((_, _, *closed),) = tables(harvest("history"))
@@ -331,7 +318,7 @@ def test_history_shows_harvests_and_then_lifecycles(live: Desk, harvest) -> None
     assert earned == ["+8.5", "0.85", "+9", "0.5"]
 
 
-def test_history_shows_what_only_some_rows_have(desk: Desk, harvest) -> None:
+def test_history_shows_what_only_some_rows_have(desk: Desk, harvest: Harvest) -> None:
     desk.run(BUY | {"fee": "0.02", "fee_asset": "BNB"}, {"symbol": "BTCUSDT", "status": "FUNDING", "amount": "-0.5"})
     adopt(desk, "2")
     desk.run(SELL | {"qty": "2"})
@@ -340,7 +327,7 @@ def test_history_shows_what_only_some_rows_have(desk: Desk, harvest) -> None:
     assert all(cell in shown for cell in ("-0.5", "0.02 BNB", "adopted", "+19.5"))
 
 
-def test_history_as_json_is_exact(live: Desk, harvest) -> None:
+def test_history_as_json_is_exact(live: Desk, harvest: Harvest) -> None:
     live.run(BUY | {"price": "0.1", "stop_loss": "0.07", "qty": "0.3"}, price("0.115"))
     live.run(filled(live.live_intents()[0], "0.075", at="0.115000000001"), SELL | {"qty": "0.225", "price": "0.12"})
     said = json.loads(harvest("history", "--json").stdout)
@@ -351,7 +338,7 @@ def test_history_as_json_is_exact(live: Desk, harvest) -> None:
     assert all(isinstance(row["time_ms"], int) for row in said["harvests"])
 
 
-def test_history_of_one_symbol_by_any_of_its_books(desk: Desk, harvest) -> None:
+def test_history_of_one_symbol_by_any_of_its_books(desk: Desk, harvest: Harvest) -> None:
     leg = {"position_side": "LONG"}
     desk.run(BUY | leg, SELL | leg, BUY | {"symbol": "ETHUSDT"}, SELL | {"symbol": "ETHUSDT"})
     for name in ("BTCUSDT", "btcusdt", "BTCUSDT:LONG", "btcusdt:short"):
@@ -359,7 +346,7 @@ def test_history_of_one_symbol_by_any_of_its_books(desk: Desk, harvest) -> None:
         assert [row["position_id"] for row in said["lifecycles"]] == ["BTCUSDT:LONG:1"]
 
 
-def test_history_shows_no_more_than_asked_for(desk: Desk, harvest) -> None:
+def test_history_shows_no_more_than_asked_for(desk: Desk, harvest: Harvest) -> None:
     desk.run(*[BUY, SELL] * 12)
     assert len(json.loads(harvest("history", "--json").stdout)["lifecycles"]) == 10
     assert len(json.loads(harvest("history", "--json", "--limit", "3").stdout)["lifecycles"]) == 3
@@ -369,12 +356,12 @@ def test_history_shows_no_more_than_asked_for(desk: Desk, harvest) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["BTC/USDT"], ["--limit", "0"], ["--limit", "101"]])
-def test_history_refuses_what_it_cannot_mean(harvest, arguments: list[str]) -> None:
+def test_history_refuses_what_it_cannot_mean(harvest: Harvest, arguments: list[str]) -> None:
     result = harvest("history", *arguments)
     assert (result.exit_code, result.stdout) == (2, "")
 
 
-def test_history_without_a_server_says_so_in_one_line(harvest) -> None:
+def test_history_without_a_server_says_so_in_one_line(harvest: Harvest) -> None:
     result = harvest("history", REDIS_URL="redis://127.0.0.1:1/0")
     assert (result.exit_code, result.stdout) == (3, "")
     assert len(result.stderr.splitlines()) == 1
@@ -385,7 +372,9 @@ def test_history_without_a_server_says_so_in_one_line(harvest) -> None:
     ["{", "7", "", "{}", "\x1b[31m", '{"kind": "imagined"}', b"\xff\xfe"],
     ids=["cut off", "a number", "nothing", "empty", "an escape", "another kind", "no UTF-8"],
 )
-def test_rows_that_nobody_of_ours_wrote_are_counted_beside_the_others(desk: Desk, harvest, row: str | bytes) -> None:
+def test_rows_that_nobody_of_ours_wrote_are_counted_beside_the_others(
+    desk: Desk, harvest: Harvest, row: str | bytes
+) -> None:
     desk.run(BUY, price("105"), SELL)
     desk.client.lpush(keys.history("BTCUSDT"), row)
     desk.client.lpush(keys.lifecycles("BTCUSDT"), row)
@@ -400,7 +389,9 @@ def test_rows_that_nobody_of_ours_wrote_are_counted_beside_the_others(desk: Desk
     ("name", "figure"),
     [("net_pnl", "NaN"), ("net_r", "Infinity"), ("fees", "many"), ("net_pnl", "1e999999"), ("closed_ms", 10**18)],
 )
-def test_a_row_with_an_impossible_figure_is_unreadable(desk: Desk, harvest, name: str, figure: str | int) -> None:
+def test_a_row_with_an_impossible_figure_is_unreadable(
+    desk: Desk, harvest: Harvest, name: str, figure: str | int
+) -> None:
     desk.run(BUY, SELL)
     (row,) = desk.client.lrange(keys.lifecycles("BTCUSDT"), 0, -1)
     desk.client.lpush(keys.lifecycles("BTCUSDT"), json.dumps(json.loads(row) | {name: figure}))
@@ -409,7 +400,7 @@ def test_a_row_with_an_impossible_figure_is_unreadable(desk: Desk, harvest, name
     assert result.stdout.count("BTCUSDT:1") == 1
 
 
-def test_a_history_of_another_type_is_one_line(desk: Desk, harvest) -> None:
+def test_a_history_of_another_type_is_one_line(desk: Desk, harvest: Harvest) -> None:
     desk.run(BUY)
     desk.client.set(keys.history("BTCUSDT"), "mine")
     result = harvest("history")
@@ -418,7 +409,7 @@ def test_a_history_of_another_type_is_one_line(desk: Desk, harvest) -> None:
     assert "Traceback" not in result.output
 
 
-def test_history_fits_a_narrow_terminal(live: Desk, harvest) -> None:
+def test_history_fits_a_narrow_terminal(live: Desk, harvest: Harvest) -> None:
     live.run(BUY, price("105"))
     live.run(filled(live.live_intents()[0], "0.25", at="106"), SELL | {"qty": "0.75"})
     for columns in ("80", "120"):
@@ -431,7 +422,7 @@ def test_history_fits_a_narrow_terminal(live: Desk, harvest) -> None:
 # harvest positions
 
 
-def test_positions_show_what_was_earned_net_of_fees_and_funding(desk: Desk, harvest) -> None:
+def test_positions_show_what_was_earned_net_of_fees_and_funding(desk: Desk, harvest: Harvest) -> None:
     desk.run(BUY | {"fee": "0.5"}, SELL | {"qty": "0.5"}, {"symbol": "BTCUSDT", "status": "FUNDING", "amount": "1.5"})
     ((cells,),) = tables(harvest("positions"))
     assert cells[7:13] == ["1.00", "+5", "+5", "0.5", "+1.5", "0.60"]
@@ -439,19 +430,19 @@ def test_positions_show_what_was_earned_net_of_fees_and_funding(desk: Desk, harv
     assert (row["funding"], row["fees"], row["net_r"], row["origin"]) == ("1.5", "0.5", "0.6", "fills")
 
 
-def test_positions_as_json_have_the_fees_in_other_assets(desk: Desk, harvest) -> None:
+def test_positions_as_json_have_the_fees_in_other_assets(desk: Desk, harvest: Harvest) -> None:
     desk.run(BUY | {"fee": "0.001", "fee_asset": "BNB"}, BUY | {"fee": "0.002", "fee_asset": "BNB"})
     (row,) = json.loads(harvest("positions", "--json").stdout)
     assert (row["other_fees"], row["fees"]) == ({"BNB": "0.003"}, "0")
 
 
-def test_positions_show_both_legs(desk: Desk, harvest) -> None:
+def test_positions_show_both_legs(desk: Desk, harvest: Harvest) -> None:
     desk.run(BUY | {"position_side": "LONG"}, SELL | {"position_side": "SHORT"})
     (rows,) = tables(harvest("positions"))
     assert [cells[:3] for cells in rows] == [["BTCUSDT:LONG", "LONG", "1"], ["BTCUSDT:SHORT", "SHORT", "1"]]
 
 
-def test_positions_say_which_were_adopted(desk: Desk, harvest) -> None:
+def test_positions_say_which_were_adopted(desk: Desk, harvest: Harvest) -> None:
     desk.run(BUY, BUY | {"symbol": "ETHUSDT"})
     assert "Origin" not in harvest("positions").stdout
     adopt(desk, "2")
@@ -459,13 +450,13 @@ def test_positions_say_which_were_adopted(desk: Desk, harvest) -> None:
     assert (rows["BTCUSDT"][-1], "adopted" in rows["ETHUSDT"]) == ("adopted", False)
 
 
-def test_a_flat_leg_that_was_never_open_earned_nothing(desk: Desk, harvest) -> None:
+def test_a_flat_leg_that_was_never_open_earned_nothing(desk: Desk, harvest: Harvest) -> None:
     desk.run(SELL | {"position_side": "LONG", "fee": "0.1"})
     assert tables(harvest("positions", "--all")) == [[["BTCUSDT:LONG", "FLAT", "0", "0.1", "0.00"]]]
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])
-def test_positions_fit_the_terminal_and_each_part_names_the_books(desk: Desk, harvest, columns: int) -> None:
+def test_positions_fit_the_terminal_and_each_part_names_the_books(desk: Desk, harvest: Harvest, columns: int) -> None:
     leg = {"symbol": "1000PEPEUSDT", "price": "0.0123456", "stop_loss": "0.0119", "qty": "1500000"}
     desk.run(BUY | leg | {"position_side": "LONG", "fee": "9.2"}, BUY, price("105.2"))
     adopt(desk, "0.5")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from command_line import Harvest, in_process
 
 from harvest_tasks.cli import main
 from harvest_tasks.settings.model import Settings
@@ -25,15 +26,9 @@ def clean() -> dict[str, str]:
 
 
 @pytest.fixture
-def instruments(clean: dict[str, str]):
+def instruments(clean: dict[str, str]) -> Harvest:
     """Runs the command in this process."""
-    gone = dict.fromkeys(os.environ.keys() - clean.keys())
-
-    def run(*arguments: str, **extra: str) -> Result:
-        env = {**gone, **clean, "COLUMNS": "120", **extra}
-        return CliRunner().invoke(main, ["instruments", *arguments], env=env)
-
-    return run
+    return in_process(clean, "instruments", columns=120)
 
 
 @pytest.fixture
@@ -60,7 +55,7 @@ def table(result: Result) -> list[list[str]]:
     return [line.split() for line in lines[start : lines.index("", start)]]
 
 
-def test_the_symbols_of_the_settings_are_shown(instruments) -> None:
+def test_the_symbols_of_the_settings_are_shown(instruments: Harvest) -> None:
     assert table(instruments(INSTRUMENTS_FILE=SERVED)) == [
         ["BTCUSDT", "TRADING", "0.001", "0.001", "100", "USDT", "0.1", "120"],
         ["ETHUSDT", "TRADING", "0.001", "0.001", "20", "USDT", "0.01", "2000"],
@@ -68,29 +63,29 @@ def test_the_symbols_of_the_settings_are_shown(instruments) -> None:
     ]
 
 
-def test_all_symbols_of_the_file_are_shown_by_name(instruments) -> None:
+def test_all_symbols_of_the_file_are_shown_by_name(instruments: Harvest) -> None:
     names = ["1000PEPEUSDT", "BTCUSDT", "BTCUSDT_260626", "ETHUSDT", "OMGUSDT", "SOLUSDT"]
     assert [row[0] for row in table(instruments("--all", INSTRUMENTS_FILE=SERVED))] == names
     assert [row[0] for row in table(instruments(INSTRUMENTS_FILE=SERVED, SYMBOLS="*"))] == names
 
 
-def test_symbols_are_shown_as_asked_for_once_each(instruments) -> None:
+def test_symbols_are_shown_as_asked_for_once_each(instruments: Harvest) -> None:
     shown = instruments("omgusdt", "BTCUSDT:LONG", "OMGUSDT", INSTRUMENTS_FILE=SERVED)
     assert [row[:2] for row in table(shown)] == [["OMGUSDT", "SETTLING"], ["BTCUSDT", "TRADING"]]
 
 
-def test_the_minimum_value_is_the_one_that_harvest_obeys(instruments) -> None:
+def test_the_minimum_value_is_the_one_that_harvest_obeys(instruments: Harvest) -> None:
     shown = table(instruments(INSTRUMENTS_FILE=SERVED, HARVEST_MIN_NOTIONAL="7.5"))
     assert [row[4] for row in shown] == ["100", "20", "7.5"]
 
 
-def test_symbols_that_are_not_listed_are_named(instruments) -> None:
+def test_symbols_that_are_not_listed_are_named(instruments: Harvest) -> None:
     result = instruments(INSTRUMENTS_FILE=SERVED, SYMBOLS="BTCUSDT,FOOUSDT,BARUSDT", COLUMNS="400")
     assert [row[0] for row in table(result)] == ["BTCUSDT"]
     assert "Not in the file: FOOUSDT, BARUSDT. Without the exchange's rules, quantities" in result.stdout
 
 
-def test_what_was_read_and_what_was_skipped_is_counted(instruments) -> None:
+def test_what_was_read_and_what_was_skipped_is_counted(instruments: Harvest) -> None:
     last = instruments(INSTRUMENTS_FILE=SERVED, COLUMNS="400").stdout.splitlines()[-1]
     assert last == f"{SERVED}: 6 symbols read, 1 skipped (names with characters other than A-Z and 0-9)."
 
@@ -99,7 +94,7 @@ def test_what_was_read_and_what_was_skipped_is_counted(instruments) -> None:
     ("least", "bound"), [("0", "no order is too small"), ("5", "an order must be worth 5 (HARVEST_MIN_NOTIONAL)")]
 )
 @pytest.mark.parametrize("arguments", [[], ["--all"], ["BTCUSDT"]])
-def test_without_a_file_it_says_what_holds_instead(instruments, arguments, least: str, bound: str) -> None:
+def test_without_a_file_it_says_what_holds_instead(instruments: Harvest, arguments, least: str, bound: str) -> None:
     result = instruments(*arguments, HARVEST_MIN_NOTIONAL=least, COLUMNS="400")
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
@@ -111,13 +106,13 @@ def test_without_a_file_it_says_what_holds_instead(instruments, arguments, least
 
 @pytest.mark.parametrize("columns", [80, 120])
 @pytest.mark.parametrize("arguments", [["--all"], ["BTCUSDT", "FOOUSDT"]])
-def test_nothing_is_wider_than_the_terminal(instruments, columns: int, arguments: list[str]) -> None:
+def test_nothing_is_wider_than_the_terminal(instruments: Harvest, columns: int, arguments: list[str]) -> None:
     shown = instruments(*arguments, INSTRUMENTS_FILE=SERVED, COLUMNS=str(columns)).stdout
     # A path is not broken over lines.
     assert max(len(line) for line in shown.splitlines() if SERVED not in line) <= columns
 
 
-def test_json_has_exact_figures_and_null_where_there_is_no_rule(instruments) -> None:
+def test_json_has_exact_figures_and_null_where_there_is_no_rule(instruments: Harvest) -> None:
     assert said(instruments("BTCUSDT", "FOOUSDT", "--json", INSTRUMENTS_FILE=SERVED, HARVEST_MIN_NOTIONAL="7.50")) == {
         "file": SERVED,
         "listed": 6,
@@ -148,14 +143,14 @@ def test_json_has_exact_figures_and_null_where_there_is_no_rule(instruments) -> 
     }
 
 
-def test_json_without_a_file_says_so(instruments) -> None:
+def test_json_without_a_file_says_so(instruments: Harvest) -> None:
     shown = said(instruments("--json", SYMBOLS="BTCUSDT"))
     assert (shown["file"], shown["listed"], [row["status"] for row in shown["instruments"]]) == (None, 0, [None])
     assert said(instruments("--json", SYMBOLS="*"))["instruments"] == []
 
 
 @pytest.mark.parametrize("arguments", [["BTC-USDT"], ["--all", "BTCUSDT"]])
-def test_wrong_usage_is_told(instruments, arguments: list[str]) -> None:
+def test_wrong_usage_is_told(instruments: Harvest, arguments: list[str]) -> None:
     result = instruments(*arguments, INSTRUMENTS_FILE=SERVED)
     assert result.exit_code == 2
     assert "Error: " in result.stderr
@@ -164,7 +159,7 @@ def test_wrong_usage_is_told(instruments, arguments: list[str]) -> None:
 # a wrong file
 
 
-def test_a_wrong_file_ends_every_command_with_one_line(instruments, clean: dict[str, str], wrong: str) -> None:
+def test_a_wrong_file_ends_every_command_with_one_line(instruments: Harvest, clean: dict[str, str], wrong: str) -> None:
     result = instruments(INSTRUMENTS_FILE=wrong, COLUMNS="400")
     assert result.exit_code == 2
     assert result.stdout == ""

@@ -4,29 +4,18 @@ import signal
 import socket
 import sys
 import urllib.request
-from collections.abc import Callable, Mapping
 
-import pytest
-from click.testing import CliRunner, Result
+from command_line import Harvest
 from desk import Desk
 from metrics_scrape import Scrape
 from processes import program
 from promtool import judged, needs_promtool
 
-from harvest_tasks.cli import main
 from harvest_tasks.processes.embedded_server import EmbeddedServer, free_port
 from harvest_tasks.server.client import Client
 
 HARVEST = [sys.executable, "-m", "harvest_tasks"]
 FILL = {"symbol": "BTCUSDT", "status": "FILLED", "side": "BUY", "qty": "1", "price": "100"}
-
-Harvest = Callable[..., Result]
-
-
-@pytest.fixture
-def harvest(environ: Mapping[str, str]) -> Harvest:
-    """Runs the command line in this process."""
-    return lambda *arguments, **extra: CliRunner().invoke(main, arguments, env={**environ, **extra})
 
 
 def test_once_prints_one_scrape(redis: Client, harvest: Harvest) -> None:

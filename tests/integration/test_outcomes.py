@@ -26,12 +26,12 @@ def filled(intent, qty: str, at: str = "105") -> dict[str, str]:
 
 
 @pytest.fixture
-def desk(redis: Client):
+def desk(redis: Client) -> Desk:
     return Desk(redis, **LIVE)
 
 
 @pytest.fixture
-def maximum(tmp_path: Path):
+def maximum(tmp_path: Path) -> dict[str, str]:
     """Settings of an exchange that takes at most 0.1 in one market order, in steps of 0.01."""
     lot = {"minQty": "0.01", "maxQty": str(AT_MOST), "stepSize": "0.01"}
     filters = [
@@ -47,7 +47,7 @@ def maximum(tmp_path: Path):
 
 
 @pytest.fixture
-def split(redis: Client, maximum):
+def split(redis: Client, maximum: dict[str, str]) -> Desk:
     """A desk of that exchange."""
     return Desk(redis, **LIVE, **maximum)
 
@@ -273,7 +273,7 @@ def test_an_intent_that_itself_flips_the_position_starts_a_new_lifecycle_without
 
 
 @pytest.fixture
-def impatient(redis: Client):
+def impatient(redis: Client) -> Desk:
     """A desk that waits a second for an answer."""
     return Desk(redis, **LIVE, HARVEST_INTENT_TIMEOUT_SEC="1")
 
@@ -286,7 +286,7 @@ def published_a_while_ago(desk: Desk):
     return intent
 
 
-def test_an_intent_that_nobody_answers_is_journaled_once(impatient) -> None:
+def test_an_intent_that_nobody_answers_is_journaled_once(impatient: Desk) -> None:
     intent = published_a_while_ago(impatient)
     for _ in range(3):
         sweep(impatient.client, impatient.settings)
@@ -296,7 +296,7 @@ def test_an_intent_that_nobody_answers_is_journaled_once(impatient) -> None:
     assert_all_accounted_for(impatient)
 
 
-def test_sweeps_faster_than_workers_alarm_once(impatient) -> None:
+def test_sweeps_faster_than_workers_alarm_once(impatient: Desk) -> None:
     published_a_while_ago(impatient)
     for _ in range(3):
         sweep(impatient.client, impatient.settings)
@@ -304,7 +304,7 @@ def test_sweeps_faster_than_workers_alarm_once(impatient) -> None:
     assert len(impatient.journal("unanswered")) == 1
 
 
-def test_an_unanswered_intent_stays_reserved_and_nothing_fires_again(impatient) -> None:
+def test_an_unanswered_intent_stays_reserved_and_nothing_fires_again(impatient: Desk) -> None:
     intent = published_a_while_ago(impatient)
     sweep(impatient.client, impatient.settings)
     impatient.process()
@@ -322,7 +322,7 @@ def test_an_intent_within_its_time_is_not_late(redis: Client) -> None:
     assert desk.journal("unanswered") == []
 
 
-def test_a_late_fill_of_an_unanswered_intent_releases_it(impatient) -> None:
+def test_a_late_fill_of_an_unanswered_intent_releases_it(impatient: Desk) -> None:
     intent = published_a_while_ago(impatient)
     sweep(impatient.client, impatient.settings)
     impatient.process()
@@ -331,7 +331,7 @@ def test_a_late_fill_of_an_unanswered_intent_releases_it(impatient) -> None:
     assert impatient.client.hget(keys.position("BTCUSDT"), "unanswered_ms") == ""
 
 
-def test_a_late_rejection_of_an_unanswered_intent_arms_its_rung(impatient) -> None:
+def test_a_late_rejection_of_an_unanswered_intent_arms_its_rung(impatient: Desk) -> None:
     intent = published_a_while_ago(impatient)
     sweep(impatient.client, impatient.settings)
     impatient.process()
@@ -339,7 +339,7 @@ def test_a_late_rejection_of_an_unanswered_intent_arms_its_rung(impatient) -> No
     assert asked(impatient) == [("partial:0.5:1", "0.25"), ("partial:0.5:2", "0.25")]
 
 
-def test_a_partial_fill_is_not_the_whole_answer(impatient) -> None:
+def test_a_partial_fill_is_not_the_whole_answer(impatient: Desk) -> None:
     intent = published_a_while_ago(impatient)
     impatient.run(filled(intent, "0.1"))
     sweep(impatient.client, impatient.settings)
@@ -348,7 +348,7 @@ def test_a_partial_fill_is_not_the_whole_answer(impatient) -> None:
     assert reserved(impatient) == [(intent["intent_id"], Decimal("0.15"))]
 
 
-def test_each_unanswered_intent_has_its_own_alarm(impatient) -> None:
+def test_each_unanswered_intent_has_its_own_alarm(impatient: Desk) -> None:
     first = published_a_while_ago(impatient)
     sweep(impatient.client, impatient.settings)
     impatient.process()
@@ -362,7 +362,7 @@ def test_each_unanswered_intent_has_its_own_alarm(impatient) -> None:
 # harvests in parts
 
 
-def test_a_harvest_above_the_market_maximum_goes_out_in_parts_that_say_which_they_are(split) -> None:
+def test_a_harvest_above_the_market_maximum_goes_out_in_parts_that_say_which_they_are(split: Desk) -> None:
     split.run(BUY, price("105"))
     assert asked(split) == [
         ("partial:0.5:1:1of3", "0.09"),
@@ -375,14 +375,14 @@ def test_a_harvest_above_the_market_maximum_goes_out_in_parts_that_say_which_the
     assert_all_accounted_for(split)
 
 
-def test_each_part_has_a_dedup_key_of_its_own(split) -> None:
+def test_each_part_has_a_dedup_key_of_its_own(split: Desk) -> None:
     split.run(BUY, price("105"))
     assert {key for key in split.client.scan_iter("quantum:dedup:*") if "partial" in key} == {
         keys.dedup("BTCUSDT:1", f"partial:0.5:1:{k}of3") for k in (1, 2, 3)
     }
 
 
-def test_parts_are_filled_one_by_one(split) -> None:
+def test_parts_are_filled_one_by_one(split: Desk) -> None:
     split.run(BUY, price("105"))
     for intent in split.live_intents():
         split.run(filled(intent, str(intent["qty"])))
@@ -390,13 +390,13 @@ def test_parts_are_filled_one_by_one(split) -> None:
     assert len(split.live_intents()) == 3
 
 
-def test_a_harvest_within_the_maximum_is_one_intent(split) -> None:
+def test_a_harvest_within_the_maximum_is_one_intent(split: Desk) -> None:
     split.run(BUY | {"qty": "0.4"}, price("105"))
     assert asked(split) == [("partial:0.5:1", "0.1")]
 
 
 @pytest.mark.parametrize(("room", "published"), [(2, 0), (3, 3)])
-def test_parts_go_out_together_or_not_at_all(redis: Client, split, room: int, published: int) -> None:
+def test_parts_go_out_together_or_not_at_all(redis: Client, split: Desk, room: int, published: int) -> None:
     taken = [split.server_ms()] * (1000 - room)
     redis.lpush(keys.WINDOW, *taken)
     split.run(BUY, price("105"))
@@ -406,7 +406,7 @@ def test_parts_go_out_together_or_not_at_all(redis: Client, split, room: int, pu
     assert_all_accounted_for(split)
 
 
-def test_parts_that_had_no_room_go_out_when_there_is(redis: Client, split) -> None:
+def test_parts_that_had_no_room_go_out_when_there_is(redis: Client, split: Desk) -> None:
     redis.lpush(keys.WINDOW, *[split.server_ms()] * 998)
     split.run(BUY, price("105"))
     assert split.live_intents() == []
@@ -415,7 +415,7 @@ def test_parts_that_had_no_room_go_out_when_there_is(redis: Client, split) -> No
     assert len(split.live_intents()) == 3
 
 
-def test_one_part_that_is_out_already_holds_all_of_them_back(split) -> None:
+def test_one_part_that_is_out_already_holds_all_of_them_back(split: Desk) -> None:
     split.client.set(keys.dedup("BTCUSDT:1", "partial:0.5:1:2of3"), "x")
     split.run(BUY, price("105"))
     assert split.live_intents() == []
@@ -423,14 +423,16 @@ def test_one_part_that_is_out_already_holds_all_of_them_back(split) -> None:
     assert held == [("partial:0.5:1", "duplicate")]
 
 
-def test_more_than_may_go_out_in_a_minute_is_cut_off_and_owed_to_the_next_rung(redis: Client, maximum) -> None:
+def test_more_than_may_go_out_in_a_minute_is_cut_off_and_owed_to_the_next_rung(
+    redis: Client, maximum: dict[str, str]
+) -> None:
     few = Desk(redis, **LIVE, **maximum, HARVEST_MAX_ACTIONS_PER_MIN="2")
     few.run(BUY, price("105"))
     assert asked(few) == [("partial:0.5:1:1of2", "0.1"), ("partial:0.5:1:2of2", "0.1")]
     assert ladder_state(few).carry == Decimal("0.05")
 
 
-def test_of_a_part_that_is_rejected_only_its_quantity_is_asked_for_again(split) -> None:
+def test_of_a_part_that_is_rejected_only_its_quantity_is_asked_for_again(split: Desk) -> None:
     split.run(BUY, price("105"))
     first, *others = split.live_intents()
     split.run(ended(first))
@@ -440,14 +442,14 @@ def test_of_a_part_that_is_rejected_only_its_quantity_is_asked_for_again(split) 
     assert ladder_state(split).reserved == Decimal("0.25")
 
 
-def test_of_a_part_that_was_filled_in_part_only_the_rest_is_asked_for_again(split) -> None:
+def test_of_a_part_that_was_filled_in_part_only_the_rest_is_asked_for_again(split: Desk) -> None:
     split.run(BUY, price("105"))
     first = split.live_intents()[0]
     split.run(filled(first, "0.04"), ended(first, "CANCELED"))
     assert asked(split)[3:] == [("partial:0.5:2", "0.05")]
 
 
-def test_a_rung_whose_parts_are_all_rejected_counts_one_attempt_and_asks_for_all_again(split) -> None:
+def test_a_rung_whose_parts_are_all_rejected_counts_one_attempt_and_asks_for_all_again(split: Desk) -> None:
     split.run(BUY, price("105"))
     kill(split)
     split.run(*map(ended, split.live_intents()))
@@ -456,14 +458,14 @@ def test_a_rung_whose_parts_are_all_rejected_counts_one_attempt_and_asks_for_all
     assert asked(split)[3:] == [(f"partial:0.5:2:{k}of3", qty) for k, qty in ((1, "0.09"), (2, "0.08"), (3, "0.08"))]
 
 
-def test_parts_rejected_one_after_the_other_count_one_attempt(split) -> None:
+def test_parts_rejected_one_after_the_other_count_one_attempt(split: Desk) -> None:
     split.run(BUY, price("105"))
     split.run(*map(ended, split.live_intents()))
     assert dict(ladder_state(split).failures) == {"0.5": 1}
     assert split.journal("exhausted") == []
 
 
-def test_parts_rejected_one_after_the_other_are_each_asked_for_again_under_an_id_of_their_own(split) -> None:
+def test_parts_rejected_one_after_the_other_are_each_asked_for_again_under_an_id_of_their_own(split: Desk) -> None:
     """Between the two rejections the first part is out again already."""
     # Fails: both are attempt 2 of the rung, so both are `partial:0.5:2`, and the second is held back as a duplicate.
     split.run(BUY | {"qty": "0.8"}, price("105"))
@@ -474,7 +476,7 @@ def test_parts_rejected_one_after_the_other_are_each_asked_for_again_under_an_id
     assert ladder_state(split).reserved == Decimal("0.2")
 
 
-def test_no_two_intents_share_an_id_even_when_all_keys_with_a_ttl_are_gone(split) -> None:
+def test_no_two_intents_share_an_id_even_when_all_keys_with_a_ttl_are_gone(split: Desk) -> None:
     # Fails for the same reason: without its dedup key, `partial:0.5:2` goes out twice.
     split.run(BUY | {"qty": "0.8"}, price("105"))
     for intent in split.live_intents():
@@ -486,7 +488,7 @@ def test_no_two_intents_share_an_id_even_when_all_keys_with_a_ttl_are_gone(split
     assert len(set(ids)) == len(ids)
 
 
-def test_a_rung_in_parts_is_exhausted_after_three_attempts(split) -> None:
+def test_a_rung_in_parts_is_exhausted_after_three_attempts(split: Desk) -> None:
     split.run(BUY, price("105"))
     for start in (0, 3, 6):
         kill(split)

@@ -1,14 +1,13 @@
 """`harvest reconcile` on a real server: what it shows, what it adopts, and what it refuses."""
 
 import json
-import os
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
+from command_line import Harvest, in_process
 from desk import Desk, assert_all_accounted_for
 from entries import BUY
 
-from harvest_tasks.cli import main
 from harvest_tasks.fills import inbox
 from harvest_tasks.reconciling import settlement
 from harvest_tasks.reconciling.mismatch import reconcile_books
@@ -17,7 +16,7 @@ from kernel.positions.entry import Freeze
 
 
 @pytest.fixture
-def notified(monkeypatch: pytest.MonkeyPatch):
+def notified(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The books that the command rings."""
     books: list[str] = []
     monkeypatch.setattr("harvest_tasks.messaging.wakeups.wake", books.extend)
@@ -25,14 +24,9 @@ def notified(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.fixture
-def harvest(environ: dict[str, str], notified):
-    """Runs the command line in this process."""
-    gone = dict.fromkeys(os.environ.keys() - environ.keys())
-
-    def run(*arguments: str, **extra: str) -> Result:
-        return CliRunner().invoke(main, ["reconcile", *arguments], env={**gone, **environ, "COLUMNS": "200", **extra})
-
-    return run
+def harvest(environ: dict[str, str], notified: list[str]) -> Harvest:
+    """Runs the command in this process."""
+    return in_process(environ, "reconcile")
 
 
 def on_record(desk: Desk, qty: str, key: str = "BTCUSDT", side: str = "LONG", **fields: str) -> None:
@@ -45,7 +39,7 @@ def columns(result: Result, book: str) -> list[str]:
     return next(line.split() for line in result.output.splitlines() if line.startswith(book))
 
 
-def test_without_a_record_it_says_so(desk: Desk, harvest) -> None:
+def test_without_a_record_it_says_so(desk: Desk, harvest: Harvest) -> None:
     desk.run(BUY)
     for arguments in ([], ["--adopt"], ["--json"], ["BTCUSDT"]):
         result = harvest(*arguments)
@@ -55,7 +49,7 @@ def test_without_a_record_it_says_so(desk: Desk, harvest) -> None:
         )
 
 
-def test_what_agrees_is_shown_and_ends_well(desk: Desk, harvest) -> None:
+def test_what_agrees_is_shown_and_ends_well(desk: Desk, harvest: Harvest) -> None:
     desk.run(BUY)
     on_record(desk, "1")
     result = harvest()
@@ -64,7 +58,7 @@ def test_what_agrees_is_shown_and_ends_well(desk: Desk, harvest) -> None:
     assert "--adopt" not in result.output
 
 
-def test_what_differs_is_shown_with_both_quantities_and_entries(desk: Desk, harvest) -> None:
+def test_what_differs_is_shown_with_both_quantities_and_entries(desk: Desk, harvest: Harvest) -> None:
     desk.run(BUY)
     on_record(desk, "3", side="SELL")
     result = harvest()
@@ -74,7 +68,7 @@ def test_what_differs_is_shown_with_both_quantities_and_entries(desk: Desk, harv
 
 
 @pytest.mark.parametrize("width", ["80", "120"])
-def test_the_table_fits_the_terminal(desk: Desk, harvest, width: str) -> None:
+def test_the_table_fits_the_terminal(desk: Desk, harvest: Harvest, width: str) -> None:
     desk.run(*[BUY | {"symbol": symbol, "price": "0.00012345"} for symbol in ("1000SHIBUSDT", "BTCUSDT")])
     desk.run(BUY | {"qty": "-1"})
     on_record(desk, "3")
@@ -82,7 +76,7 @@ def test_the_table_fits_the_terminal(desk: Desk, harvest, width: str) -> None:
     assert max(len(line) for line in result.output.splitlines() if "`" not in line) <= int(width)
 
 
-def test_json_has_exact_figures(desk: Desk, harvest) -> None:
+def test_json_has_exact_figures(desk: Desk, harvest: Harvest) -> None:
     desk.run(BUY | {"qty": "0.300000000001"})
     on_record(desk, "0.1")
     assert json.loads(harvest("--json").output) == [
@@ -101,7 +95,7 @@ def test_json_has_exact_figures(desk: Desk, harvest) -> None:
     ]
 
 
-def test_books_may_be_named_by_themselves_or_by_their_symbol(desk: Desk, harvest) -> None:
+def test_books_may_be_named_by_themselves_or_by_their_symbol(desk: Desk, harvest: Harvest) -> None:
     desk.run(BUY, BUY | {"symbol": "ETHUSDT", "position_side": "LONG"})
     on_record(desk, "1")
     on_record(desk, "2", "ETHUSDT")
@@ -112,7 +106,7 @@ def test_books_may_be_named_by_themselves_or_by_their_symbol(desk: Desk, harvest
     assert (result.exit_code, result.output) == (1, "harvest: DOGEUSDT is neither tracked nor open on the exchange\n")
 
 
-def test_what_is_not_known_or_unreadable_is_explained(desk: Desk, harvest) -> None:
+def test_what_is_not_known_or_unreadable_is_explained(desk: Desk, harvest: Harvest) -> None:
     desk.run(BUY, BUY | {"symbol": "ETHUSDT"})
     on_record(desk, "some", "ETHUSDT")
     result = harvest()
@@ -121,7 +115,7 @@ def test_what_is_not_known_or_unreadable_is_explained(desk: Desk, harvest) -> No
     assert "ETHUSDT: its exchange snapshot: qty 'some' is not a plain positive number" in result.output
 
 
-def test_input_that_is_not_taken_in_yet_is_mentioned(desk: Desk, harvest) -> None:
+def test_input_that_is_not_taken_in_yet_is_mentioned(desk: Desk, harvest: Harvest) -> None:
     desk.run(BUY)
     on_record(desk, "2")
     assert "taken in" not in harvest().output
@@ -129,7 +123,7 @@ def test_input_that_is_not_taken_in_yet_is_mentioned(desk: Desk, harvest) -> Non
     assert "Some of the input has not been applied yet" in harvest().output
 
 
-def test_looking_writes_nothing(desk: Desk, harvest) -> None:
+def test_looking_writes_nothing(desk: Desk, harvest: Harvest) -> None:
     desk.run(BUY)
     on_record(desk, "2")
     before = set(desk.client.keys()), desk.counts(), desk.position()
@@ -140,7 +134,7 @@ def test_looking_writes_nothing(desk: Desk, harvest) -> None:
 # --adopt
 
 
-def test_adopting_takes_over_what_is_on_record_and_releases(desk: Desk, harvest, notified) -> None:
+def test_adopting_takes_over_what_is_on_record_and_releases(desk: Desk, harvest: Harvest, notified: list[str]) -> None:
     desk.run(BUY)
     inbox.deliver(desk.client, {"BTCUSDT": Freeze("", 1, "looks wrong")})
     desk.process()
@@ -156,7 +150,7 @@ def test_adopting_takes_over_what_is_on_record_and_releases(desk: Desk, harvest,
     assert_all_accounted_for(desk)
 
 
-def test_adopting_a_position_that_is_not_tracked_tracks_it(desk: Desk, harvest) -> None:
+def test_adopting_a_position_that_is_not_tracked_tracks_it(desk: Desk, harvest: Harvest) -> None:
     on_record(desk, "2", "ETHUSDT")
     assert harvest("--adopt").output == "ETHUSDT: adopted 2, was 0; released\n"
     desk.process()
@@ -164,7 +158,7 @@ def test_adopting_a_position_that_is_not_tracked_tracks_it(desk: Desk, harvest) 
     assert desk.client.smembers(keys.BOOKS) == {"ETHUSDT"}
 
 
-def test_adopting_a_closed_position_closes_it(desk: Desk, harvest) -> None:
+def test_adopting_a_closed_position_closes_it(desk: Desk, harvest: Harvest) -> None:
     desk.run(BUY)
     on_record(desk, "1")
     reconcile_books(desk.client, desk.settings)
@@ -174,7 +168,9 @@ def test_adopting_a_closed_position_closes_it(desk: Desk, harvest) -> None:
     assert desk.position().holding.qty == 0
 
 
-def test_a_frozen_book_that_agrees_is_released_and_others_get_nothing(desk: Desk, harvest, notified) -> None:
+def test_a_frozen_book_that_agrees_is_released_and_others_get_nothing(
+    desk: Desk, harvest: Harvest, notified: list[str]
+) -> None:
     desk.run(BUY, BUY | {"symbol": "ETHUSDT"}, BUY | {"symbol": "ETHUSDT", "qty": "x"})
     reason = desk.position("ETHUSDT").frozen
     on_record(desk, "1")
@@ -186,14 +182,14 @@ def test_a_frozen_book_that_agrees_is_released_and_others_get_nothing(desk: Desk
     assert harvest("--adopt").output == "Nothing to adopt: all books agree, and none is frozen.\n"
 
 
-def test_only_the_books_named_are_adopted(desk: Desk, harvest) -> None:
+def test_only_the_books_named_are_adopted(desk: Desk, harvest: Harvest) -> None:
     desk.run(BUY, BUY | {"symbol": "ETHUSDT"})
     on_record(desk, "2")
     on_record(desk, "2", "ETHUSDT")
     assert harvest("--adopt", "ETHUSDT").output == "ETHUSDT: adopted 2, was 1; released\n"
 
 
-def test_a_book_with_entries_in_its_inbox_is_refused(desk: Desk, harvest) -> None:
+def test_a_book_with_entries_in_its_inbox_is_refused(desk: Desk, harvest: Harvest) -> None:
     desk.run(BUY)
     desk.feed(BUY)
     desk.route()
@@ -204,7 +200,9 @@ def test_a_book_with_entries_in_its_inbox_is_refused(desk: Desk, harvest) -> Non
     assert harvest("--adopt").exit_code == 0
 
 
-def test_nothing_is_adopted_while_input_is_unread(desk: Desk, harvest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_adopted_while_input_is_unread(
+    desk: Desk, harvest: Harvest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The unread fill is on record already: adopting it would count it twice."""
     monkeypatch.setattr(settlement, "INPUT_PATIENCE_SEC", 0.2)
     desk.run(BUY)
@@ -218,7 +216,7 @@ def test_nothing_is_adopted_while_input_is_unread(desk: Desk, harvest, monkeypat
     assert harvest("--adopt").output.startswith("Nothing to adopt")
 
 
-def test_what_is_not_known_is_refused(desk: Desk, harvest) -> None:
+def test_what_is_not_known_is_refused(desk: Desk, harvest: Harvest) -> None:
     desk.run(BUY, BUY | {"symbol": "ETHUSDT"}, BUY | {"symbol": "SOLUSDT"})
     on_record(desk, "some", "ETHUSDT")
     on_record(desk, "1", "SOLUSDT", position_side="LONG")
@@ -232,7 +230,7 @@ def test_what_is_not_known_is_refused(desk: Desk, harvest) -> None:
     ]
 
 
-def test_a_book_that_cannot_be_read_is_refused(desk: Desk, harvest) -> None:
+def test_a_book_that_cannot_be_read_is_refused(desk: Desk, harvest: Harvest) -> None:
     desk.run(BUY)
     on_record(desk, "1")
     desk.client.hset(keys.position("BTCUSDT"), "qty", "much")
@@ -249,7 +247,7 @@ def lose(desk: Desk) -> None:
     desk.process()
 
 
-def test_once_every_book_is_right_the_loss_of_input_is_forgotten(desk: Desk, harvest) -> None:
+def test_once_every_book_is_right_the_loss_of_input_is_forgotten(desk: Desk, harvest: Harvest) -> None:
     desk.run(BUY, BUY | {"symbol": "ETHUSDT"})
     lose(desk)
     on_record(desk, "1")
@@ -262,7 +260,7 @@ def test_once_every_book_is_right_the_loss_of_input_is_forgotten(desk: Desk, har
     assert [desk.position(book).frozen for book in ("BTCUSDT", "ETHUSDT")] == ["", ""]
 
 
-def test_the_loss_is_remembered_while_a_book_may_be_wrong(desk: Desk, harvest) -> None:
+def test_the_loss_is_remembered_while_a_book_may_be_wrong(desk: Desk, harvest: Harvest) -> None:
     desk.run(BUY, BUY | {"symbol": "ETHUSDT"})
     lose(desk)
     on_record(desk, "1")
@@ -274,7 +272,7 @@ def test_the_loss_is_remembered_while_a_book_may_be_wrong(desk: Desk, harvest) -
     assert desk.client.exists(keys.LOST)
 
 
-def test_the_loss_is_remembered_while_entries_wait(desk: Desk, harvest) -> None:
+def test_the_loss_is_remembered_while_entries_wait(desk: Desk, harvest: Harvest) -> None:
     desk.run(BUY, BUY | {"symbol": "ETHUSDT"})
     lose(desk)
     inbox.release(desk.client, "BTCUSDT", desk.server_ms())
@@ -287,7 +285,7 @@ def test_the_loss_is_remembered_while_entries_wait(desk: Desk, harvest) -> None:
     assert desk.client.exists(keys.LOST)
 
 
-def test_another_loss_meanwhile_is_not_forgotten(desk: Desk, harvest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_loss_meanwhile_is_not_forgotten(desk: Desk, harvest: Harvest, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.run(BUY)
     lose(desk)
     on_record(desk, "1")
@@ -304,7 +302,7 @@ def test_another_loss_meanwhile_is_not_forgotten(desk: Desk, harvest, monkeypatc
     assert desk.position().frozen == "lost_input: 1 entry was trimmed"
 
 
-def test_adopting_as_json(desk: Desk, harvest) -> None:
+def test_adopting_as_json(desk: Desk, harvest: Harvest) -> None:
     desk.run(BUY)
     on_record(desk, "3")
     assert json.loads(harvest("--adopt", "--json").output) == {

@@ -19,7 +19,7 @@ PER_BOOK = 2
 
 
 @pytest.fixture
-def desk(redis: Client):
+def desk(redis: Client) -> Desk:
     desk = Desk(redis, HARVEST_MAX_ACTIONS_PER_MIN=str(LIMIT))
     desk.now_ms = desk.server_ms()
     return desk

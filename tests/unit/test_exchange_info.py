@@ -23,10 +23,11 @@ SERVED = Path(__file__).parents[1] / "data" / "exchange_info.json"
 
 Change = Callable[[dict[str, Any]], object]
 """Changes an exchangeInfo of one symbol in place."""
+Save = Callable[[str | bytes], str]
 
 
 @pytest.fixture
-def saved(tmp_path: Path):
+def saved(tmp_path: Path) -> Save:
     """Writes a file, and returns its path."""
 
     def save(content: str | bytes) -> str:
@@ -114,7 +115,7 @@ def test_a_listing_has_the_rules_of_a_market_order(
     assert read_exchange_info(str(SERVED))[symbol] == Listing(symbol, status, "USDT", rules)
 
 
-def test_what_else_an_exchange_info_holds_does_not_matter(saved) -> None:
+def test_what_else_an_exchange_info_holds_does_not_matter(saved: Save) -> None:
     def strip(document: dict[str, Any]) -> None:
         entry = bitcoin(document)
         kept = {name: entry[name] for name in ("symbol", "status", "quoteAsset", "filters")}
@@ -125,12 +126,12 @@ def test_what_else_an_exchange_info_holds_does_not_matter(saved) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_the_file_may_be_in_any_encoding_of_json(saved, encoding: str) -> None:
+def test_the_file_may_be_in_any_encoding_of_json(saved: Save, encoding: str) -> None:
     assert len(read_exchange_info(saved(SERVED.read_text("utf-8").encode(encoding)))) == 6
 
 
 @pytest.mark.parametrize("name", ["btcusdt", "BTCUSD_PERP", "币安人生USDT", "X", "A" * 25, "BTC-USDT", ""])
-def test_a_symbol_with_a_strange_name_is_skipped_whatever_else_it_says(saved, name: str) -> None:
+def test_a_symbol_with_a_strange_name_is_skipped_whatever_else_it_says(saved: Save, name: str) -> None:
     listings = read_exchange_info(saved(of_bitcoin(lambda document: document["symbols"].append({"symbol": name}))))
     assert (list(listings), listings.skipped) == (["BTCUSDT"], 1)
 
@@ -138,24 +139,24 @@ def test_a_symbol_with_a_strange_name_is_skipped_whatever_else_it_says(saved, na
 # the stricter of the two lot filters
 
 
-def test_the_stricter_lot_filter_counts(saved) -> None:
+def test_the_stricter_lot_filter_counts(saved: Save) -> None:
     both = {"stepSize": "0.01", "minQty": "0.02", "maxQty": "7"}
     for kind in ("LOT_SIZE", "MARKET_LOT_SIZE"):
         found = instrument(saved(of_bitcoin(setting(kind, **both))))
         assert (found.step, found.min_qty, found.max_qty) == (Decimal("0.01"), Decimal("0.02"), Decimal(7))
 
 
-def test_a_zero_of_the_market_lot_filter_is_no_limit(saved) -> None:
+def test_a_zero_of_the_market_lot_filter_is_no_limit(saved: Save) -> None:
     none = setting("MARKET_LOT_SIZE", stepSize="0.00000000", minQty="0", maxQty="0.000")
     found = instrument(saved(of_bitcoin(none)))
     assert (found.step, found.min_qty, found.max_qty) == (Decimal("0.001"), Decimal("0.001"), Decimal(1000))
 
 
-def test_without_any_maximum_no_order_is_too_large(saved) -> None:
+def test_without_any_maximum_no_order_is_too_large(saved: Save) -> None:
     assert instrument(saved(of_bitcoin(both_lots(maxQty="0")))).max_qty is None
 
 
-def test_a_maximum_between_two_steps_is_rounded_down(saved) -> None:
+def test_a_maximum_between_two_steps_is_rounded_down(saved: Save) -> None:
     assert instrument(saved(of_bitcoin(setting("MARKET_LOT_SIZE", maxQty="119.99990000")))).max_qty == Decimal(
         "119.999"
     )
@@ -172,16 +173,16 @@ def test_a_maximum_between_two_steps_is_rounded_down(saved) -> None:
         ("999999999999999", "999999999999999"),
     ],
 )
-def test_a_number_is_read_exactly(saved, text: str, value: str) -> None:
+def test_a_number_is_read_exactly(saved: Save, text: str, value: str) -> None:
     assert instrument(saved(of_bitcoin(setting("PRICE_FILTER", tickSize=text)))).tick == Decimal(value)
 
 
-def test_a_number_that_is_no_text_is_read_exactly_too(saved) -> None:
+def test_a_number_that_is_no_text_is_read_exactly_too(saved: Save) -> None:
     content = of_bitcoin().replace('"0.10"', "0.100000000003")
     assert instrument(saved(content)).tick == Decimal("0.100000000003")
 
 
-def test_the_names_of_the_spot_markets_are_understood(saved) -> None:
+def test_the_names_of_the_spot_markets_are_understood(saved: Save) -> None:
     def as_spot(document: dict[str, Any]) -> None:
         rule(document, "MIN_NOTIONAL").update(filterType="NOTIONAL", minNotional="10.00000000")
         del rule(document, "NOTIONAL")["notional"]
@@ -210,11 +211,11 @@ def test_the_names_of_the_spot_markets_are_understood(saved) -> None:
         ('{"symbols": [{"symbol": "btcusdt"}]}', "lists no symbol such as BTCUSDT"),
     ],
 )
-def test_a_file_that_is_no_exchange_info_is_refused(saved, content: str | bytes, line: str) -> None:
+def test_a_file_that_is_no_exchange_info_is_refused(saved: Save, content: str | bytes, line: str) -> None:
     assert problem(saved(content)) == line
 
 
-def test_a_file_that_was_cut_off_is_refused(saved) -> None:
+def test_a_file_that_was_cut_off_is_refused(saved: Save) -> None:
     assert problem(saved(SERVED.read_bytes()[:5000])).startswith("is not JSON: ")
 
 
@@ -271,14 +272,14 @@ NUMBER = "is not a plain number below 1e15 with at most 12 decimals"
         (setting("LOT_SIZE", maxQty="0.0009"), "LOT_SIZE maxQty 0.0009 leaves no quantity above the minimum"),
     ],
 )
-def test_a_symbol_that_is_not_fully_described_is_refused(saved, change, line: str) -> None:
+def test_a_symbol_that_is_not_fully_described_is_refused(saved: Save, change, line: str) -> None:
     found = problem(saved(of_bitcoin(change)))
     assert found.replace("BTCUSDT: ", "", 1) == line
     assert found.startswith("BTCUSDT: ")
 
 
 @pytest.mark.parametrize("text", ["-1", "+1", " 1", "1 ", "1_0", "01", ".1", "1.", "NaN", "Infinity", "0x1"])
-def test_a_number_that_is_not_plain_is_refused(saved, text: str) -> None:
+def test_a_number_that_is_not_plain_is_refused(saved: Save, text: str) -> None:
     assert problem(saved(of_bitcoin(setting("PRICE_FILTER", tickSize=text)))).endswith(NUMBER)
 
 
@@ -296,7 +297,7 @@ def test_a_number_that_is_not_plain_is_refused(saved, text: str) -> None:
         "0." + "1" * 39,
     ],
 )
-def test_a_number_that_is_too_large_or_too_fine_is_refused(saved, text: str) -> None:
+def test_a_number_that_is_too_large_or_too_fine_is_refused(saved: Save, text: str) -> None:
     assert problem(saved(of_bitcoin(setting("PRICE_FILTER", tickSize=text)))).endswith(NUMBER)
 
 
