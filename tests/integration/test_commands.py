@@ -324,6 +324,16 @@ def test_explain_counts_failed_attempts(redis: Client, harvest: Harvest) -> None
     assert "due (1 of 3 attempts failed)" in harvest("explain", "BTCUSDT", **LIVE).stdout
 
 
+def test_explain_shows_codes_of_the_journal_in_plain_words(redis: Client, harvest: Harvest) -> None:
+    live = Desk(redis, **LIVE)
+    live.run(BUY, price("105"))
+    for _ in range(3):
+        live.run({"symbol": "BTCUSDT", "status": "REJECTED", "intent_id": live.live_intents()[-1]["intent_id"]})
+    assert live.journal("exhausted")
+    assert "gave up after 3 attempts" in harvest("explain", "BTCUSDT", **LIVE).stdout
+    assert "exhausted" in {row["decision"] for row in said(harvest("explain", "BTCUSDT", "--json", **LIVE))["journal"]}
+
+
 def test_explain_says_what_would_go_out(desk: Desk, harvest: Harvest) -> None:
     desk.client.set("quantum:kill", "1")
     desk.run(BUY, price("111"))

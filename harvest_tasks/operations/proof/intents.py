@@ -65,7 +65,7 @@ def check_output_streams(client: Client, settings: Settings, scrape: Scrape) -> 
     seen = ", ".join(f"{name} {length:.0f}" for name, length in all_lengths.items())
     count = scrape.value("intents_published_total")
     if not count:
-        return not_run(f"no intent has been due yet: {seen}")
+        return not_run(f"no intent has been published yet: {seen}")
     if not any(out.values()) or not all_lengths[keys.DECISIONS]:
         return fails(f"{count:.0f} intents were published, but the streams hold none: {seen}", WHO_DELETES)
     return passes(f"{seen}; newest intent {_newest_age(client, settings)}")
@@ -80,7 +80,7 @@ def check_each_once(client: Client, settings: Settings) -> CheckResult:
         book = next(intent.book for intent in found if intent.intent_id in twice)
         return fails(f"published twice: {listed(sorted(twice))}", f"{STOP_IT} {book}")
     if not found:
-        return not_run("no intent has been due yet")
+        return not_run("no intent has been published yet")
     return passes(f"the {len(found)} newest intents have {len(found)} ids")
 
 
@@ -89,7 +89,7 @@ def check_dedup_and_rungs(client: Client, settings: Settings) -> CheckResult:
     """Whether every published rung is spent in its position, and recent intents still have their dedup key."""
     records = list(_records(client))
     if not records:
-        return not_run("no intent has been due yet")
+        return not_run("no intent has been published yet")
     forgotten = _forgotten(client, records)
     if forgotten:
         return fails(f"published but not spent: {listed(forgotten)}", f"{STOP_IT} {forgotten[0].split()[0]}")

@@ -64,7 +64,7 @@ def check_market_states(look: ProposalInputs, settings: Settings, scrape: Scrape
     wrong = refusals(given, lambda reply: markets.read_market(reply, is_synthetic=False), NoProposal)
     if wrong:
         first = next(iter(wrong))
-        remedy = f"fix the service that writes {settings.marketstate_prefix}{first}"
+        remedy = f"correct the service that writes {settings.marketstate_prefix}{first}"
         return fails(listed(f"{name}: {why}" for name, why in wrong.items()), remedy)
     oldest = max(scrape.by("symbol", "market_state_age_seconds").values(), default=None)
     aged = "none states its time" if oldest is None else f"the oldest is {oldest:.0f} s old"
@@ -80,7 +80,7 @@ def check_risk_proposals(look: ProposalInputs, settings: Settings) -> CheckResul
     wrong = refusals({found.symbol: found.risk for found in look.gathered}, markets.read_risk_proposal, NoProposal)
     if wrong:
         first = next(iter(wrong))
-        remedy = f"fix the service that writes {settings.riskproposal_prefix}{first}"
+        remedy = f"correct the service that writes {settings.riskproposal_prefix}{first}"
         return fails(listed(f"{name}: {why}" for name, why in wrong.items()), remedy)
     without = [found.symbol for found in look.gathered if not _states_distance(found)]
     seen = f"{len(look.gathered) - len(without)} of {len(look.gathered)} symbols have one"
@@ -94,7 +94,7 @@ def check_one_cycle(look: ProposalInputs) -> CheckResult:
     """What `harvest propose --once` would compute now, without its writes."""
     wrong = [f"{d.book}: {d.detail or d.reason}" for d in look.decided if isinstance(d, ProposalOutcome)]
     if wrong:
-        return fails(f"not computed: {listed(wrong)}", "fix that input; check again with harvest propose --once")
+        return fails(f"not computed: {listed(wrong)}", "correct that input; check again with harvest propose --once")
     flat = len(look.decided) - len(look.due)
     return passes(f"{len(look.due)} proposals computed, {flat} books without a position, nothing written")
 
