@@ -1,1 +1,1 @@
-"""Settings: read from the environment once, validated, frozen. `model` is the way in: `current()` and `Settings`."""
+"""What may a deployment choose? Settings: one frozen object, read once from the environment: `model.current()`."""

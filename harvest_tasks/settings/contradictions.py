@@ -1,4 +1,4 @@
-"""Settings that are each possible and together are not."""
+"""Which settings rule each other out? Each alone is valid."""
 
 from collections.abc import Iterator
 from itertools import chain
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def contradiction_lines(settings: "Settings") -> Iterator[str]:
-    """One for each setting that another one rules out."""
+    """An error line for each setting that another one rules out."""
     found = chain(_two_servers(settings), _live(settings), _without_effect(settings), _shared_keys(settings))
     return (
         variables.error_line(name.upper(), variables.setting_text(getattr(settings, name)), why) for name, why in found
@@ -30,18 +30,18 @@ def _live(settings: "Settings") -> Iterator[tuple[str, str]]:
     if not settings.is_live:
         return
     if settings.harvest_live_confirm != "yes":
-        yield "harvest_mode", "needs HARVEST_LIVE_CONFIRM=yes beside it"
+        yield "harvest_mode", "also needs HARVEST_LIVE_CONFIRM=yes"
     if settings.position_source == "synthetic":
-        yield "position_source", "is refused with HARVEST_MODE=live; it invents positions"
+        yield "position_source", "is not allowed with HARVEST_MODE=live: it makes up positions; unset it"
     if settings.synthetic_fallback:
-        yield "synthetic_fallback", "is refused with HARVEST_MODE=live; it invents positions"
+        yield "synthetic_fallback", "is not allowed with HARVEST_MODE=live: it makes up positions; unset it"
 
 
 def _without_effect(settings: "Settings") -> Iterator[tuple[str, str]]:
     if not settings.ladder.rungs:
-        yield "harvest_min_r", "is above every rung of HARVEST_LADDER, so nothing would be harvested"
+        yield "harvest_min_r", "is above every rung of HARVEST_LADDER, so nothing would be harvested; lower it"
     if settings.publish_interval_sec >= 3 * settings.max_publish_age_sec:
-        yield "publish_interval_sec", "must be under 3 x MAX_PUBLISH_AGE_SEC, when proposals expire"
+        yield "publish_interval_sec", "must be less than 3 x MAX_PUBLISH_AGE_SEC, after which proposals expire"
 
 
 def _shared_keys(settings: "Settings") -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Passwords that arrive as files, as systemd's `LoadCredential=` brings them: kept out of the environment."""
+"""Where do passwords come from? From files of systemd's `LoadCredential=`, which keeps them out of the environment."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -7,13 +7,13 @@ from typing import Final
 from harvest_tasks.settings import redis_url, variables
 
 DIRECTORY: Final = "CREDENTIALS_DIRECTORY"
-"""The variable by which systemd says where they are."""
+"""The variable in which systemd names their directory."""
 FILES: Final = {"REDIS_URL": "redis-password", "BROKER_URL": "broker-password", "RESULT_BACKEND": "broker-password"}
-"""Which file has the password of the user whom a variable names without one."""
+"""The file with the password, for each variable whose URL may name a user without one."""
 
 
 def completed(given: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
-    """`given` with these passwords in its URLs. Raises nothing: see `unusable`."""
+    """`given` with these passwords in its URLs. An unreadable password raises nothing: see `unusable`."""
     return {
         **given,
         **{name: redis_url.with_password(given[name], read_secret(path)) for name, path in _used(given, environ)},
@@ -42,7 +42,7 @@ def _used(given: Mapping[str, str], environ: Mapping[str, str]) -> Iterator[tupl
 
 
 def _files(given: Mapping[str, str], environ: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
-    """The variables that a credential completes, and its file."""
+    """Each variable that a credential completes, and the file of the credential."""
     if DIRECTORY not in environ:
         return
     for name, file in FILES.items():

@@ -1,7 +1,7 @@
-"""The exchange's rules by symbol, as Binance's USD-M futures serve them: GET /fapi/v1/exchangeInfo, saved to a file.
+"""Which rules has the exchange for each symbol? Reads a saved GET /fapi/v1/exchangeInfo of Binance's USD-M futures.
 
-Its numbers are text and are read exactly, or refused. An exit goes out as a market order, which has to pass both lot
-filters: of the two limits the stricter one counts, and a zero is no limit.
+Its numbers are text, read exactly or refused. An exit is a market order, which has to pass both lot filters: the
+stricter limit counts, and a zero is no limit.
 """
 
 import json
@@ -49,7 +49,7 @@ class Listing:
 
 
 class Listings(dict[str, Listing]):
-    """Listings by symbol. `skipped` counts those whose name no symbol of ours can have."""
+    """Listings by symbol. `skipped` counts those whose name is not a valid symbol here."""
 
     skipped: int = 0
 
@@ -59,7 +59,7 @@ class _BadFile(Exception):
 
 
 def read_exchange_info(path: str) -> Listings:
-    """Every symbol that the file lists under a name of ours. Raises `InstrumentsError`."""
+    """Every valid symbol that the file lists. Raises `ExchangeInfoError`."""
     try:
         return _listings(_symbols(_decoded(_content(path))))
     except _BadFile as wrong:
@@ -67,9 +67,9 @@ def read_exchange_info(path: str) -> Listings:
 
 
 def instrument_of(listings: Mapping[str, Listing], symbol: str, least_notional: Decimal) -> Instrument:
-    """The rules to obey for `symbol`: the exchange's, with a minimum order value of at least `least_notional`.
+    """The exchange's rules for `symbol`, with a minimum order value of at least `least_notional`.
 
-    A symbol that is not listed is dealt in exact decimals, and only `least_notional` bounds it.
+    For a symbol that is not listed, quantities are exact decimals and only `least_notional` bounds an order.
     """
     listing = listings.get(symbol)
     if listing is None:
@@ -85,12 +85,12 @@ def _content(path: str) -> bytes:
     except OSError as error:
         raise _BadFile(f"cannot be read: {error.strerror}") from None
     if len(content) > MAX_FILE_BYTES:
-        raise _BadFile(f"is over {MAX_FILE_BYTES // 1024 // 1024} MiB, far more than an exchangeInfo")
+        raise _BadFile(f"is over {MAX_FILE_BYTES // 1024 // 1024} MiB, larger than any exchangeInfo")
     return content
 
 
 def _decoded(content: bytes) -> object:
-    """Numbers outside of strings stay text, too: nothing here may become a float."""
+    """The JSON value. Its numbers stay text: nothing here may become a float."""
     try:
         return json.loads(
             content, parse_float=str, parse_int=str, parse_constant=_refuse_constant, object_pairs_hook=_unique
@@ -158,7 +158,7 @@ def _filters(name: str, filters: object) -> dict[str, Filter]:
         if not isinstance(kind, str):
             raise _BadFile(f"{name}: a filter has no filterType")
         if kind in found:
-            raise _BadFile(f"{name}: {_shown(kind)} comes twice")
+            raise _BadFile(f"{name}: {_shown(kind)} is listed twice")
         found[kind] = each
     return found
 
@@ -222,7 +222,7 @@ def _check_steps(rules: _Rules, lots: Sequence[_Lot], step: Decimal) -> None:
     """Every filter must accept all multiples of `step`, the coarser one, from its minimum on."""
     for lot in lots:
         if lot.step and step % lot.step:
-            rules.refuse(lot.kind, f"stepSize {plain(lot.step)} does not go into {plain(step)}, the other lot filter's")
+            rules.refuse(lot.kind, f"stepSize {plain(lot.step)} does not divide {plain(step)}, the other lot filter's")
         # What a filter accepts is its minQty and whole steps more.
         if lot.step and lot.min_qty % lot.step:
             rules.refuse(lot.kind, f"minQty {plain(lot.min_qty)} is not a multiple of stepSize {plain(lot.step)}")

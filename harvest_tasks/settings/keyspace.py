@@ -1,4 +1,4 @@
-"""Which configurable key names may not meet: each other, or the names that are fixed."""
+"""Which configurable key names collide? No two may be equal or overlap, nor may one with a fixed name."""
 
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -25,13 +25,13 @@ FIXED_FAMILIES: Final = (
 
 
 def clashes(names: Mapping[str, str], prefixes: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """(setting, what is wrong) for each of the settings `names` and `prefixes` whose keys would be another's too."""
+    """(setting, problem) for each of the settings `names` and `prefixes` whose keys another one has, too."""
     taken: dict[str, str] = dict.fromkeys(FIXED_KEYS, "a key of Harvest's own")
     for setting, key in names.items():
         if key in taken:
             yield setting, f"is already {taken[key]}"
         taken[key] = setting.upper()
-    families: dict[str, str] = dict.fromkeys(FIXED_FAMILIES, "a family of keys with a fixed name")
+    families: dict[str, str] = dict.fromkeys(FIXED_FAMILIES, "a prefix of keys whose names are fixed")
     for setting, prefix in prefixes.items():
         overlapped = [other for other in families if prefix.startswith(other) or other.startswith(prefix)]
         if overlapped:

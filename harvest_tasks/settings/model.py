@@ -1,6 +1,6 @@
-"""What a deployment may choose: one frozen model, read once from the environment, refused when any value is wrong.
+"""What may a deployment choose? One frozen object, read once from the environment, refused when any value is wrong.
 
-`Settings.from_env` is the only door: each field is read from the text of the variable with its name in capitals.
+`Settings.from_env` reads each field from the text of the variable with its name in capitals; nothing else makes one.
 """
 
 import os
@@ -19,7 +19,7 @@ from harvest_tasks.settings.exchange_info import ExchangeInfoError, Listings, re
 from kernel.positions.ladder import Basis, Ladder, Rung
 
 SERVER_PARTS: Final = ("redis_host", "redis_port", "redis_db")
-"""Spelled out, they are another way to write `redis_url`; None where they are not given."""
+"""Together they are another way to write `redis_url`; None where they are not given."""
 
 NONE_TEXTS: Final = {"symbols": readers.OPEN_POSITIONS, "instruments_file": readers.NO_FILE}
 """What None is written as, by setting."""
@@ -30,7 +30,7 @@ OVERRIDES: Final = {
     "CELERY_BROKER_WRITE_URL": "broker_url",
     "CELERY_RESULT_BACKEND": "result_backend",
 }
-"""Variables that Celery obeys before any configuration, and the settings they would silently replace."""
+"""Variables that Celery prefers to any configuration, and the settings that they would silently replace."""
 
 
 class SettingsError(Exception):
@@ -105,7 +105,7 @@ class Settings(BaseModel):
     stream_harvest_suggestions: Key = "quantum:stream:harvest.suggestions"
     watch_slice_sec: Annotated[float, readers.decimal_number("0.5", "30")] = 5.0
     watch_answers_up_to: Annotated[int, readers.whole_number(0, 500)] = 128
-    """Entries of one read that the watcher processes itself, at once; for more it rings the workers. 0: never."""
+    """Entries of one read that the watcher processes itself, at once; for more it wakes the workers. 0: never."""
     harvest_kill_switch_key: Key = "quantum:kill"
     harvest_ladder: Annotated[tuple[Rung, ...], BeforeValidator(readers.ladder_rungs)] = Field(
         default_factory=_standard_ladder
@@ -116,7 +116,7 @@ class Settings(BaseModel):
     harvest_trail_atr_mult: Annotated[Decimal, readers.decimal_number("0.01", "100")] = Decimal("2.0")
     harvest_min_notional: Annotated[Decimal, readers.decimal_number("0", "1000000000")] = Decimal(0)
     harvest_cost_bps: Annotated[Decimal, readers.decimal_number("0", "10000")] = Decimal(0)
-    """What a way in and out costs, in 1/10000 of the entry: it is taken off R."""
+    """Cost of opening and closing, in 1/10000 of the entry price; it is subtracted from R."""
     instruments_file: Annotated[str | None, BeforeValidator(readers.readable_file)] = None
     """A saved exchangeInfo. None: quantities and prices are exact, and `harvest_min_notional` alone bounds an order."""
     harvest_reduce_only: Annotated[bool, BeforeValidator(readers.always_true)] = True
@@ -125,7 +125,7 @@ class Settings(BaseModel):
     harvest_dedup_ttl_sec: Annotated[int, readers.whole_number(1, 604_800)] = 900
     harvest_intent_timeout_sec: Annotated[int, readers.whole_number(1, 86_400)] = 900
     harvest_lock_ttl_sec: Annotated[int, readers.whole_number(1, 300)] = 1
-    """How long a book waits for a worker that was killed at it. A pass takes milliseconds."""
+    """How long a book stays locked by a worker that was killed. Processing a book takes milliseconds."""
     reconcile_interval_sec: Annotated[float, readers.decimal_number("1", "86400")] = 60.0
     reconcile_tolerance: Annotated[Decimal, readers.decimal_number("0", "1")] = Decimal("0.001")
     """How far tracked and reported quantity may be apart, as a ratio of the larger one."""
@@ -141,7 +141,7 @@ class Settings(BaseModel):
         try:
             settings = cls.model_validate({n.lower(): text for n, text in whole.items() if n not in damaged})
         except ValidationError as error:
-            # What contradicts what is only worth saying of values that were all read.
+            # Contradictions are only reported when every value could be read.
             raise SettingsError("\n".join([*lines, *_lines(error, given, contradictions=not lines)])) from None
         lines += [*_overridden(settings, environ), *_unusable_file(settings)]
         if lines:
@@ -213,11 +213,9 @@ def _field_lines(detail: ErrorDetails, given: Mapping[str, str]) -> Iterator[str
 
 def _overridden(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
     for name, field in OVERRIDES.items():
-        # Also equal is what a credential completed: Celery's command copies BROKER_URL there.
+        # Without the password of a credential it is equal, too: Celery's command copies BROKER_URL there.
         if name in environ and environ[name] not in (getattr(settings, field), environ.get(field.upper())):
-            yield variables.error_line(
-                name, environ[name], f"Celery would obey it instead of {field.upper()}; unset it"
-            )
+            yield variables.error_line(name, environ[name], f"Celery would use it instead of {field.upper()}; unset it")
 
 
 def _unusable_file(settings: Settings) -> Iterator[str]:

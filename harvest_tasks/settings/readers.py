@@ -1,4 +1,4 @@
-"""How each kind of setting is read from text: strictly, refusing with one sentence that says what is allowed."""
+"""How is each kind of setting read from text? Strictly; the error is one sentence that says what is allowed."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -14,9 +14,9 @@ from harvest_tasks.wire.symbols import InvalidSymbol, valid_symbol
 from kernel.positions.ladder import Ladder, Rung
 
 OPEN_POSITIONS: Final = "*"
-"""SYMBOLS that names none."""
+"""The value of SYMBOLS that stands for all open positions."""
 NO_FILE: Final = "none"
-"""The name of no file; a file that is called so can be given as ./none."""
+"""Stands for no file; a file of this name can be given as ./none."""
 
 _HOST: Final = re.compile(r"\A([A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]+\])\Z")
 _KEY: Final = re.compile(r"\A[A-Za-z0-9_.{}-]+(:[A-Za-z0-9_.{}-]+)*\Z")
@@ -25,7 +25,7 @@ _PER_MINUTE: Final = {"s": Decimal(60), "m": Decimal(1), "h": Decimal(1) / 60}
 
 
 def reader_of(setting: FieldInfo) -> Callable[[str], Any]:
-    """The plain function that reads this setting; it raises ValueError with the sentence."""
+    """The function that reads this setting from text. It raises ValueError with the sentence."""
     (validator,) = (part for part in setting.metadata if isinstance(part, BeforeValidator))
     return cast("Callable[[str], Any]", validator.func)
 
@@ -89,7 +89,7 @@ def host(text: str) -> str:
 
 def key_name(text: str) -> str:
     if not _KEY.match(text):
-        raise ValueError("must be a key name such as quantum:kill, without blanks, wildcards or a colon at either end")
+        raise ValueError("must be a key name such as quantum:kill, without spaces, wildcards or a colon at either end")
     return text
 
 
@@ -100,13 +100,13 @@ def key_prefix(text: str) -> str:
 
 
 def symbol_list(text: str) -> tuple[str, ...] | None:
-    """None for `*`: whatever has an open position."""
+    """None for `*`: the symbols with an open position."""
     if text == OPEN_POSITIONS:
         return None
     try:
         listed = tuple(valid_symbol(part.strip(" ")) for part in text.split(","))
     except InvalidSymbol:
-        raise ValueError("must list symbols such as BTCUSDT,ETHUSDT or be *, for the open positions") from None
+        raise ValueError("must list symbols such as BTCUSDT,ETHUSDT or be * for all open positions") from None
     if len(set(listed)) < len(listed):
         raise ValueError("must not list a symbol twice")
     return listed
@@ -118,7 +118,7 @@ def readable_file(text: str) -> str | None:
         return None
     path = Path(text)
     try:
-        # A pipe would open once somebody writes to it, which may be never.
+        # Opening a pipe would block until something writes to it.
         if not path.is_file():
             raise ValueError(f"must be the path of an existing file, or {NO_FILE}")
         path.open("rb").close()

@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
 
 DATA_FORMS: Final = {"redis": (), "rediss": (), "unix": ("db",)}
-"""Schemes for redis-py and what may follow the question mark besides TLS files."""
+"""Schemes of redis-py, and the names allowed after the question mark besides TLS files."""
 CELERY_FORMS: Final = {"redis": (), "rediss": (), "redis+socket": ("virtual_host",)}
 
 _TLS: Final = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
@@ -95,7 +95,7 @@ def lacks_password(text: str) -> bool:
 
 
 def with_password(text: str, password: bytes) -> str:
-    """`text`, which lacks it, with the password of its user."""
+    """`text`, which names a user, with the password of that user."""
     login = _login(text)
     return text.replace(f"//{login}@", f"//{login}:{quote(password, safe='')}@", 1)
 
@@ -113,7 +113,7 @@ def parse_address(text: str, forms: dict[str, tuple[str, ...]] = DATA_FORMS) -> 
 
 
 def redacted_url(text: str) -> str:
-    """`text` without its user and password; of what cannot be understood, at most the scheme."""
+    """`text` without its user and password; only the scheme of a URL that cannot be parsed."""
     for forms, spell in ((DATA_FORMS, Address.for_redis), (CELERY_FORMS, Address.for_celery)):
         try:
             return str(spell(parse_address(text, forms).masked()))
@@ -135,7 +135,7 @@ def _split(text: str) -> SplitResult:
 
 
 def _login(text: str) -> str:
-    """What stands before the @; nothing of what is no URL."""
+    """User and password, the part before the @; empty if `text` is not a URL."""
     try:
         return _split(text).netloc.rpartition("@")[0]
     except ValueError:
@@ -146,7 +146,11 @@ def _query(parts: SplitResult, allowed: tuple[str, ...]) -> dict[str, str]:
     pairs = parse_qsl(parts.query, keep_blank_values=True)
     if parts.fragment or any(name not in allowed for name, _ in pairs) or len(dict(pairs)) < len(pairs):
         # Anything else would override how our connections are made: retries, time limits, decoding.
-        end = f"with nothing but {', '.join(allowed)} after a question mark" if allowed else "with its database"
+        end = (
+            f"with nothing but {', '.join(allowed)} after a question mark"
+            if allowed
+            else "with the number of the database"
+        )
         raise ValueError(f"must end {end}")
     return dict(pairs)
 

@@ -1,4 +1,4 @@
-"""Settings as text: which names are ours, which values arrived damaged, and how a value is shown."""
+"""How do settings look as text? Finds unknown names and damaged values, and shows values without passwords."""
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -10,20 +10,20 @@ from kernel.positions.ladder import Rung
 from kernel.positions.quantities import plain
 
 OWN_PREFIX: Final = "HARVEST_"
-"""Every name with this prefix is ours, so an unknown one is a mistake."""
+"""An unknown variable with this prefix is a mistake."""
 
 _LONGEST_SHOWN: Final = 60
 
 
 def unknown_lines(names: Iterable[str], known: Iterable[str]) -> list[str]:
-    """A line for each name that looks like ours and is not."""
+    """An error line for each name with the prefix that is not a setting."""
     known = set(known)
     strangers = (name for name in names if name.upper().startswith(OWN_PREFIX) and name not in known)
     return [_unknown_line(name, known) for name in sorted(strangers)]
 
 
 def damaged_lines(given: Mapping[str, str]) -> dict[str, str]:
-    """A line for each value that is blank or broken as text, by name."""
+    """An error line for each value that is blank or damaged as text, by name."""
     problems = {name: _damage(text) for name, text in given.items()}
     return {name: error_line(name, given[name], problem) for name, problem in problems.items() if problem}
 
@@ -37,14 +37,14 @@ def shown_value(name: str, text: str) -> str:
     """`text` quoted, on one line, cut to length and without a password."""
     if name.endswith(("_URL", "RESULT_BACKEND")):
         return repr(redacted_url(text.strip()) + ("\r" if text.endswith("\r") else ""))
-    # A URL in the wrong place: whatever carries a password has an @.
+    # A URL in the wrong variable: a text with a password has an @.
     if "@" in text:
         return "'***'"
     return repr(text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "...")
 
 
 def setting_text(value: object) -> str:
-    """The text that would give a setting this value, but for passwords."""
+    """The text that gives a setting this value, without passwords."""
     match value:
         case bool():
             return str(value).lower()

@@ -44,7 +44,7 @@ def test_a_broker_in_the_environment_is_the_one_celery_uses(environ: dict[str, s
 def test_a_broker_given_behind_the_settings_is_refused(environ: dict[str, str]) -> None:
     ended = celery(environ, "--broker", "redis://:hunter2@elsewhere/1", "report")
     assert ended.stderr == (
-        "CELERY_BROKER_URL='redis://***@elsewhere:6379/1': Celery would obey it instead of BROKER_URL; unset it\n"
+        "CELERY_BROKER_URL='redis://***@elsewhere:6379/1': Celery would use it instead of BROKER_URL; unset it\n"
     )
 
 

@@ -228,7 +228,7 @@ def test_a_file_of_any_size_is_refused_before_it_fills_the_memory(tmp_path: Path
     path = tmp_path / "large.json"
     with path.open("wb") as file:
         file.truncate(MAX_FILE_BYTES + 1)
-    assert problem(str(path)) == "is over 64 MiB, far more than an exchangeInfo"
+    assert problem(str(path)) == "is over 64 MiB, larger than any exchangeInfo"
 
 
 NUMBER = "is not a plain number below 1e15 with at most 12 decimals"
@@ -244,7 +244,10 @@ NUMBER = "is not a plain number below 1e15 with at most 12 decimals"
         (lambda document: bitcoin(document).pop("filters"), "LOT_SIZE is missing"),
         (lambda document: bitcoin(document)["filters"].append(5), "a filter has no filterType"),
         (lambda document: bitcoin(document)["filters"].append({"limit": 1}), "a filter has no filterType"),
-        (lambda document: bitcoin(document)["filters"].append({"filterType": "LOT_SIZE"}), "'LOT_SIZE' comes twice"),
+        (
+            lambda document: bitcoin(document)["filters"].append({"filterType": "LOT_SIZE"}),
+            "'LOT_SIZE' is listed twice",
+        ),
         (without("PRICE_FILTER"), "PRICE_FILTER is missing"),
         (without("LOT_SIZE"), "LOT_SIZE is missing"),
         (without("MARKET_LOT_SIZE"), "MARKET_LOT_SIZE is missing"),
@@ -265,7 +268,7 @@ NUMBER = "is not a plain number below 1e15 with at most 12 decimals"
         (setting("LOT_SIZE", maxQty="\u0661"), f"LOT_SIZE maxQty '\\u0661' {NUMBER}"),
         (
             setting("MARKET_LOT_SIZE", stepSize="0.0015", minQty="0.0015"),
-            "LOT_SIZE stepSize 0.001 does not go into 0.0015, the other lot filter's",
+            "LOT_SIZE stepSize 0.001 does not divide 0.0015, the other lot filter's",
         ),
         (setting("LOT_SIZE", minQty="0.0015"), "LOT_SIZE minQty 0.0015 is not a multiple of stepSize 0.001"),
         (setting("LOT_SIZE", minQty="121"), "MARKET_LOT_SIZE maxQty 120 leaves no quantity above the minimum"),

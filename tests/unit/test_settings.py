@@ -61,9 +61,9 @@ EXCHANGE_INFO = str(Path(__file__).parents[1] / "data" / "exchange_info.json")
 LIVE = {"HARVEST_MODE": "live", "HARVEST_LIVE_CONFIRM": "yes"}
 
 RUNGS = "must list rungs as R:fraction in plain decimal numbers, such as 0.5:0.25,1.0:0.25"
-SYMBOLS = "must list symbols such as BTCUSDT,ETHUSDT or be *, for the open positions"
+SYMBOLS = "must list symbols such as BTCUSDT,ETHUSDT or be * for all open positions"
 RATE = "must be a rate such as 2/s or 120/m, and at least 6/m"
-KEY = "must be a key name such as quantum:kill, without blanks, wildcards or a colon at either end"
+KEY = "must be a key name such as quantum:kill, without spaces, wildcards or a colon at either end"
 PREFIX = "must be the start of a key name, ending in one colon, such as quantum:marketstate:"
 HOST = "must be a host name or address, without port or user"
 BLANK = "is blank; unset it, or give it a value"
@@ -110,7 +110,7 @@ WRONG = [
     ("PUBLISH_INTERVAL_SEC", "1e1", between("0.1", "3600")),
     ("PUBLISH_INTERVAL_SEC", "\u0661\u0660", between("0.1", "3600")),
     ("PUBLISH_INTERVAL_SEC", "10s", between("0.1", "3600")),
-    ("PUBLISH_INTERVAL_SEC", "180", "must be under 3 x MAX_PUBLISH_AGE_SEC, when proposals expire"),
+    ("PUBLISH_INTERVAL_SEC", "180", "must be less than 3 x MAX_PUBLISH_AGE_SEC, after which proposals expire"),
     ("MAX_PUBLISH_AGE_SEC", "0", whole(1, 86_400)),
     ("MAX_PUBLISH_AGE_SEC", "60.5", whole(1, 86_400)),
     ("CHANGE_EPS_PCT", "1.1", between("0", "1")),
@@ -122,7 +122,11 @@ WRONG = [
     ("RISKPROPOSAL_PREFIX", ":", PREFIX),
     ("RISKPROPOSAL_PREFIX", "quantum:marketstate:", "overlaps 'quantum:marketstate:', MARKETSTATE_PREFIX"),
     ("HARVEST_PREFIX", "quantum:*:", PREFIX),
-    ("HARVEST_PREFIX", "quantum:harvest:", "overlaps 'quantum:harvest:position:', a family of keys with a fixed name"),
+    (
+        "HARVEST_PREFIX",
+        "quantum:harvest:",
+        "overlaps 'quantum:harvest:position:', a prefix of keys whose names are fixed",
+    ),
     ("ENABLE_STREAM", "1", FLAG),
     ("ENABLE_STREAM", "yes", FLAG),
     ("STREAM_NAME", "quantum stream", KEY),
@@ -141,7 +145,7 @@ WRONG = [
     ("ADHOC_RATE_LIMIT", "359/h", RATE),
     ("ADHOC_RATE_LIMIT", "2/d", RATE),
     ("HARVEST_MODE", "LIVE", "must be shadow or live"),
-    ("HARVEST_MODE", "live", "needs HARVEST_LIVE_CONFIRM=yes beside it"),
+    ("HARVEST_MODE", "live", "also needs HARVEST_LIVE_CONFIRM=yes"),
     ("HARVEST_MODE", "shadow\r", CRLF),
     ("HARVEST_MODE", " shadow", SPACE),
     ("HARVEST_MODE", "sha\x00dow", CONTROL),
@@ -165,7 +169,7 @@ WRONG = [
     ("HARVEST_LADDER", "1:0.75,2:0.5", "the fractions sum to 1.25, more than the position"),
     ("HARVEST_LADDER_BASIS", "initial", "must be original or remaining"),
     ("HARVEST_MIN_R", "-0.5", between("0", "100")),
-    ("HARVEST_MIN_R", "1.6", "is above every rung of HARVEST_LADDER, so nothing would be harvested"),
+    ("HARVEST_MIN_R", "1.6", "is above every rung of HARVEST_LADDER, so nothing would be harvested; lower it"),
     ("HARVEST_SET_BE_AT_R", "0", between("0.01", "100")),
     ("HARVEST_TRAIL_ATR_MULT", "0", between("0.01", "100")),
     ("HARVEST_MIN_NOTIONAL", "-1", between("0", "1000000000")),
@@ -200,8 +204,8 @@ WRONG_URLS = [
     ("REDIS_URL", "redis://:hun/ter2@h:6379", "redis://***", NETWORK_FORM),
     ("REDIS_URL", "redis://h:6379/one", "redis://***", NETWORK_FORM),
     ("REDIS_URL", "redis://h:99999", "redis://***", NETWORK_FORM),
-    ("REDIS_URL", "redis://h?retry_on_timeout=true", "redis://***", "must end with its database"),
-    ("REDIS_URL", "redis://h/0?password=hunter2", "redis://***", "must end with its database"),
+    ("REDIS_URL", "redis://h?retry_on_timeout=true", "redis://***", "must end with the number of the database"),
+    ("REDIS_URL", "redis://h/0?password=hunter2", "redis://***", "must end with the number of the database"),
     ("REDIS_URL", "redis://:pässword@h", "redis://***", "must be ASCII; percent-encode everything else"),
     ("REDIS_URL", "redis://[h", "redis://***", "must name a host, or an IPv6 address in brackets"),
     ("REDIS_URL", "unix://", "unix://***", "must read like unix:///path/to/socket, with a number as its database"),
@@ -344,7 +348,7 @@ def test_a_url_and_its_parts_may_not_contradict_each_other(url: str, part: str, 
 def test_celery_may_not_be_sent_elsewhere_behind_our_back(name: str) -> None:
     (line,) = refused({name: "redis://:hunter2@other/1"})
     setting = "RESULT_BACKEND" if name == "CELERY_RESULT_BACKEND" else "BROKER_URL"
-    assert line == f"{name}='redis://***@other:6379/1': Celery would obey it instead of {setting}; unset it"
+    assert line == f"{name}='redis://***@other:6379/1': Celery would use it instead of {setting}; unset it"
     # Celery's command sets it itself when BROKER_URL is in the environment.
     assert Settings.from_env({name: "redis://other/1", setting: "redis://other/1"})
 
@@ -353,7 +357,7 @@ def test_live_mode_needs_two_keys() -> None:
     assert Settings.from_env(LIVE).is_live
     assert not Settings.from_env({"HARVEST_LIVE_CONFIRM": "yes"}).is_live
     assert refused({**LIVE, "HARVEST_LIVE_CONFIRM": "no"}) == [
-        "HARVEST_MODE='live': needs HARVEST_LIVE_CONFIRM=yes beside it"
+        "HARVEST_MODE='live': also needs HARVEST_LIVE_CONFIRM=yes"
     ]
 
 
@@ -361,10 +365,10 @@ def test_live_mode_never_makes_up_positions() -> None:
     assert not Settings.from_env(LIVE).synthetic_fallback
     assert not Settings.from_env({**LIVE, "SYNTHETIC_FALLBACK": "false"}).synthetic_fallback
     assert refused({**LIVE, "SYNTHETIC_FALLBACK": "true"}) == [
-        "SYNTHETIC_FALLBACK='true': is refused with HARVEST_MODE=live; it invents positions"
+        "SYNTHETIC_FALLBACK='true': is not allowed with HARVEST_MODE=live: it makes up positions; unset it"
     ]
     assert refused({**LIVE, "POSITION_SOURCE": "synthetic"}) == [
-        "POSITION_SOURCE='synthetic': is refused with HARVEST_MODE=live; it invents positions"
+        "POSITION_SOURCE='synthetic': is not allowed with HARVEST_MODE=live: it makes up positions; unset it"
     ]
 
 
