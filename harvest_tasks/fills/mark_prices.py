@@ -11,7 +11,7 @@ from harvest_tasks.wire.timestamps import unix_ms
 from kernel.positions.entry import Mark
 from kernel.positions.mark import FUTURE_TOLERANCE_MS
 
-TIME_NAMES: Final = ("ts", "timestamp", "time")
+_TIME_NAMES: Final = ("ts", "timestamp", "time")
 
 
 def read_marks(client: Client, symbols: Sequence[str], now_ms: int) -> dict[str, Mark | str]:
@@ -22,8 +22,8 @@ def read_marks(client: Client, symbols: Sequence[str], now_ms: int) -> dict[str,
     commands: list[Command] = []
     for symbol in symbols:
         commands += (
-            ("HMGET", keys.ticker(symbol), "markPrice", *TIME_NAMES),
-            ("HMGET", keys.market(symbol), "price", *TIME_NAMES),
+            ("HMGET", keys.ticker(symbol), "markPrice", *_TIME_NAMES),
+            ("HMGET", keys.market(symbol), "price", *_TIME_NAMES),
         )
     replies = exchange_gently(client, commands)
     return {symbol: _newest(replies[i * 2 : i * 2 + 2], now_ms) for i, symbol in enumerate(symbols)}

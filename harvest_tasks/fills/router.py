@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from harvest_tasks.fills.commit import DEADLETTER_MAXLEN
 from harvest_tasks.fills.ledger import Ledger, LoadedBatch
 from harvest_tasks.fills.stream import RawEntry, input_reply
 from harvest_tasks.logs import Line
@@ -19,7 +20,6 @@ from kernel.positions.entry import Fill, Freeze, Funding, OrderEnded
 
 log = logging.getLogger(__name__)
 
-DEADLETTER_MAXLEN: Final = 10_000
 NOT_LOADING: Final[Sequence[script.Value]] = ("", 0, "", "", "", 0)
 """What route.lua receives in place of `Ledger.load_arguments` when it is to load no book."""
 NOTHING_MORE: Final[PipelinedRead[Any]] = PipelinedRead((), lambda _: None)

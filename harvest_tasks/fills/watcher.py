@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 BLOCK_MS: Final = 500
 RECONNECT_FOR_SEC: Final = 3.0
 """How long to try to reach a server that went away."""
-RETRY_SEC: Final = 0.05
+_RETRY_SEC: Final = 0.05
 HANDOVER_SEC: Final = 0.1
 """How long before its end a slice starts the next one: what a Celery message takes on a busy machine."""
 WAIT_FOR_HOLDER_SEC: Final = 0.3
@@ -192,7 +192,7 @@ class Watcher:
             except (Disconnected, TimedOut):
                 if monotonic() > until:
                     raise
-                sleep(RETRY_SEC)
+                sleep(_RETRY_SEC)
             else:
                 raise Superseded
 

@@ -7,7 +7,7 @@ worker or beat would end. Here such a late command reaches the server if it is b
 command without a server, with redis-py's ConnectionError, and its caller connects again.
 
 A worker that finds no server tries again only 2 s later, then 4 s, then 6 s. A server that is restarted is back long
-before that. So a process that was connected first tries every `RETRY_SEC`, for `RECONNECT_FOR_SEC`, once an outage.
+before that. So a process that was connected first tries every `_RETRY_SEC`, for `_RECONNECT_FOR_SEC`, once an outage.
 """
 
 from queue import Empty
@@ -16,8 +16,8 @@ from typing import Any, Final
 
 from kombu.transport import redis
 
-RECONNECT_FOR_SEC: Final = 1.0
-RETRY_SEC: Final = 0.05
+_RECONNECT_FOR_SEC: Final = 1.0
+_RETRY_SEC: Final = 0.05
 
 Server = tuple[str | None, int | None, str | None]
 _away_since: dict[Server, float | None] = {}
@@ -98,17 +98,17 @@ class Transport(redis.Transport):
             except self.connection_errors:
                 if not _is_waited_for(server):
                     raise
-                sleep(RETRY_SEC)
+                sleep(_RETRY_SEC)
             else:
                 _away_since[server] = None
                 return connected
 
 
 def _is_waited_for(server: Server) -> bool:
-    """Whether `server` was there until at most `RECONNECT_FOR_SEC` ago."""
+    """Whether `server` was there until at most `_RECONNECT_FOR_SEC` ago."""
     if server not in _away_since:
         return False
     since = _away_since[server]
     if since is None:
         since = _away_since[server] = monotonic()
-    return monotonic() < since + RECONNECT_FOR_SEC
+    return monotonic() < since + _RECONNECT_FOR_SEC

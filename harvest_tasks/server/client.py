@@ -19,7 +19,7 @@ from redis.retry import Retry
 
 Client: TypeAlias = "redis.Redis"
 Command: TypeAlias = Sequence[str | int]
-Parsed = TypeVar("Parsed")
+_Parsed = TypeVar("_Parsed")
 
 PIECE: Final = 100
 PAUSE_SEC: Final = 0.002
@@ -30,11 +30,11 @@ SOCKET_TIMEOUT_SEC = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class PipelinedRead(Generic[Parsed]):
+class PipelinedRead(Generic[_Parsed]):
     """Commands that may share a round trip with others; `parse` makes a value of their replies, or raises an error."""
 
     commands: Sequence[Command]
-    parse: Callable[[Sequence[Any]], Parsed]
+    parse: Callable[[Sequence[Any]], _Parsed]
 
 
 def connect(url: str, timeout_sec: float = SOCKET_TIMEOUT_SEC) -> Client:

@@ -58,7 +58,7 @@ def heard(systemd: socket.socket) -> list[str]:
         return said
 
 
-def ring(beat: BoundedScheduler, name: str = "watch_fills") -> None:
+def send(beat: BoundedScheduler, name: str = "watch_fills") -> None:
     entry: ScheduleEntry = beat.schedule[name]
     beat.apply_entry(entry, producer=beat.producer)
 
@@ -68,8 +68,8 @@ def waiting(app: Celery, queue: str) -> int:
         return int(broker.default_channel.queue_declare(queue=queue).message_count)
 
 
-def test_a_bell_arrives_with_its_expiry_and_wants_no_result(app: Celery, beat: BoundedScheduler) -> None:
-    ring(beat, "heartbeat")
+def test_a_message_arrives_with_its_expiry_and_wants_no_result(app: Celery, beat: BoundedScheduler) -> None:
+    send(beat, "heartbeat")
     with app.connection_for_read() as broker:
         message = broker.default_channel.basic_get("control", no_ack=True)
     assert message.headers["task"] == "harvest_tasks.health.heartbeat"
@@ -77,17 +77,17 @@ def test_a_bell_arrives_with_its_expiry_and_wants_no_result(app: Celery, beat: B
     assert message.headers["ignore_result"] is True
 
 
-def test_bells_stop_where_nobody_takes_them_and_go_on_when_somebody_does(
+def test_beat_stops_sending_where_no_worker_consumes_and_resumes_when_one_does(
     app: Celery, beat: BoundedScheduler, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(MOST_WAITING + 20):
-        ring(beat)
-    ring(beat, "heartbeat")
+        send(beat)
+    send(beat, "heartbeat")
     assert waiting(app, "watch") == MOST_WAITING
     assert waiting(app, "control") == 1
     with app.connection_for_read() as broker:
         broker.default_channel.queue_purge("watch")
-    ring(beat)
+    send(beat)
     assert waiting(app, "watch") == 1
     assert _told(caplog) == [
         ("ERROR", f"queue watch: {MOST_WAITING} messages wait; beat sends no more until a worker consumes it"),
@@ -98,35 +98,35 @@ def test_bells_stop_where_nobody_takes_them_and_go_on_when_somebody_does(
 def test_beat_outlives_its_broker_and_says_one_line_a_queue(
     app: Celery, beat: BoundedScheduler, own_server: EmbeddedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ring(beat)
+    send(beat)
     own_server.kill()
     for _ in range(3):
-        ring(beat)
+        send(beat)
     own_server.start()
     before = waiting(app, "watch")
-    ring(beat)
+    send(beat)
     assert waiting(app, "watch") == before + 1
     assert [level for level, _ in _told(caplog)] == ["ERROR", "WARNING"]
 
 
-def test_beat_is_at_work_while_its_bells_arrive(
+def test_beat_is_at_work_while_its_messages_arrive(
     beat: BoundedScheduler, own_server: EmbeddedServer, systemd: socket.socket
 ) -> None:
-    ring(beat)
+    send(beat)
     assert heard(systemd) == [AT_WORK]
     own_server.kill()
-    ring(beat)
+    send(beat)
     assert heard(systemd) == []
     own_server.start()
-    ring(beat)
+    send(beat)
     assert heard(systemd) == [AT_WORK]
 
 
-def test_beat_is_at_work_although_nobody_takes_its_bells(beat: BoundedScheduler, systemd: socket.socket) -> None:
+def test_beat_is_at_work_although_no_worker_takes_its_messages(beat: BoundedScheduler, systemd: socket.socket) -> None:
     for _ in range(MOST_WAITING):
-        ring(beat)
+        send(beat)
     heard(systemd)
-    ring(beat)
+    send(beat)
     assert heard(systemd) == [AT_WORK]
 
 

@@ -138,7 +138,7 @@ def test_a_producer_that_lost_its_server_publishes_again_when_it_is_back(
     assert messages.llen("control") == 3
 
 
-def test_beat_rings_again_after_a_publish_that_lost_the_server(
+def test_beat_sends_again_after_a_publish_that_lost_the_server(
     app: Celery, own_server: EmbeddedServer, messages: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It looks at a queue, then publishes: a server that goes in between closes the channel it looks through."""

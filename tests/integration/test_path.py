@@ -216,7 +216,7 @@ def test_batches_of_any_size_give_the_same_intents(redis: Client) -> None:
     assert len(seen[0][0]) == 5  # and the stop: to break-even, then for the added quantity
 
 
-def test_extra_bells_publish_nothing(desk: Desk) -> None:
+def test_extra_wakeups_publish_nothing(desk: Desk) -> None:
     desk.run(BUY | {"atr": "1"}, price("106"))
     published = desk.suggestions()
     desk.process("BTCUSDT")

@@ -1,4 +1,4 @@
-"""After a death nobody waits for the next bell: a server that is started again is taken up where it was, and so is the
+"""After a death nothing waits for the next wake-up: a restarted server is taken up where it was, and so is the
 lease of a dead watcher.
 """
 
@@ -77,7 +77,7 @@ def test_a_lost_broker_is_waited_for(
     looks: list[float],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(transport, "RECONNECT_FOR_SEC", LONG_SEC)
+    monkeypatch.setattr(transport, "_RECONNECT_FOR_SEC", LONG_SEC)
     broker.connect()
     own_server.kill()
     waiting = threads.submit(refused, broker)
@@ -89,7 +89,7 @@ def test_a_lost_broker_is_waited_for(
 def test_a_broker_that_stays_away_is_waited_for_once(
     broker: Connection, own_server: EmbeddedServer, looks: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "RECONNECT_FOR_SEC", 0.2)
+    monkeypatch.setattr(transport, "_RECONNECT_FOR_SEC", 0.2)
     broker.connect()
     own_server.kill()
     assert refused(broker)

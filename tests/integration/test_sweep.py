@@ -1,4 +1,4 @@
-"""The sweep's tick: prices that come by key, what bells missed, and one line that says what was scanned and why not."""
+"""The sweep: prices that come by key, what wake-ups missed, and one line that says what was scanned and why not."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -278,7 +278,7 @@ def test_a_book_that_is_called_open_and_is_not_there_stops_nothing(desk: Desk, t
     assert tick(desk) == {"scanned": 2, "evaluated": 1, "mark_missing": 1, "applied": 1, "published": 2}
 
 
-# what bells missed
+# what wake-ups missed
 
 
 def test_an_entry_whose_bell_was_lost_is_applied(desk: Desk, tick: Tick) -> None:

@@ -54,12 +54,12 @@ def test_proposals_are_spread_evenly_over_the_interval(count: int) -> None:
 
 
 @pytest.mark.parametrize("interval", [0.1, 1.0, 10.0, 3_600.0])
-def test_a_proposal_expires_before_the_next_one_comes_and_a_bell_within_seconds(interval: float) -> None:
+def test_a_proposal_expires_before_the_next_one_comes_and_other_messages_within_seconds(interval: float) -> None:
     for name, entry in beat_schedule(symbols(3), interval, 60.0).items():
         assert 0 < entry["expires"] < (6 if name in BELLS else entry["every"])
 
 
-def test_the_bells_have_their_rhythm_and_queue() -> None:
+def test_the_periodic_tasks_have_their_rhythm_and_queue() -> None:
     entries = beat_schedule(None, 10.0, 30.0)
     assert {name: (entries[name]["queue"], entries[name]["every"]) for name in BELLS} == {
         "watch_fills": ("watch", 1.0),
