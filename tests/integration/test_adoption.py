@@ -89,7 +89,7 @@ def test_without_a_record_nothing_is_adopted(desk: Desk) -> None:
     assert frozen(desk) == ""
 
 
-def test_a_position_that_no_fill_tells_of_is_adopted_as_the_exchange_has_it(desk: Desk) -> None:
+def test_a_position_that_no_fill_shows_is_adopted_as_the_exchange_has_it(desk: Desk) -> None:
     on_record(desk, "2", entry_price="95", current_sl="85", age_sec="3600")
     start(desk)
     assert advance(desk) == ["BTCUSDT"]

@@ -17,7 +17,7 @@ from kernel.positions.entry import Freeze
 
 @pytest.fixture
 def notified(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The books that the command rings."""
+    """The books that the command wakes."""
     books: list[str] = []
     monkeypatch.setattr("harvest_tasks.messaging.wakeups.wake", books.extend)
     return books

@@ -49,7 +49,7 @@ def tracked(desk: Desk) -> inbox.TrackedBook:
     return found
 
 
-def suspected(desk: Desk) -> set[str]:
+def mismatched(desk: Desk) -> set[str]:
     return set(desk.client.hgetall(keys.MISMATCHES))
 
 
@@ -64,7 +64,7 @@ def test_a_difference_freezes_at_the_second_look_and_not_before(desk: Desk) -> N
     assert frozen(desk) == ""
     assert look_again(desk) == ["BTCUSDT"]
     assert frozen(desk) == "reconciliation: tracked 1, exchange 3"
-    assert suspected(desk) == set()
+    assert mismatched(desk) == set()
     assert_all_accounted_for(desk)
 
 
@@ -109,7 +109,7 @@ def test_the_other_side_differs(desk: Desk) -> None:
     assert frozen(desk) == "reconciliation: tracked 1, exchange -1"
 
 
-def test_a_position_that_no_fill_told_of_is_tracked_and_frozen(desk: Desk) -> None:
+def test_a_position_that_no_fill_shows_is_tracked_and_frozen(desk: Desk) -> None:
     on_record(desk, "2", "ETHUSDT")
     assert look(desk)["differ"] == 1
     assert desk.client.smembers(keys.BOOKS) == set()
@@ -149,7 +149,7 @@ def test_a_record_that_lags_behind_never_freezes(desk: Desk) -> None:
         on_record(desk, str(traded))
         assert look_again(desk) == []
     assert frozen(desk) == ""
-    assert suspected(desk) == set()
+    assert mismatched(desk) == set()
 
 
 def test_another_difference_is_seen_for_the_first_time(desk: Desk) -> None:
@@ -158,7 +158,7 @@ def test_another_difference_is_seen_for_the_first_time(desk: Desk) -> None:
     look(desk)
     on_record(desk, "4")
     assert look_again(desk) == []
-    assert suspected(desk) == {"BTCUSDT"}
+    assert mismatched(desk) == {"BTCUSDT"}
     assert look_again(desk) == ["BTCUSDT"]
 
 
@@ -189,7 +189,7 @@ def test_input_that_is_not_taken_in_may_explain_a_difference(desk: Desk) -> None
     on_record(desk, "3")
     assert look(desk)["differ"] == 1
     assert look_again(desk) == []
-    assert suspected(desk) == {"BTCUSDT"}
+    assert mismatched(desk) == {"BTCUSDT"}
     desk.route()
     assert look_again(desk) == []
     assert frozen(desk) == ""
@@ -202,7 +202,7 @@ def test_a_book_with_entries_in_its_inbox_is_not_compared(desk: Desk) -> None:
     desk.feed(BUY)
     desk.route()
     assert look(desk)["compared"] == 0
-    assert suspected(desk) == set()
+    assert mismatched(desk) == set()
 
 
 def test_an_entry_that_comes_between_the_second_look_and_the_freeze_puts_it_off(desk: Desk) -> None:
@@ -329,11 +329,11 @@ def test_notes_that_make_no_sense_are_no_notes(desk: Desk) -> None:
     on_record(desk, "3")
     desk.client.hset(keys.MISMATCHES, mapping={"BTCUSDT": "since ever", "what?": "1 2 3"})
     assert confirm_mismatches(desk.client, desk.settings) == []
-    assert suspected(desk) == {"BTCUSDT"}
+    assert mismatched(desk) == {"BTCUSDT"}
     assert look_again(desk) == ["BTCUSDT"]
 
 
-def test_looking_again_costs_one_command_while_nothing_is_suspected(desk: Desk) -> None:
+def test_looking_again_costs_one_command_while_there_is_no_mismatch(desk: Desk) -> None:
     desk.run(BUY)
     on_record(desk, "1")
     look(desk)
@@ -401,7 +401,7 @@ def test_a_position_in_the_other_mode_freezes_what_is_tracked_and_is_not_tracked
     assert frozen(desk) == "reconciliation: tracked 0, exchange 1 as BTCUSDT:LONG"
     assert desk.client.smembers(keys.BOOKS) == {"BTCUSDT"}
     look(desk)
-    assert suspected(desk) == set()
+    assert mismatched(desk) == set()
 
 
 def test_a_one_way_symbols_record_stays_its_own_beside_that_of_a_leg(desk: Desk) -> None:
@@ -415,13 +415,13 @@ def test_a_leg_on_record_says_that_an_untracked_symbol_has_legs(desk: Desk) -> N
     on_record(desk, "1", side="SHORT")
     on_record(desk, "2", "BTCUSDT:LONG")
     look(desk)
-    assert suspected(desk) == {"BTCUSDT:LONG", "BTCUSDT:SHORT"}
+    assert mismatched(desk) == {"BTCUSDT:LONG", "BTCUSDT:SHORT"}
 
 
 # the task
 
 
-def test_the_task_tells_one_line_and_rings(
+def test_the_task_logs_one_line_and_wakes(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     notified: list[str] = []

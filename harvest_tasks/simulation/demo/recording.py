@@ -12,7 +12,7 @@ from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
 
 PAGE: Final = 1_000
-TIME_FIELDS: Final = frozenset(("trace_id", "timestamp", "expires_at"))
+_PUBLICATION_FIELDS: Final = frozenset(("trace_id", "timestamp", "expires_at"))
 """Fields of an intent that depend on the time; all others are the same in every run."""
 
 Fields = Mapping[str, str]
@@ -31,7 +31,8 @@ class Recording:
     def digest(self) -> str:
         """A hash of all intents without their times: identical runs have the same digest."""
         intents = [
-            {n: value for n, value in parse_intent(each).items() if n not in TIME_FIELDS} for each in self.intents
+            {n: value for n, value in parse_intent(each).items() if n not in _PUBLICATION_FIELDS}
+            for each in self.intents
         ]
         intents.sort(key=lambda intent: str(intent["intent_id"]))
         return sha256(json.dumps(intents).encode()).hexdigest()[:16]
