@@ -70,7 +70,7 @@ def test_the_explorer_catches_each_known_bad_design(judged: Callable[[Result], N
             Job(0, WORKERS, Budget(expiries=1)),
             "doubled",
         ),
-        ("n_intents > 0 and (is_killed() or", "n_intents > 0 and (", Job(0, WORKERS, Budget(turns=("on",))), "other"),
+        ("#intents > 0 and (is_killed() or", "#intents > 0 and (", Job(0, WORKERS, Budget(turns=("on",))), "other"),
         ("redis.call('HINCRBY', position, 'version', 1)", "", Job(0, WORKERS, Budget()), "torn"),
     ],
 )
