@@ -1,7 +1,7 @@
 # Harvest: each target first sets up what it needs. `make help` lists them.
 PYTHON ?= python3
 BIN := .venv/bin
-# tools/setup.py writes these when .venv is complete.
+# .ci/set_up.py writes these when .venv is complete.
 INSTALLED := .venv/.installed
 INSTALLED_DEV := .venv/.installed-dev
 
@@ -20,11 +20,11 @@ setup-dev: $(INSTALLED_DEV) ## .venv with everything that tests, checks and benc
 
 $(INSTALLED): requirements.lock pyproject.toml
 	@$(SUPPORTED)
-	@$(PYTHON) -m tools.setup
+	@$(PYTHON) .ci/set_up.py
 
 $(INSTALLED_DEV): requirements.lock pyproject.toml
 	@$(SUPPORTED)
-	@$(PYTHON) -m tools.setup --dev
+	@$(PYTHON) .ci/set_up.py --dev
 
 SUPPORTED = $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || \
   { echo "setup: $(PYTHON) is not Python 3.11 to 3.13. Fix: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
@@ -52,7 +52,7 @@ format: setup-dev ## rewrite the code in the project's format
 	@$(BIN)/ruff format
 
 lock: setup-dev ## pin the newest versions of all dependencies, with hashes
-	@$(BIN)/python -m tools.lock
+	@$(BIN)/python .ci/lock.py
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 

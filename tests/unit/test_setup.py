@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
+import lock
 import pytest
+import set_up
 from packaging.requirements import Requirement
-
-from tools import lock, setup
 
 ROOT = Path(__file__).parents[2]
 LOCK = (ROOT / "requirements.lock").read_text()
@@ -96,7 +96,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """What the set-up reads, and in `calls` what it calls of a Python that only prints what is in `said`."""
     for name in ("Makefile", "requirements.lock", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
-    shutil.copytree(ROOT / "tools", tmp_path / "tools")
+    shutil.copytree(ROOT / ".ci", tmp_path / ".ci")
     python = tmp_path / "python"
     python.write_text(FAKE_PYTHON)
     python.chmod(0o755)
@@ -112,7 +112,7 @@ def made(*arguments: str) -> str:
 
 
 def sets_up(*arguments: str) -> list[str]:
-    return re.findall(r"-m tools\.(setup.*)", made(*arguments))
+    return re.findall(r"\.ci/set_up\.py(.*)", made(*arguments))
 
 
 def targets() -> set[str]:
@@ -127,23 +127,23 @@ def test_each_target_sets_up_what_it_needs(checkout: Path) -> None:
     assert checkout
     found = {target: sets_up(target) for target in targets()}
     assert {target for target, said in found.items() if said == []} == SETS_UP_NOTHING
-    assert {target for target, said in found.items() if said == ["setup"]} == SETS_UP_WHAT_RUNS
-    both = {target for target, said in found.items() if said == ["setup --dev", "setup"]}
+    assert {target for target, said in found.items() if said == [""]} == SETS_UP_WHAT_RUNS
+    both = {target for target, said in found.items() if said == [" --dev", ""]}
     assert both == {"boot-test"}
     rest = targets() - SETS_UP_NOTHING - SETS_UP_WHAT_RUNS - both
     assert {"test", "check", "bench", "faults", "mutants", "lock"} <= rest
-    assert all(found[target] == ["setup --dev"] for target in rest)
+    assert all(found[target] == [" --dev"] for target in rest)
 
 
 def test_a_complete_environment_is_set_up_again_when_the_lock_changes(checkout: Path) -> None:
-    setup.set_up(dev=True)
+    set_up.set_up(dev=True)
     assert sets_up("demo") == sets_up("test") == []
-    for stamp in (setup.STAMP, setup.DEV_STAMP):
+    for stamp in (set_up.STAMP, set_up.DEV_STAMP):
         assert stamp.stat().st_mtime_ns > (checkout / "requirements.lock").stat().st_mtime_ns
     (checkout / "requirements.lock").touch()
-    assert (sets_up("demo"), sets_up("test")) == (["setup"], ["setup --dev"])
-    setup.set_up(dev=False)
-    assert (sets_up("demo"), sets_up("test")) == ([], ["setup --dev"])
+    assert (sets_up("demo"), sets_up("test")) == ([""], [" --dev"])
+    set_up.set_up(dev=False)
+    assert (sets_up("demo"), sets_up("test")) == ([], [" --dev"])
 
 
 def calls(checkout: Path) -> list[str]:
@@ -154,26 +154,26 @@ def calls(checkout: Path) -> list[str]:
 
 
 def test_what_runs_becomes_everything_in_the_same_environment(checkout: Path) -> None:
-    setup.set_up(dev=False)
+    set_up.set_up(dev=False)
     assert calls(checkout) == ["venv", "pip --require-hashes", "compileall", "pip --editable"]
     assert "pytest==" not in Path(".venv/requirements.lock").read_text()
-    assert not setup.DEV_STAMP.exists()
-    setup.set_up(dev=True)
+    assert not set_up.DEV_STAMP.exists()
+    set_up.set_up(dev=True)
     assert calls(checkout) == ["-c import pip", "pip --require-hashes", "compileall", "pip --editable"]
     assert Path(".venv/requirements.lock").read_text() == LOCK
-    assert setup.DEV_STAMP.exists()
+    assert set_up.DEV_STAMP.exists()
 
 
 @pytest.mark.parametrize("dev", [False, True])
 def test_an_interrupted_set_up_is_not_complete_and_starts_anew(checkout: Path, dev: bool) -> None:
-    setup.set_up(dev=True)
+    set_up.set_up(dev=True)
     (checkout / "code").write_text("1")
-    with pytest.raises(setup.SetupError):
-        setup.set_up(dev)
-    assert (sets_up("demo"), sets_up("test")) == (["setup"], ["setup --dev"])
+    with pytest.raises(set_up.SetupError):
+        set_up.set_up(dev)
+    assert (sets_up("demo"), sets_up("test")) == ([""], [" --dev"])
     calls(checkout)
     (checkout / "code").write_text("0")
-    setup.set_up(dev)
+    set_up.set_up(dev)
     assert calls(checkout) == ["venv", "pip --require-hashes", "compileall", "pip --editable"]
 
 
@@ -206,16 +206,16 @@ def test_an_interrupted_set_up_is_not_complete_and_starts_anew(checkout: Path, d
 def test_a_failure_says_why_in_one_line(checkout: Path, said: str, reason: str) -> None:
     (checkout / "said").write_text(said)
     (checkout / "code").write_text("1")
-    with pytest.raises(setup.SetupError) as failed:
-        setup.set_up(dev=False)
+    with pytest.raises(set_up.SetupError) as failed:
+        set_up.set_up(dev=False)
     assert str(failed.value).startswith(reason)
     assert "\n" not in str(failed.value)
 
 
 def test_a_python_without_venv_says_what_to_install(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(setup, "find_spec", lambda name: None if name == "ensurepip" else name)
-    with pytest.raises(setup.SetupError, match=r"has no venv module\. Fix: apt-get install python3-venv"):
-        setup.set_up(dev=False)
+    monkeypatch.setattr(set_up, "find_spec", lambda name: None if name == "ensurepip" else name)
+    with pytest.raises(set_up.SetupError, match=r"has no venv module\. Fix: apt-get install python3-venv"):
+        set_up.set_up(dev=False)
     assert not (checkout / ".venv").exists()
 
 
@@ -231,10 +231,10 @@ def test_another_version_of_python_is_refused(checkout: Path, python: str) -> No
 def test_each_phase_is_said(
     checkout: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(setup, "REPORT_EVERY_SEC", 0.05)
+    monkeypatch.setattr(set_up, "REPORT_EVERY_SEC", 0.05)
     (checkout / "python").write_text(FAKE_PYTHON.replace("cat said;", 'cat said; [ "$5" != --no-input ] || sleep 0.5;'))
     (checkout / "said").write_text("Collecting amqp==5.4.2\nRequirement already satisfied: celery==5.7.0\n")
-    setup.set_up(dev=False)
+    set_up.set_up(dev=False)
     said = capsys.readouterr().out.splitlines()
     count = len(lock.names(lock.up_to(lock.SETUP, LOCK)))
     assert said[0] == f"setup: creating .venv (Python {sys.version.split()[0]})"
@@ -244,7 +244,7 @@ def test_each_phase_is_said(
     assert said[-2] == "setup: installing Harvest itself, as it stands in this checkout"
     assert re.fullmatch(r"setup: done in \d+ s: \.venv has \d+ MB", said[-1])
     (checkout / "said").write_text("Installing collected packages: amqp\n")
-    setup.set_up(dev=False)
+    set_up.set_up(dev=False)
     assert re.search(r"setup: installing: \.venv has \d+ MB so far", capsys.readouterr().out)
 
 

@@ -1,4 +1,4 @@
-"""Creates or updates .venv from requirements.lock: `python -m tools.setup [--dev]`, in the root of the checkout.
+"""Creates or updates .venv from requirements.lock: `python .ci/set_up.py [--dev]`, in the root of the checkout.
 
 A stamp marks a complete .venv. It is removed first and written last. Without it, an interrupted set-up may have left a
 half-installed package, which pip would keep, so .venv is created again.
@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from tools.lock import DEV, LOCK, SETUP, names, up_to
+from lock import DEV, LOCK, SETUP, names, up_to
 
 VENV: Final = Path(".venv")
 PYTHON: Final = VENV / "bin" / "python"
