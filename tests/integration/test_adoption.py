@@ -2,6 +2,7 @@
 
 import logging
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from desk import LIVE, Desk, assert_all_accounted_for
@@ -415,7 +416,7 @@ class Doomed:
         kind = type(client.pipeline())
         execute = kind.execute
 
-        def dying(pipe, *args, **kwargs):
+        def dying(pipe: Any, *args: Any, **kwargs: Any) -> Any:
             self.left -= bool(pipe.explicit_transaction or pipe.transaction)
             if self.left > 0:
                 return execute(pipe, *args, **kwargs)
@@ -429,7 +430,7 @@ class Doomed:
 @pytest.mark.parametrize("is_done", [False, True])
 @pytest.mark.parametrize("at", range(1, 6))
 def test_killed_at_any_step_the_next_one_goes_on(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, at, is_done: bool
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, at: int, is_done: bool
 ) -> None:
     on_record(desk, "3", current_sl="90")
     on_record(desk, "1", "ETHUSDT")
@@ -462,7 +463,7 @@ def test_two_sweeps_at_once_adopt_once(desk: Desk, monkeypatch: pytest.MonkeyPat
     let_pass(desk)
     deliver = inbox.deliver_if_unchanged
 
-    def after_the_other(client: Client, book, entries):
+    def after_the_other(client: Client, book: Any, entries: Any) -> Any:
         monkeypatch.setattr(inbox, "deliver_if_unchanged", deliver)
         assert adoption.advance_adoption(client, desk.settings) == ["BTCUSDT"]
         return deliver(client, book, entries)
@@ -484,7 +485,7 @@ def test_a_book_that_appears_while_adoption_ends_is_not_forgotten(desk: Desk, mo
     advance(desk)
     verdict = adoption._verdict
 
-    def meanwhile(*args):
+    def meanwhile(*args: Any) -> Any:
         monkeypatch.setattr(adoption, "_verdict", verdict)
         desk.feed(BUY)
         desk.route()

@@ -201,7 +201,7 @@ def test_explain_shows_risk_rungs_guards_and_the_last_decisions(desk: Desk, harv
     ],
 )
 def test_explain_says_where_the_risk_comes_from(
-    desk: Desk, harvest: Harvest, opening, distance: str | None, source: str
+    desk: Desk, harvest: Harvest, opening: dict[str, str], distance: str | None, source: str
 ) -> None:
     if distance:
         inputs.risk_proposal(desk.client, stop_dist_pct=distance)
@@ -225,7 +225,7 @@ def test_explain_says_where_the_risk_comes_from(
     ],
 )
 def test_explain_names_the_guard_that_holds_back_what_is_due(
-    desk: Desk, harvest: Harvest, obstacle, rules, reason: str
+    desk: Desk, harvest: Harvest, obstacle: Callable[[Desk], object], rules: dict[str, str], reason: str
 ) -> None:
     then = str(desk.server_ms() - 3_000)
     desk.run(BUY | {"ts": then})
@@ -495,7 +495,7 @@ def test_releasing_what_is_not_frozen_or_not_there_is_one_line(desk: Desk, harve
 
 
 @pytest.mark.parametrize("arguments", [[], ["BTCUSDT", "--all"]])
-def test_release_wants_one_book_or_all(harvest: Harvest, arguments) -> None:
+def test_release_wants_one_book_or_all(harvest: Harvest, arguments: list[str]) -> None:
     assert harvest("release", *arguments).exit_code == 2
 
 
@@ -670,7 +670,7 @@ def test_an_entry_that_has_no_room_for_its_origin_stays(desk: Desk, harvest: Har
 
 
 @pytest.mark.parametrize("arguments", [[], ["1-0", "--all"]])
-def test_retry_wants_one_message_or_all(harvest: Harvest, arguments) -> None:
+def test_retry_wants_one_message_or_all(harvest: Harvest, arguments: list[str]) -> None:
     assert harvest("deadletter", "retry", *arguments).exit_code == 2
 
 
@@ -741,7 +741,7 @@ def test_a_cycle_over_no_symbol_says_so(redis: Client, process: Process) -> None
     ],
 )
 def test_a_cycle_refuses_what_settings_would_refuse(
-    harvest: Harvest, arguments: list[str], rules, problem: str
+    harvest: Harvest, arguments: list[str], rules: dict[str, str], problem: str
 ) -> None:
     result = harvest("propose", "--once", *arguments, **rules)
     assert result.exit_code == 2
@@ -749,7 +749,9 @@ def test_a_cycle_refuses_what_settings_would_refuse(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_cycles_go_on_until_they_are_stopped(redis: Client, environ: dict[str, str], tmp_path: Path, number) -> None:
+def test_cycles_go_on_until_they_are_stopped(
+    redis: Client, environ: dict[str, str], tmp_path: Path, number: int
+) -> None:
     inputs.market_state(redis)
     inputs.position_hash(redis)
     argv = [*HARVEST, "propose", "--symbols", "BTCUSDT", "--json"]

@@ -10,7 +10,7 @@ from entries import BUY
 from redis.exceptions import ResponseError
 
 from harvest_tasks.fills.brain import Brain
-from harvest_tasks.fills.commit import Committed, Conflict
+from harvest_tasks.fills.commit import CommitOutcome, Committed, Conflict
 from harvest_tasks.fills.lease import LEASE_MS, Lease
 from harvest_tasks.fills.ledger import Ledger
 from harvest_tasks.fills.loading import BusyBook, FailedBook, LoadedBook
@@ -37,18 +37,19 @@ def router(desk: Desk, stream: InputStream) -> Router:
     return Router(desk.client, desk.settings)
 
 
-def committed(ledger, loaded, made):
+def committed(ledger: Ledger, loaded: LoadedBook, made: Plan) -> CommitOutcome:
     """What became of it."""
     ((*_, outcome),) = ledger.commit([(loaded, made)])
     return outcome
 
 
-def planned(desk: Desk, ledger, book="BTCUSDT"):
+def planned(desk: Desk, ledger: Ledger, book: str = "BTCUSDT") -> tuple[LoadedBook, Plan]:
     guards, (loaded,), _ = ledger.load([book])
+    assert isinstance(loaded, LoadedBook)
     return loaded, plan(loaded.position, loaded.batch, base_rules(desk.settings), guards, loaded.terms, {})
 
 
-def inbox_ids(desk: Desk, book="BTCUSDT"):
+def inbox_ids(desk: Desk, book: str = "BTCUSDT") -> list[str]:
     """Source ids in the order in which they wait."""
     return [values["e"].split('"')[3] for _, values in desk.client.xrange(keys.inbox(book))]
 
@@ -135,7 +136,7 @@ def test_entries_that_arrive_while_a_worker_looks_in_vain_are_applied_by_it(
     load = Ledger.load
     looks: list[object] = []
 
-    def disturbed(ledger, books):
+    def disturbed(ledger: Ledger, books: Sequence[str]) -> object:
         work = load(ledger, books)
         looks.append(work)
         if len(looks) == 1:
@@ -200,11 +201,11 @@ def test_an_output_key_of_another_type_leaves_nothing_half_written(desk: Desk, s
     desk.feed(BUY, MARK)
     desk.route()
     ledger = Ledger(desk.client, desk.settings)
-    loaded, made = planned(desk, ledger) if stream != keys.WINDOW else (None, None)
-    if loaded is None:
+    if stream == keys.WINDOW:
         with pytest.raises(ResponseError):
             ledger.load(["BTCUSDT"])
         return
+    loaded, made = planned(desk, ledger)
     assert isinstance(committed(ledger, loaded, made), FailedBook)
     assert not desk.client.exists(keys.position("BTCUSDT"))
     assert len(inbox_ids(desk)) == 2

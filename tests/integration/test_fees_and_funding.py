@@ -8,6 +8,7 @@ from entries import BUY, price
 
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
+from kernel.positions.holding import Holding
 from kernel.positions.r_multiple import net_r
 
 SELL = BUY | {"side": "SELL", "price": "110", "stop_loss": "120"}
@@ -18,11 +19,11 @@ def funding(amount: str, **fields: str) -> dict[str, str]:
     return FUNDING | {"amount": amount, **fields}
 
 
-def holding(desk: Desk):
+def holding(desk: Desk) -> Holding:
     return desk.position().holding
 
 
-def other_fees(desk: Desk):
+def other_fees(desk: Desk) -> dict[str, Decimal]:
     return dict(holding(desk).other_fees)
 
 
@@ -201,7 +202,9 @@ def costly(redis: Client) -> Desk:
     [(BUY, "105.099999999999", "105.1"), (SELL | {"price": "100", "stop_loss": "110"}, "94.900000000001", "94.9")],
     ids=["long", "short"],
 )
-def test_costs_move_a_rung_by_exactly_their_amount(costly: Desk, entry, short_of_it: str, at_it: str) -> None:
+def test_costs_move_a_rung_by_exactly_their_amount(
+    costly: Desk, entry: dict[str, str], short_of_it: str, at_it: str
+) -> None:
     costly.run(entry, price(short_of_it))
     assert costly.suggestions() == []
     costly.run(price(at_it))

@@ -1,6 +1,7 @@
 """A long and a short of one symbol at once, each a book of its own, and what happens when modes are mixed."""
 
 from collections.abc import Callable
+from decimal import Decimal
 
 import pytest
 from desk import Desk, assert_all_accounted_for
@@ -32,19 +33,19 @@ def run(request: pytest.FixtureRequest, desk: Desk) -> Run:
     return together if request.param == "in one batch" else apart
 
 
-def known(desk: Desk):
-    return desk.client.smembers(keys.BOOKS)
+def known(desk: Desk) -> set[str]:
+    return set(desk.client.smembers(keys.BOOKS))
 
 
-def held(desk: Desk, *books):
+def held(desk: Desk, *books: str) -> list[Decimal]:
     return [desk.position(book).holding.qty for book in books]
 
 
-def reasons(desk: Desk):
+def reasons(desk: Desk) -> list[str]:
     return [letter["reason"].partition(":")[0] for letter in desk.deadletters()]
 
 
-def is_frozen_by_mode(desk: Desk, book):
+def is_frozen_by_mode(desk: Desk, book: str) -> bool:
     return desk.position(book).frozen.endswith(": position_mode")
 
 
@@ -107,7 +108,7 @@ def test_a_trade_id_counts_within_its_own_leg(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("named", [{}, {"position_side": "LONG"}], ids=["without its leg", "with its leg"])
-def test_an_outcome_frees_only_the_leg_whose_intent_it_names(live: Desk, named) -> None:
+def test_an_outcome_frees_only_the_leg_whose_intent_it_names(live: Desk, named: dict[str, str]) -> None:
     live.run(LONG, SHORT, price("105"), price("95"))
     long_intent, _ = live.live_intents()
     live.client.set("quantum:kill", "1")
@@ -139,7 +140,9 @@ def test_a_freeze_of_one_leg_leaves_the_other_free(desk: Desk) -> None:
     [(LONG, EXIT | {"qty": "3"}), (SHORT, SHORT | {"side": "BUY", "price": "90", "qty": "3"})],
     ids=["LONG", "SHORT"],
 )
-def test_an_exit_over_the_leg_closes_it_and_never_flips(desk: Desk, opening, closing) -> None:
+def test_an_exit_over_the_leg_closes_it_and_never_flips(
+    desk: Desk, opening: dict[str, str], closing: dict[str, str]
+) -> None:
     desk.run(opening, closing)
     position = desk.position(f"BTCUSDT:{opening['position_side']}")
     assert (position.holding.qty, position.epoch, position.holding.realized_pnl) == (0, 1, 10)
@@ -176,7 +179,7 @@ def test_an_exit_over_the_leg_leaves_no_reservation(live: Desk) -> None:
 
 
 @pytest.mark.parametrize("earlier", [(), (LONG, EXIT)], ids=["never opened", "closed before"])
-def test_an_exit_of_a_flat_leg_opens_nothing(desk: Desk, earlier) -> None:
+def test_an_exit_of_a_flat_leg_opens_nothing(desk: Desk, earlier: list[dict[str, str]]) -> None:
     desk.run(*earlier)
     epoch = desk.position("BTCUSDT:LONG").epoch
     desk.run(EXIT | {"qty": "2", "price": "120", "fee": "0.1"})
@@ -216,7 +219,9 @@ def test_a_one_way_fill_of_a_hedged_symbol_is_dead_lettered_and_freezes_its_legs
 
 
 @pytest.mark.parametrize("hedged", [LONG, SHORT], ids=["LONG", "SHORT"])
-def test_a_fill_of_a_leg_of_a_netted_symbol_is_dead_lettered_and_freezes_its_book(desk: Desk, run: Run, hedged) -> None:
+def test_a_fill_of_a_leg_of_a_netted_symbol_is_dead_lettered_and_freezes_its_book(
+    desk: Desk, run: Run, hedged: dict[str, str]
+) -> None:
     run(BUY, hedged)
     assert reasons(desk) == ["position_mode"]
     assert is_frozen_by_mode(desk, "BTCUSDT")
@@ -282,7 +287,7 @@ def test_entries_of_the_other_mode_that_come_twice_are_refused_twice_and_nothing
 
 @pytest.mark.parametrize(("tracked", "malformed"), [(LONG, BUY), (BUY, LONG)], ids=["hedged", "netted"])
 def test_a_malformed_fill_of_the_other_mode_freezes_what_is_tracked_for_its_own_reason(
-    desk: Desk, run: Run, tracked, malformed
+    desk: Desk, run: Run, tracked: dict[str, str], malformed: dict[str, str]
 ) -> None:
     run(tracked, malformed | {"qty": "0"})
     (book,) = known(desk)
@@ -294,7 +299,7 @@ def test_a_malformed_fill_of_the_other_mode_freezes_what_is_tracked_for_its_own_
 
 @pytest.mark.parametrize(("first", "other"), [(LONG, BUY), (BUY, SHORT)], ids=["hedged", "netted"])
 def test_a_malformed_first_fill_decides_the_mode_and_makes_known_only_its_own_book(
-    desk: Desk, run: Run, first, other
+    desk: Desk, run: Run, first: dict[str, str], other: dict[str, str]
 ) -> None:
     run(first | {"qty": "0"}, other)
     (book,) = known(desk)

@@ -1,9 +1,11 @@
 """What is remembered of harvests and of closed positions, and how `harvest history` and `harvest positions` show it."""
 
 import json
+from collections.abc import Mapping
 from decimal import Decimal
 
 import pytest
+from click.testing import Result
 from command_line import Harvest
 from desk import LIVE, Desk, assert_all_accounted_for
 from entries import BUY, price
@@ -17,15 +19,15 @@ from kernel.positions.entry import Adopt
 SELL = BUY | {"side": "SELL", "price": "110", "stop_loss": "120"}
 
 
-def remembered(desk: Desk, *symbols):
+def remembered(desk: Desk, *symbols: str) -> history.History:
     return history.read_history(desk.client, symbols or ("BTCUSDT",))
 
 
-def filled(intent, qty: str, at: str = "105", **fields: str) -> dict[str, str]:
+def filled(intent: Mapping[str, str], qty: str, at: str = "105", **fields: str) -> dict[str, str]:
     return BUY | {"side": intent["side"], "qty": qty, "price": at, "intent_id": intent["intent_id"], **fields}
 
 
-def ended(intent, status: str = "CANCELED") -> dict[str, str]:
+def ended(intent: Mapping[str, str], status: str = "CANCELED") -> dict[str, str]:
     return {"symbol": intent["symbol"], "status": status, "intent_id": intent["intent_id"]}
 
 
@@ -36,7 +38,7 @@ def adopt(desk: Desk, qty: str, entry: str = "100") -> None:
     desk.process()
 
 
-def tables(result):
+def tables(result: Result) -> list[list[list[str]]]:
     """Of each table that was printed, its lines as words, without title and rule."""
     assert result.exit_code == 0, result.output
     parts = [part.splitlines() for part in result.stdout.strip().split("\n\n")]

@@ -94,7 +94,9 @@ def test_what_was_read_and_what_was_skipped_is_counted(instruments: Harvest) -> 
     ("least", "bound"), [("0", "no order is too small"), ("5", "an order must be worth 5 (HARVEST_MIN_NOTIONAL)")]
 )
 @pytest.mark.parametrize("arguments", [[], ["--all"], ["BTCUSDT"]])
-def test_without_a_file_it_says_what_holds_instead(instruments: Harvest, arguments, least: str, bound: str) -> None:
+def test_without_a_file_it_says_what_holds_instead(
+    instruments: Harvest, arguments: list[str], least: str, bound: str
+) -> None:
     result = instruments(*arguments, HARVEST_MIN_NOTIONAL=least, COLUMNS="400")
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [

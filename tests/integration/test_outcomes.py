@@ -1,8 +1,10 @@
 """What becomes of live intents: rejected, filled in part, late, never answered, or overtaken by the position."""
 
 import json
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from desk import LIVE, Desk, assert_all_accounted_for
@@ -11,17 +13,18 @@ from entries import BUY, price
 from harvest_tasks.fills.sweep import sweep
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
+from kernel.positions.ladder_state import LadderState
 
 SELL = BUY | {"side": "SELL"}
 AT_MOST = Decimal("0.1")
 """What one market order takes where harvests are split."""
 
 
-def ended(intent, status: str = "REJECTED") -> dict[str, str]:
+def ended(intent: Mapping[str, str], status: str = "REJECTED") -> dict[str, str]:
     return {"symbol": "BTCUSDT", "status": status, "intent_id": intent["intent_id"]}
 
 
-def filled(intent, qty: str, at: str = "105") -> dict[str, str]:
+def filled(intent: Mapping[str, str], qty: str, at: str = "105") -> dict[str, str]:
     return BUY | {"side": intent["side"], "qty": qty, "price": at, "intent_id": intent["intent_id"]}
 
 
@@ -61,16 +64,16 @@ def revive(desk: Desk) -> None:
     desk.process("BTCUSDT")
 
 
-def ladder_state(desk: Desk):
+def ladder_state(desk: Desk) -> LadderState:
     return desk.position().ladder_state
 
 
-def asked(desk: Desk):
+def asked(desk: Desk) -> list[tuple[str, str]]:
     """Of each intent its action, from the journal, and its quantity."""
     return [(r["action"], r["qty"]) for r in desk.journal("published") if r["action"].startswith("partial")]
 
 
-def reserved(desk: Desk):
+def reserved(desk: Desk) -> list[tuple[str, Decimal]]:
     return [(r.intent_id, r.qty) for r in ladder_state(desk).reservations]
 
 
@@ -278,7 +281,7 @@ def impatient(redis: Client) -> Desk:
     return Desk(redis, **LIVE, HARVEST_INTENT_TIMEOUT_SEC="1")
 
 
-def published_a_while_ago(desk: Desk):
+def published_a_while_ago(desk: Desk) -> dict[str, Any]:
     """A harvest at 105 whose price is two seconds old; the intent."""
     then = str(desk.server_ms() - 2_000)
     desk.run(BUY | {"ts": then}, price("105") | {"ts": then})

@@ -1,6 +1,7 @@
 """`harvest reconcile` on a real server: what it shows, what it adopts, and what it refuses."""
 
 import json
+from typing import Any
 
 import pytest
 from click.testing import Result
@@ -291,7 +292,7 @@ def test_another_loss_meanwhile_is_not_forgotten(desk: Desk, harvest: Harvest, m
     on_record(desk, "1")
     is_right = settlement._is_right
 
-    def losing_more(*args):
+    def losing_more(*args: Any) -> Any:
         inbox.freeze_all(desk.client, 1, "1 entry was trimmed", desk.server_ms())
         return is_right(*args)
 

@@ -32,24 +32,24 @@ def move_clock(desk: Desk, by_ms: int) -> int:
     return desk.now_ms
 
 
-def bought(symbol):
+def bought(symbol: str) -> dict[str, str]:
     return {"symbol": symbol, "status": "FILLED", "side": "BUY", "qty": "1", "price": "100", "stop_loss": "90"}
 
 
-def due(desk: Desk, symbol) -> None:
+def due(desk: Desk, symbol: str) -> None:
     """Open a book whose price is beyond a rung at this moment."""
     desk.run({**bought(symbol), "ts": str(desk.now_ms)}, marked(desk, symbol))
 
 
-def marked(desk: Desk, symbol, price="106"):
+def marked(desk: Desk, symbol: str, price: str = "106") -> dict[str, str]:
     return {"symbol": symbol, "status": "PRICE_UPDATE", "price": price, "ts": str(desk.now_ms)}
 
 
-def window(desk: Desk):
+def window(desk: Desk) -> list[int]:
     return [int(at) for at in desk.client.lrange(keys.WINDOW, 0, -1)]
 
 
-def held(desk: Desk):
+def held(desk: Desk) -> list[tuple[str, str]]:
     return [(record["book"], record["reason"]) for record in desk.journal("held")]
 
 
@@ -123,18 +123,18 @@ def test_a_difference_noted_before_the_step_is_confirmed_in_the_usual_time() -> 
 
 
 @pytest.mark.parametrize("key", [keys.LEASE, keys.lock("C0USDT")])
-def test_what_a_dead_holder_left_before_the_step_holds_nobody_up(desk: Desk, key) -> None:
+def test_what_a_dead_holder_left_before_the_step_holds_nobody_up(desk: Desk, key: str) -> None:
     desk.client.set(key, "a dead one's", px=HOUR_MS)
     unblock(desk.client, ["C0USDT"], desk.settings.harvest_lock_ttl_sec * 1000)
     assert 0 < desk.client.pttl(key) <= max(LEASE_MS, desk.settings.harvest_lock_ttl_sec * 1000)
 
 
 @pytest.mark.parametrize("key", [keys.LEASE, keys.lock("C0USDT")])
-def test_what_a_holder_took_after_the_step_is_its_own_for_its_whole_time(desk: Desk, key) -> None:
+def test_what_a_holder_took_after_the_step_is_its_own_for_its_whole_time(desk: Desk, key: str) -> None:
     desk.client.set(key, "a live one's", px=500)
     unblock(desk.client, ["C0USDT"], desk.settings.harvest_lock_ttl_sec * 1000)
     assert 0 < desk.client.pttl(key) <= 500
 
 
-def audit(now_ms):
+def audit(now_ms: int) -> Audit:
     return Audit(now_ms, InputProgress("0-0", "0-0", None), frozenset(), (), (), True)

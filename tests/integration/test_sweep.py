@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 
 import pytest
 from desk import Desk, assert_all_accounted_for
@@ -54,7 +55,7 @@ def market(desk: Desk, price: str, ms: int = 0, symbol: str = "BTCUSDT") -> None
     desk.client.hset(keys.market(symbol), mapping={"price": price, "timestamp": ago(desk, ms)})
 
 
-def marked(desk: Desk, book: str = "BTCUSDT"):
+def marked(desk: Desk, book: str = "BTCUSDT") -> Decimal:
     return desk.position(book).mark.price
 
 
@@ -120,7 +121,7 @@ def test_of_two_sources_the_newest_wins(desk: Desk, tick: Tick, ticker_ms: int, 
 
 
 @pytest.mark.parametrize("broken", [{"markPrice": "many"}, {"markPrice": "104"}, {"ts": "1"}, {}])
-def test_a_source_that_cannot_be_used_leaves_the_other(desk: Desk, tick: Tick, broken) -> None:
+def test_a_source_that_cannot_be_used_leaves_the_other(desk: Desk, tick: Tick, broken: dict[str, str]) -> None:
     bought(desk)
     if broken:
         desk.client.hset(keys.ticker("BTCUSDT"), mapping=broken)
@@ -197,7 +198,9 @@ def test_a_streamed_price_from_the_future_loses_to_the_next_mark(desk: Desk, tic
         ({"markPrice": "106", "ts": "1"}, "time_out_of_range"),
     ],
 )
-def test_a_book_without_a_usable_mark_is_named_with_the_reason(desk: Desk, tick: Tick, fields, reason: str) -> None:
+def test_a_book_without_a_usable_mark_is_named_with_the_reason(
+    desk: Desk, tick: Tick, fields: dict[str, str], reason: str
+) -> None:
     bought(desk)
     if fields:
         desk.client.hset(keys.ticker("BTCUSDT"), mapping=fields)
@@ -261,7 +264,9 @@ def test_a_closed_book_is_not_scanned(desk: Desk, tick: Tick) -> None:
     ],
     ids=["another type", "garbage", "a time of 5,000 digits", "a time in superscript", "fields missing"],
 )
-def test_a_position_that_cannot_be_read_does_not_stop_the_others(desk: Desk, tick: Tick, spoil) -> None:
+def test_a_position_that_cannot_be_read_does_not_stop_the_others(
+    desk: Desk, tick: Tick, spoil: Callable[[Client, str], object]
+) -> None:
     bought(desk)
     bought(desk, symbol="ETHUSDT")
     spoil(desk.client, keys.position("BTCUSDT"))

@@ -275,7 +275,7 @@ NUMBER = "is not a plain number below 1e15 with at most 12 decimals"
         (setting("LOT_SIZE", maxQty="0.0009"), "LOT_SIZE maxQty 0.0009 leaves no quantity above the minimum"),
     ],
 )
-def test_a_symbol_that_is_not_fully_described_is_refused(saved: Save, change, line: str) -> None:
+def test_a_symbol_that_is_not_fully_described_is_refused(saved: Save, change: Change, line: str) -> None:
     found = problem(saved(of_bitcoin(change)))
     assert found.replace("BTCUSDT: ", "", 1) == line
     assert found.startswith("BTCUSDT: ")
@@ -318,7 +318,9 @@ def test_a_number_that_is_too_large_or_too_fine_is_refused(saved: Save, text: st
         max_leaves=15,
     )
 )
-def test_json_of_any_other_shape_is_refused_with_one_line(tmp_path_factory, document) -> None:
+def test_json_of_any_other_shape_is_refused_with_one_line(
+    tmp_path_factory: pytest.TempPathFactory, document: Any
+) -> None:
     path = tmp_path_factory.getbasetemp() / "any.json"
     path.write_text(json.dumps({"symbols": [document]} if isinstance(document, dict) else document), "utf-8")
     problem(str(path))

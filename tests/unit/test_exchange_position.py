@@ -19,7 +19,7 @@ LONGEST_MS = 600_000
 LONG = {"symbol": "BTCUSDT", "side": "LONG", "qty": "0.5", "entry_price": "60000"}
 
 
-def read(book: str = "BTCUSDT", /, **fields: str | None):
+def read(book: str = "BTCUSDT", /, **fields: str | None) -> ExchangeSnapshot | ExchangeFlat | UnreadableSnapshot:
     """`LONG` with some fields replaced, or left out where None is given."""
     merged = {name: text for name, text in {**LONG, **fields}.items() if text is not None}
     return read_exchange_position(book, merged, NOW_MS, LONGEST_MS)

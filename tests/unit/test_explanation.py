@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvest_tasks.operations.explanation import Explanation, RiskSource, RungState, explain_position, intents_due
+from kernel.positions.entry import Entry
 from kernel.positions.guards import Guards, Refusal
 from kernel.positions.harvest import due_rungs
 from kernel.positions.holding import RiskTerms
@@ -28,12 +29,12 @@ def explained(
     return found
 
 
-def opened(*entries, the_guards=None, the_rules=RULES):
+def opened(*entries: Entry, the_guards: Guards | None = None, the_rules: Rules = RULES) -> Position:
     return run(entries, the_rules, the_guards)[0]
 
 
 @given(side=st.sampled_from(["BUY", "SELL"]), entry=PRICES, r=st.decimals("0.1", "20", places=2))
-def test_a_rung_is_due_from_its_price_on_and_not_before(side, entry, r) -> None:
+def test_a_rung_is_due_from_its_price_on_and_not_before(side: str, entry: Decimal, r: Decimal) -> None:
     one_rung = rules(ladder=replace(ladder(), rungs=(Rung(r, Decimal(1)),)))
     position = apply(Position("BTCUSDT"), fill(side, "1", str(entry)), TERMS)
     (rung,) = explained(position, the_rules=one_rung).rungs

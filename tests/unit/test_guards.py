@@ -5,13 +5,15 @@ from decimal import Decimal
 import pytest
 from builders import START_MS, guards, intents, long_100, mark, refusals, rules, run
 
-from kernel.positions.entry import Freeze, Release
+from kernel.positions.decision import Decision
+from kernel.positions.entry import Entry, Freeze, Release
 from kernel.positions.guards import Guards
+from kernel.positions.position import Position
 
 FRESH = {"fresh_ms": 30_000}
 
 
-def at_half_r(the_guards: Guards, *between):
+def at_half_r(the_guards: Guards, *between: Entry) -> tuple[Position, list[Decision]]:
     return run([long_100(time_ms=START_MS), *between, mark("105", time_ms=START_MS)], the_guards=the_guards)
 
 
@@ -24,14 +26,14 @@ def at_half_r(the_guards: Guards, *between):
         (guards(START_MS - 2_001, **FRESH), "stale"),
     ],
 )
-def test_each_guard_holds_back_with_its_reason(the_guards, reason: str) -> None:
+def test_each_guard_holds_back_with_its_reason(the_guards: Guards, reason: str) -> None:
     position, made = at_half_r(the_guards)
     assert refusals(made) == [("partial:0.5:1", reason)]
     assert (position.ladder_state.spent, position.ladder_state.reservations) == ((), ())
 
 
 @pytest.mark.parametrize("now", [START_MS + 29_999, START_MS - 2_000])
-def test_the_ends_of_the_fresh_window_may_publish(now) -> None:
+def test_the_ends_of_the_fresh_window_may_publish(now: int) -> None:
     assert len(intents(at_half_r(guards(now, **FRESH))[1])) == 1
 
 

@@ -1,6 +1,7 @@
 """What an exchange takes: steps, minimums, and orders that are split at its maximum."""
 
 from decimal import Context, Decimal, localcontext
+from typing import Any
 
 import pytest
 from hypothesis import assume, given
@@ -46,7 +47,7 @@ def total(parts: tuple[Decimal, ...]) -> Decimal:
 
 
 @given(steps, st.decimals("0", "1e9", places=12))
-def test_a_quantity_is_the_largest_multiple_of_the_step_that_is_not_above_it(step, qty) -> None:
+def test_a_quantity_is_the_largest_multiple_of_the_step_that_is_not_above_it(step: Decimal, qty: Decimal) -> None:
     with localcontext(COARSE):
         floored = Instrument(step).floor(qty)
     assert is_multiple(floored, step)
@@ -54,7 +55,9 @@ def test_a_quantity_is_the_largest_multiple_of_the_step_that_is_not_above_it(ste
 
 
 @given(steps, prices, signs)
-def test_a_stop_is_on_the_tick_and_less_than_one_tick_closer_to_the_market(tick, price, sign) -> None:
+def test_a_stop_is_on_the_tick_and_less_than_one_tick_closer_to_the_market(
+    tick: Decimal, price: Decimal, sign: int
+) -> None:
     with localcontext(COARSE):
         stop = Instrument(tick=tick).stop_price(price, sign)
     assert is_multiple(stop, tick)
@@ -62,7 +65,7 @@ def test_a_stop_is_on_the_tick_and_less_than_one_tick_closer_to_the_market(tick,
 
 
 @given(st.decimals("1e-12", "1e9", places=14), signs)
-def test_without_a_tick_a_stop_keeps_twelve_decimals(price, sign) -> None:
+def test_without_a_tick_a_stop_keeps_twelve_decimals(price: Decimal, sign: int) -> None:
     with localcontext(COARSE):
         stop = Instrument().stop_price(price, sign)
     assert is_multiple(stop, GRID)
@@ -79,7 +82,7 @@ def test_a_stop_that_is_on_the_tick_stays() -> None:
 
 
 @given(splits())
-def test_parts_sum_to_the_whole_fit_and_are_nearly_equal(case) -> None:
+def test_parts_sum_to_the_whole_fit_and_are_nearly_equal(case: tuple[Instrument, Decimal]) -> None:
     instrument, qty = case
     with localcontext(COARSE):
         parts = instrument.parts(qty)
@@ -89,7 +92,7 @@ def test_parts_sum_to_the_whole_fit_and_are_nearly_equal(case) -> None:
 
 
 @given(splits())
-def test_every_part_but_the_last_is_on_the_step(case) -> None:
+def test_every_part_but_the_last_is_on_the_step(case: tuple[Instrument, Decimal]) -> None:
     instrument, qty = case
     parts = instrument.parts(qty)
     assert all(is_multiple(part, instrument.step) for part in parts[:-1])
@@ -98,16 +101,20 @@ def test_every_part_but_the_last_is_on_the_step(case) -> None:
 
 
 @given(splits(dust=False))
-def test_no_fewer_orders_on_the_step_could_hold_the_quantity(case) -> None:
+def test_no_fewer_orders_on_the_step_could_hold_the_quantity(case: tuple[Instrument, Decimal]) -> None:
     instrument, qty = case
     n = len(instrument.parts(qty))
+    assert instrument.max_qty is not None
     assert (n - 1) * instrument.floor(instrument.max_qty) < qty
 
 
 @given(splits(dust=False), st.integers(1, 30))
-def test_no_part_is_under_a_minimum_that_fits_into_the_maximum_twice(case, steps_of_minimum) -> None:
+def test_no_part_is_under_a_minimum_that_fits_into_the_maximum_twice(
+    case: tuple[Instrument, Decimal], steps_of_minimum: int
+) -> None:
     instrument, qty = case
     minimum = steps_of_minimum * instrument.step
+    assert instrument.max_qty is not None
     assume(2 * minimum <= instrument.floor(instrument.max_qty) and qty >= minimum)
     assert min(instrument.parts(qty)) >= minimum
 
@@ -175,6 +182,6 @@ def test_the_value_of_an_order_is_never_rounded() -> None:
     "wrong",
     [{"step": Decimal(0)}, {"step": Decimal(-1)}, {"tick": Decimal(0)}, {"step": Decimal(2), "max_qty": Decimal(1)}],
 )
-def test_an_instrument_that_takes_no_quantity_or_price_is_refused(wrong) -> None:
+def test_an_instrument_that_takes_no_quantity_or_price_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidNumber):
         Instrument(**wrong)

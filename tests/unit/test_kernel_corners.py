@@ -3,6 +3,7 @@
 from dataclasses import replace
 from decimal import Decimal, localcontext
 from hashlib import sha256
+from typing import Any
 
 import builders
 import pytest
@@ -195,7 +196,7 @@ def test_the_opposite_of_a_side() -> None:
         *(("1.50", "1.5"), ("10.0", "10"), ("0.10", "0.1"), ("-2.500", "-2.5"), ("1e400", "1" + "0" * 400)),
     ],
 )
-def test_plain_text_of_a_decimal(text, shown) -> None:
+def test_plain_text_of_a_decimal(text: str, shown: str) -> None:
     assert plain(Decimal(text)) == shown
 
 
@@ -368,7 +369,7 @@ def test_a_ladder_from_some_r_on_keeps_its_basis() -> None:
         ({"step": Decimal(2), "max_qty": Decimal(1)}, "the maximum of an order must be at least one step"),
     ],
 )
-def test_an_invalid_instrument_says_why(values, what: str) -> None:
+def test_an_invalid_instrument_says_why(values: dict[str, Any], what: str) -> None:
     with pytest.raises(InvalidNumber) as refused:
         Instrument(**values)
     assert str(refused.value) == what
@@ -382,7 +383,7 @@ def test_an_invalid_instrument_says_why(values, what: str) -> None:
         ({"lock_mode": "none"}, "lock_mode must be break_even or r_multiple, not 'none'"),
     ],
 )
-def test_invalid_parameters_say_why(values, what: str) -> None:
+def test_invalid_parameters_say_why(values: dict[str, Any], what: str) -> None:
     with pytest.raises(InvalidTheta) as refused:
         HarvestTheta(**values)
     assert str(refused.value) == what

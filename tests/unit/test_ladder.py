@@ -6,13 +6,16 @@ import pytest
 from builders import fill, intents, ladder, long_100, mark, outcome, refusals, rules, run, short_100
 
 from kernel.errors import InvalidLadder
+from kernel.positions.entry import Entry
 from kernel.positions.instrument import Instrument
+from kernel.positions.intent import Intent
 from kernel.positions.ladder import Basis
+from kernel.positions.rules import Rules
 
 LIVE = rules(live=True)
 
 
-def published(*entries, the_rules=None):
+def published(*entries: Entry, the_rules: Rules | None = None) -> list[Intent]:
     return intents(run(entries, the_rules)[1])
 
 

@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from builders import START_MS, fill, guards, long_100, mark, outcome, rules
 
 from harvest_tasks.fills.plan import Delivered, Plan, UnreadableEntry, digest, plan
-from kernel.positions.entry import Freeze
+from kernel.positions.entry import Entry, Freeze
 from kernel.positions.guards import Guards, Refusal
 from kernel.positions.holding import RiskTerms
 from kernel.positions.intent import IntentKind
@@ -19,14 +20,16 @@ LIVE = rules(live=True)
 BOOK = "BTCUSDT"
 
 
-def planned(*entries, the_rules: Rules | None = None, the_guards: Guards | None = None, **told) -> Plan:
+def planned(
+    *entries: Entry | UnreadableEntry, the_rules: Rules | None = None, the_guards: Guards | None = None, **told: Any
+) -> Plan:
     position = told.pop("position", Position(BOOK))
     batch = [Delivered(f"{n}-0", entry) for n, entry in enumerate(entries, start=1)]
     earlier = told.pop("earlier", {})
     return plan(position, batch, the_rules or rules(), the_guards or guards(), RiskTerms(**told), earlier)
 
 
-def opened(**values) -> Position:
+def opened(**values: Any) -> Position:
     return apply(Position(BOOK), long_100(**values), RiskTerms())
 
 

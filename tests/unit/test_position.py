@@ -5,14 +5,14 @@ from decimal import Decimal
 import pytest
 from builders import TERMS, fill, fold, long_100, mark, run
 
-from kernel.positions.entry import Freeze, Mark, Release
+from kernel.positions.entry import Entry, Freeze, Mark, Release
 from kernel.positions.holding import RiskTerms
 from kernel.positions.position import Position, apply
 
 FLAT = Position("BTCUSDT")
 
 
-def folded(*entries):
+def folded(*entries: Entry) -> Position:
     return fold(FLAT, entries, TERMS)
 
 

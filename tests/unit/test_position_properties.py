@@ -20,8 +20,12 @@ prices = st.decimals("50", "200", places=2)
 stops = st.none() | prices
 
 
+Step = tuple[int, str, Side, Decimal, Decimal, Decimal | None]
+"""Its number, its kind, and the side, quantity, price and stop of a fill."""
+
+
 @st.composite
-def histories(draw, outcomes=False):
+def histories(draw: st.DrawFn, outcomes: bool = False) -> list[Step]:
     """Entries in stream order; an outcome names an intent by its number."""
     kinds = ["fill", "fill", "mark", "mark", "mark"] + (["outcome", "answer"] if outcomes else [])
     steps = draw(
@@ -30,7 +34,7 @@ def histories(draw, outcomes=False):
     return [(i, *step) for i, step in enumerate(steps)]
 
 
-def entry_of(step) -> Entry:
+def entry_of(step: Step) -> Entry:
     i, kind, side, qty, price, stop = step
     source_id, time_ms = f"{START_MS + i}-0", START_MS + i
     if kind == "mark":
@@ -71,7 +75,7 @@ class Book:
 
 
 @given(histories())
-def test_a_folded_position_equals_the_model(history) -> None:
+def test_a_folded_position_equals_the_model(history: list[Step]) -> None:
     book, position = Book(), Position("BTCUSDT")
     for step in history:
         entry = entry_of(step)
@@ -88,7 +92,7 @@ def test_a_folded_position_equals_the_model(history) -> None:
 
 
 @given(histories(), st.integers(0, 40))
-def test_folding_in_one_go_or_in_parts_gives_the_same_position(history, cut) -> None:
+def test_folding_in_one_go_or_in_parts_gives_the_same_position(history: list[Step], cut: int) -> None:
     entries = [entry_of(step) for step in history]
     whole = fold(Position("BTCUSDT"), entries, TERMS)
     assert fold(fold(Position("BTCUSDT"), entries[:cut], TERMS), entries[cut:], TERMS) == whole
@@ -99,7 +103,7 @@ def test_folding_in_one_go_or_in_parts_gives_the_same_position(history, cut) -> 
 
 
 @given(histories(), st.data())
-def test_repeating_any_entries_changes_nothing(history, data) -> None:
+def test_repeating_any_entries_changes_nothing(history: list[Step], data: st.DataObject) -> None:
     entries = [entry_of(step) for step in history]
     doubled = [e for i, entry in enumerate(entries) for e in [entry, *entries[: data.draw(st.integers(0, i + 1))]]]
     assert fold(Position("BTCUSDT"), doubled, TERMS) == fold(Position("BTCUSDT"), entries, TERMS)
@@ -112,7 +116,9 @@ def test_repeating_any_entries_changes_nothing(history, data) -> None:
     st.sampled_from(["0.001", "0.1", "1"]),
     st.booleans(),
 )
-def test_every_promise_about_intents_holds_at_every_step(history, live: bool, basis, step_size, with_minimum) -> None:
+def test_every_promise_about_intents_holds_at_every_step(
+    history: list[Step], live: bool, basis: Basis, step_size: str, with_minimum: bool
+) -> None:
     """Reservations fit; rungs once per attempt; exits oppose, are positive, on the step, and fit; stops tighten.
 
     And a second look at the same entries decides nothing that the first did not.
@@ -139,17 +145,17 @@ def test_every_promise_about_intents_holds_at_every_step(history, live: bool, ba
                 assert intent.qty % Decimal(step_size) == 0 or intent.qty == before.available
                 sent.append(intent)
             else:
+                assert intent.stop_price is not None
                 resized = intent.action.startswith("resize:")
                 assert resized == (intent.stop_price == before.ladder_state.stop)
                 assert resized or is_tighter(before.ladder_state.stop, intent.stop_price, before.holding.sign)
                 assert intent.qty == abs(before.holding.qty)
-                assert intent.stop_price is not None
                 assert (before.mark.price - intent.stop_price) * before.holding.sign > 0
         assert 0 <= position.ladder_state.reserved <= abs(position.holding.qty)
         assert look(position, the_rules, guards()) == (position, [])  # an extra wake-up publishes nothing
 
 
-def answered(step, sent) -> Entry:
+def answered(step: Step, sent: list[Intent]) -> Entry:
     """Steps of kind `outcome` end the newest intent, `answer` fills half of it."""
     i, kind, _, _, price, _ = step
     if kind not in ("outcome", "answer"):
@@ -164,12 +170,14 @@ def answered(step, sent) -> Entry:
     return Fill(source_id, time_ms, newest.side, half or newest.qty, price, intent_id=newest.intent_id)
 
 
-def is_tighter(stop, moved, sign) -> bool:
+def is_tighter(stop: Decimal | None, moved: Decimal, sign: int) -> bool:
     return stop is None or (moved - stop) * sign > 0
 
 
 @given(st.lists(prices, min_size=1, max_size=30), quantities)
-def test_harvests_of_one_lifecycle_sum_to_at_most_the_ladders_share_of_the_base(marks, qty) -> None:
+def test_harvests_of_one_lifecycle_sum_to_at_most_the_ladders_share_of_the_base(
+    marks: list[Decimal], qty: Decimal
+) -> None:
     position = apply(Position("BTCUSDT"), Fill("1-0", 1, Side.BUY, qty, Decimal(100), stop_loss=Decimal(95)), TERMS)
     taken = Decimal(0)
     for i, price in enumerate(marks):
@@ -180,10 +188,10 @@ def test_harvests_of_one_lifecycle_sum_to_at_most_the_ladders_share_of_the_base(
 
 
 @given(st.lists(prices, min_size=1, max_size=20), quantities, st.decimals("0.1", "9", places=1))
-def test_which_rungs_fire_does_not_depend_on_the_quantity(marks, qty, factor) -> None:
-    def rungs_of(size: Decimal):
+def test_which_rungs_fire_does_not_depend_on_the_quantity(marks: list[Decimal], qty: Decimal, factor: Decimal) -> None:
+    def rungs_of(size: Decimal) -> list[object]:
         position = apply(Position("B2"), Fill("1-0", 1, Side.BUY, size, Decimal(100), stop_loss=Decimal(95)), TERMS)
-        fired = []
+        fired: list[object] = []
         for i, price in enumerate(marks):
             position = apply(position, Mark(f"{2 + i}-0", 2 + i, price), TERMS)
             position, decisions = look(position, rules(), guards())
@@ -194,14 +202,14 @@ def test_which_rungs_fire_does_not_depend_on_the_quantity(marks, qty, factor) ->
 
 
 @given(st.lists(st.decimals("51", "149", places=2), min_size=1, max_size=20), quantities)
-def test_a_short_mirrors_a_long(marks, qty) -> None:
+def test_a_short_mirrors_a_long(marks: list[Decimal], qty: Decimal) -> None:
     """Reflecting every price at the entry turns a long's harvests into a short's, to the quantity."""
     the_rules = rules(live=True, set_be_at_r=Decimal("0.5"))
 
-    def harvests(side: Side, reflect: int):
+    def harvests(side: Side, reflect: int) -> list[tuple[object, ...]]:
         stop = Decimal(100) - reflect * Decimal(5)
         position = apply(Position("B2"), Fill("1-0", 1, side, qty, Decimal(100), stop_loss=stop, atr=Decimal(2)), TERMS)
-        made = []
+        made: list[tuple[object, ...]] = []
         for i, price in enumerate(marks):
             reflected = Decimal(100) + reflect * (price - 100)
             position = apply(position, Mark(f"{2 + i}-0", 2 + i, reflected), TERMS)
@@ -213,5 +221,5 @@ def test_a_short_mirrors_a_long(marks, qty) -> None:
 
 
 @exact
-def mirrored_stop(intent, reflect):
+def mirrored_stop(intent: Intent, reflect: int) -> Decimal | None:
     return None if intent.stop_price is None else reflect * (intent.stop_price - 100)

@@ -1,15 +1,19 @@
 """The protective stop goes to break-even once, then trails the peak, only ever tightens, and covers what is held."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from builders import fill, guards, intents, ladder, long_100, mark, outcome, refusals, rules, run, short_100
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel.positions.entry import Adopt
+from kernel.positions.decision import Decision
+from kernel.positions.entry import Adopt, Entry
 from kernel.positions.instrument import Instrument
+from kernel.positions.rules import Rules
 
 NO_RUNG = ladder("1000:1")
 STOPS = rules(ladder=NO_RUNG, set_be_at_r=Decimal("0.5"))
@@ -17,16 +21,16 @@ BREAK_EVEN = Decimal("100.2")
 """Where the stop of a long from 100 goes first."""
 
 
-def moves(*entries, the_rules=STOPS):
+def moves(*entries: Entry, the_rules: Rules = STOPS) -> list[tuple[str, Decimal | None]]:
     return [(i.kind.value, i.stop_price) for i in intents(run(entries, the_rules)[1])]
 
 
-def asked(decisions):
+def asked(decisions: Sequence[Decision]) -> list[tuple[str, Decimal | None, Decimal]]:
     """Of each published stop move its kind, price and quantity."""
     return [(i.action.partition(":")[0], i.stop_price, i.qty) for i in intents(decisions)]
 
 
-def ticking(tick: str, **values):
+def ticking(tick: str, **values: Any) -> Rules:
     return rules(ladder=NO_RUNG, set_be_at_r=Decimal("0.5"), instrument=Instrument(tick=Decimal(tick)), **values)
 
 
@@ -84,7 +88,11 @@ def test_a_trailing_stop_is_never_beyond_the_mark() -> None:
 
 def test_a_stop_beyond_break_even_needs_no_move_to_it_and_may_trail() -> None:
     # The add at 80 brings break-even down to 90.18, under the stop at 95 that is in place.
-    entries = [fill("BUY", "1", "100", stop_loss=Decimal(95)), fill("BUY", "1", "80", atr=Decimal(1)), mark("99")]
+    entries: list[Entry] = [
+        fill("BUY", "1", "100", stop_loss=Decimal(95)),
+        fill("BUY", "1", "80", atr=Decimal(1)),
+        mark("99"),
+    ]
     assert moves(*entries, mark("99")) == [("TRAIL_UPDATE", Decimal(98))]
 
 
@@ -145,15 +153,15 @@ def test_a_tick_larger_than_the_price_gives_a_short_no_stop_at_all() -> None:
 
 
 def test_a_larger_atr_does_not_loosen_the_stop() -> None:
-    narrow = [long_100(atr=Decimal(1)), mark("105"), mark("110")]
-    wide = [fill("BUY", "0.1", "110", atr=Decimal(4)), mark("111"), mark("115"), mark("117")]
+    narrow: list[Entry] = [long_100(atr=Decimal(1)), mark("105"), mark("110")]
+    wide: list[Entry] = [fill("BUY", "0.1", "110", atr=Decimal(4)), mark("111"), mark("115"), mark("117")]
     made = moves(*narrow, *wide)
     # The second 108 is for the quantity that was added.
     assert [price for _, price in made if price != BREAK_EVEN] == [103, 108, 108, 109]
 
 
 def test_a_smaller_atr_tightens_the_stop_at_once() -> None:
-    wide = [long_100(atr=Decimal(2)), mark("105"), mark("110")]
+    wide: list[Entry] = [long_100(atr=Decimal(2)), mark("105"), mark("110")]
     made = moves(*wide, fill("SELL", "0.0001", "110", atr=Decimal("0.5")))
     assert [price for _, price in made] == [BREAK_EVEN, 101, 106, 109]
 
@@ -176,7 +184,9 @@ atrs = st.none() | st.decimals("0.1", "9", places=1)
     st.booleans(),
     st.sampled_from([None, "0.1", "2"]),
 )
-def test_over_any_prices_and_atrs_the_stops_of_a_position_only_tighten(steps, is_long, tick) -> None:
+def test_over_any_prices_and_atrs_the_stops_of_a_position_only_tighten(
+    steps: list[tuple[Decimal, Decimal | None, Decimal | None, bool]], is_long: bool, tick: str | None
+) -> None:
     side, opening = ("BUY", long_100()) if is_long else ("SELL", short_100())
     position, _ = run([opening], STOPS)
     sign, prices, ids = (1 if is_long else -1), [], []
@@ -186,7 +196,7 @@ def test_over_any_prices_and_atrs_the_stops_of_a_position_only_tighten(steps, is
             ladder=NO_RUNG,
             set_be_at_r=Decimal("0.5"),
             atr=market_atr,
-            instrument=Instrument(tick=tick and Decimal(tick)),
+            instrument=Instrument(tick=None if tick is None else Decimal(tick)),
         )
         position, made = run([entry], the_rules, position=position)
         prices += [i.stop_price * sign for i in intents(made) if i.stop_price is not None]
