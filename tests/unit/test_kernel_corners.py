@@ -22,7 +22,7 @@ from kernel.positions.ladder_state import Claim, LadderState, Reservation
 from kernel.positions.mark import MarkState
 from kernel.positions.position import Position, apply
 from kernel.positions.quantities import EXACT, exact, plain
-from kernel.positions.r_multiple import price_at, r_multiple
+from kernel.positions.r_multiple import price_at, r_multiple, shown_r
 from kernel.proposals import bounds
 from kernel.proposals.kill_score import kill_components
 from kernel.proposals.market import MarketState
@@ -540,3 +540,16 @@ def test_folding_a_mark_sets_every_field_of_the_position_by_its_name() -> None:
         applied=(7, 0),
         overrides="ladder=1:1",
     )
+
+
+def test_the_terms_of_the_risk_count_in_any_decimal_context() -> None:
+    for digits in (28, 80):
+        with localcontext(prec=digits):
+            opened = apply(FLAT, fill("BUY", "1", "100"), RiskTerms(stop_dist_pct=Decimal("0.05")))
+        assert opened.holding.risk_per_unit == 5
+
+
+def test_r_is_shown_cut_to_six_decimals() -> None:
+    assert [str(shown_r(Decimal(r))) for r in ("0.4999999", "-0.4999999")] == ["0.499999", "-0.499999"]
+    with localcontext(prec=5):
+        assert str(shown_r(Decimal("123.4567899"))) == "123.456789"
