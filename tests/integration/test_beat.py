@@ -40,7 +40,7 @@ def beat(app: Celery) -> Iterator[BoundedScheduler]:
 
 @pytest.fixture
 def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
-    """Hears what is told to systemd; never waits."""
+    """Receives what is sent to systemd; never waits."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(tmp_path / "notify"))
         listener.setblocking(False)
@@ -89,7 +89,7 @@ def test_beat_stops_sending_where_no_worker_consumes_and_resumes_when_one_does(
         broker.default_channel.queue_purge("watch")
     send(beat)
     assert waiting(app, "watch") == 1
-    assert _told(caplog) == [
+    assert _logged(caplog) == [
         ("ERROR", f"queue watch: {MOST_WAITING} messages wait; beat sends no more until a worker consumes it"),
         ("WARNING", "queue watch: beat sends again"),
     ]
@@ -106,7 +106,7 @@ def test_beat_outlives_its_broker_and_says_one_line_a_queue(
     before = waiting(app, "watch")
     send(beat)
     assert waiting(app, "watch") == before + 1
-    assert [level for level, _ in _told(caplog)] == ["ERROR", "WARNING"]
+    assert [level for level, _ in _logged(caplog)] == ["ERROR", "WARNING"]
 
 
 def test_beat_is_at_work_while_its_messages_arrive(
@@ -130,7 +130,7 @@ def test_beat_is_at_work_although_no_worker_takes_its_messages(beat: BoundedSche
     assert heard(systemd) == [AT_WORK]
 
 
-def _told(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+def _logged(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
     return [
         (record.levelname, record.getMessage())
         for record in caplog.records

@@ -1,4 +1,4 @@
-"""Effects happen once: whoever reads, whoever commits, whatever reply is lost."""
+"""Effects happen once: any process may read or commit, and any reply may be lost."""
 
 from collections.abc import Sequence
 from threading import Thread
@@ -142,7 +142,7 @@ def test_entries_that_arrive_while_a_worker_looks_in_vain_are_applied_by_it(
         if len(looks) == 1:
             desk.feed(MARK)
             desk.route()
-            # Whoever moved it finds the book busy, and leaves it to the worker that has it.
+            # The process that moved it finds the book busy, and leaves it to the worker that has it.
             assert load(Ledger(desk.client, desk.settings), books).books == [BusyBook("BTCUSDT")]
         return work
 

@@ -1,4 +1,4 @@
-"""A book that cannot be brought up to date is told of once, until that changes."""
+"""A book that cannot be brought up to date is reported once, until that changes."""
 
 from time import monotonic
 

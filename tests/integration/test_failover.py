@@ -1,6 +1,6 @@
 """A replica that takes over without the newest writes of its primary: what is done again, what is gone, and until when.
 
-It is told to take over before those writes, instead of lagging behind them: so it lacks just these.
+It takes over before those writes, instead of lagging behind them: so it lacks just these.
 """
 
 from collections.abc import Iterator

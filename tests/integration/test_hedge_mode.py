@@ -42,7 +42,7 @@ def held(desk: Desk, *books: str) -> list[Decimal]:
 
 
 def reasons(desk: Desk) -> list[str]:
-    return [letter["reason"].partition(":")[0] for letter in desk.deadletters()]
+    return [message["reason"].partition(":")[0] for message in desk.deadletters()]
 
 
 def is_frozen_by_mode(desk: Desk, book: str) -> bool:
@@ -157,7 +157,7 @@ def test_the_excess_of_an_exit_is_journaled_with_its_quantity(desk: Desk) -> Non
     assert record["reason"] == "exit_over_position"
 
 
-def test_an_exit_of_exactly_the_leg_is_not_clamped(desk: Desk) -> None:
+def test_an_exit_of_exactly_the_leg_is_not_capped(desk: Desk) -> None:
     desk.run(LONG, EXIT)
     assert desk.journal("clamped") == []
     assert held(desk, "BTCUSDT:LONG") == [0]
@@ -198,7 +198,7 @@ def test_a_leg_opens_as_usual_after_an_exit_that_found_it_flat(desk: Desk) -> No
     assert desk.suggestions()[0]["position_id"] == "BTCUSDT:LONG:1"
 
 
-def test_an_exit_of_a_flat_leg_that_arrives_twice_is_clamped_once(desk: Desk) -> None:
+def test_an_exit_of_a_flat_leg_that_arrives_twice_is_capped_once(desk: Desk) -> None:
     desk.run(EXIT | {"trade_id": "7"}, EXIT | {"trade_id": "7"})
     assert len(desk.journal("clamped")) == 1
     assert desk.counts()["duplicate"] == 1
@@ -238,17 +238,17 @@ def test_only_the_leg_that_is_tracked_freezes(desk: Desk, run: Run) -> None:
     assert_all_accounted_for(desk)
 
 
-def test_each_fill_of_the_other_mode_has_its_letter(desk: Desk, run: Run) -> None:
+def test_each_fill_of_the_other_mode_has_its_dead_letter(desk: Desk, run: Run) -> None:
     run(BUY, LONG, SHORT, BUY)
     assert reasons(desk) == ["position_mode", "position_mode"]
     assert held(desk, "BTCUSDT") == [2]
     assert_all_accounted_for(desk)
 
 
-def test_a_letter_says_which_mode_is_tracked_and_which_book_was_meant(desk: Desk, run: Run) -> None:
+def test_a_dead_letter_says_which_mode_is_tracked_and_which_book_was_meant(desk: Desk, run: Run) -> None:
     run(BUY, LONG)
-    (letter,) = desk.deadletters()
-    assert "BTCUSDT is tracked in one-way mode, the entry is for BTCUSDT:LONG" in letter["reason"]
+    (message,) = desk.deadletters()
+    assert "BTCUSDT is tracked in one-way mode, the entry is for BTCUSDT:LONG" in message["reason"]
 
 
 def test_mixed_modes_of_one_symbol_touch_no_other(desk: Desk, run: Run) -> None:

@@ -226,7 +226,7 @@ def test_both_legs_of_a_symbol_share_its_history(desk: Desk) -> None:
     assert [row.position_id for row in remembered(desk).lifecycles] == ["BTCUSDT:SHORT:1", "BTCUSDT:LONG:1"]
 
 
-def test_an_exchange_that_says_flat_closes_the_lifecycle_and_invents_no_profit(desk: Desk) -> None:
+def test_an_exchange_that_says_flat_closes_the_lifecycle_and_makes_up_no_profit(desk: Desk) -> None:
     desk.run(BUY, SELL | {"qty": "0.5"})
     adopt(desk, "0")
     (row,) = remembered(desk).lifecycles

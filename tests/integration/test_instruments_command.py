@@ -152,7 +152,7 @@ def test_json_without_a_file_says_so(instruments: Harvest) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["BTC-USDT"], ["--all", "BTCUSDT"]])
-def test_wrong_usage_is_told(instruments: Harvest, arguments: list[str]) -> None:
+def test_wrong_usage_is_reported(instruments: Harvest, arguments: list[str]) -> None:
     result = instruments(*arguments, INSTRUMENTS_FILE=SERVED)
     assert result.exit_code == 2
     assert "Error: " in result.stderr

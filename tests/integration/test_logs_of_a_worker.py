@@ -54,7 +54,7 @@ def lone_worker(url: str, state: EmbeddedServer, tmp_path: Path) -> Iterator[Pro
     started.close()
 
 
-def told(worker: Program) -> list[dict[str, Any]]:
+def logged(worker: Program) -> list[dict[str, Any]]:
     """Every line but Celery's banner and Python's warnings."""
     lines = worker.logs().decode().splitlines()
     return [json.loads(line) for line in lines if line.startswith("{")]
@@ -71,7 +71,7 @@ def test_each_outcome_has_one_line_with_its_task_its_book_and_its_entry(
         app.send_task("harvest_tasks.sweep.evaluate_positions")
     app.send_task("harvest_tasks.health.heartbeat")
     wait_until(lambda: redis.exists("quantum:harvest:heartbeat"), 30.0, "all that was sent is done")
-    ours = [line for line in told(worker) if line["logger"].startswith("harvest_tasks")]
+    ours = [line for line in logged(worker) if line["logger"].startswith("harvest_tasks")]
     outcomes = [(line["event"], line["book"]) for line in ours if line["event"] != "frozen"]
     assert sorted(outcomes) == [
         ("deadletter", "ETHUSDT"),
@@ -84,7 +84,7 @@ def test_each_outcome_has_one_line_with_its_task_its_book_and_its_entry(
     # The newest entry of a batch stands for all of it.
     assert {line["entry_id"] for line in ours if line["event"] == "position"} <= {bought, marked}
     assert all(line["task"] for line in ours)
-    assert [line for line in told(worker) if "Traceback" in line.get("error", "")] == []
+    assert [line for line in logged(worker) if "Traceback" in line.get("error", "")] == []
 
 
 def test_a_server_that_is_away_is_one_line_and_no_traceback(
@@ -94,8 +94,8 @@ def test_a_server_that_is_away_is_one_line_and_no_traceback(
     for _ in range(3):
         app.send_task("harvest_tasks.health.heartbeat", ignore_result=True)
     app.send_task("harvest_tasks.sweep.evaluate_positions", ignore_result=True)
-    wait_until(lambda: "evaluate_positions" in str(told(lone_worker)), 30.0, "the last one failed")
-    failed = [line for line in told(lone_worker) if line["event"] == "task failed"]
+    wait_until(lambda: "evaluate_positions" in str(logged(lone_worker)), 30.0, "the last one failed")
+    failed = [line for line in logged(lone_worker) if line["event"] == "task failed"]
     assert [line["name"].rpartition(".")[2] for line in failed] == ["heartbeat", "evaluate_positions"]
     assert all(line["problem"].startswith("ConnectionError: ") for line in failed)
     assert b"Traceback" not in lone_worker.logs()

@@ -43,7 +43,7 @@ def test_an_entry_deleted_before_it_was_read_freezes_every_book(desk: Desk, plac
     come_back(desk)
 
 
-def test_a_deletion_is_told_once(desk: Desk) -> None:
+def test_a_deletion_is_reported_once(desk: Desk) -> None:
     ids = desk.feed(BUY, BUY)
     desk.client.xdel(desk.source, ids[1])
     desk.route()
@@ -126,7 +126,7 @@ def test_a_deleted_stream_freezes_every_book_and_its_successor_is_read(desk: Des
     come_back(desk)
 
 
-def test_a_loss_is_told_once_however_often_the_input_is_looked_at(desk: Desk) -> None:
+def test_a_loss_is_reported_once_however_often_the_input_is_looked_at(desk: Desk) -> None:
     desk.client.delete(desk.source)
     for _ in range(3):
         watch(desk.client, desk.settings, 0.02, lambda _: None)
@@ -151,14 +151,14 @@ def test_an_input_that_is_no_stream_freezes_every_book_and_says_what_to_do(desk:
 
 
 @pytest.mark.parametrize("content", ["string", "hash"])
-def test_a_book_whose_inbox_is_no_stream_stops_alone_and_freezes_when_it_is_mended(desk: Desk, content: str) -> None:
+def test_a_book_whose_inbox_is_no_stream_stops_alone_and_freezes_when_it_is_fixed(desk: Desk, content: str) -> None:
     make(desk.client, keys.inbox("BTCUSDT"), content)
     desk.feed(BUY, BUY | {"symbol": "ETHUSDT"}, price("105"), price("106", "ETHUSDT"))
     desk.route()
     desk.process("ETHUSDT")
     assert [one["symbol"] for one in desk.suggestions()] == ["ETHUSDT"] * len(desk.suggestions()) != []
-    (letter,) = desk.deadletters()
-    assert letter["reason"] == "inbox_wrong_type: the inbox of BTCUSDT is another type of key: delete it"
+    (message,) = desk.deadletters()
+    assert message["reason"] == "inbox_wrong_type: the inbox of BTCUSDT is another type of key: delete it"
     desk.client.delete(keys.inbox("BTCUSDT"))
     desk.run(BUY, price("106"))
     assert desk.position().frozen == "inbox_wrong_type"

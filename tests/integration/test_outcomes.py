@@ -104,7 +104,7 @@ def test_a_rung_that_is_rejected_three_times_is_spent_and_journaled_once(desk: D
     assert_all_accounted_for(desk)
 
 
-def test_an_exhausted_rung_leaves_the_next_ones_their_own_share(desk: Desk) -> None:
+def test_a_rung_that_was_given_up_leaves_the_next_ones_their_own_share(desk: Desk) -> None:
     desk.run(BUY, price("105"))
     for attempt in range(3):
         desk.run(ended(desk.live_intents()[attempt]))
@@ -112,7 +112,7 @@ def test_an_exhausted_rung_leaves_the_next_ones_their_own_share(desk: Desk) -> N
     assert asked(desk)[3:] == [("partial:1:1", "0.25")]
 
 
-def test_rungs_asked_for_together_are_exhausted_together(desk: Desk) -> None:
+def test_rungs_asked_for_together_are_given_up_together(desk: Desk) -> None:
     desk.run(BUY, price("110"))
     for attempt in range(3):
         desk.run(ended(desk.live_intents()[attempt]))
@@ -235,7 +235,7 @@ def test_a_manual_close_under_an_open_intent_clamps_what_it_may_take(desk: Desk)
     assert desk.position().available == 0
 
 
-def test_the_newest_intent_is_clamped_first(desk: Desk) -> None:
+def test_the_newest_intent_is_capped_first(desk: Desk) -> None:
     desk.run(BUY, price("105"), price("110"), SELL | {"qty": "0.6", "price": "110"})
     first, second = desk.live_intents()
     assert reserved(desk) == [(first["intent_id"], Decimal("0.25")), (second["intent_id"], Decimal("0.15"))]
@@ -491,7 +491,7 @@ def test_no_two_intents_share_an_id_even_when_all_keys_with_a_ttl_are_gone(split
     assert len(set(ids)) == len(ids)
 
 
-def test_a_rung_in_parts_is_exhausted_after_three_attempts(split: Desk) -> None:
+def test_a_rung_in_parts_is_given_up_after_three_attempts(split: Desk) -> None:
     split.run(BUY, price("105"))
     for start in (0, 3, 6):
         kill(split)
@@ -505,7 +505,7 @@ def test_a_rung_in_parts_is_exhausted_after_three_attempts(split: Desk) -> None:
 # restarts
 
 
-def test_a_fill_is_met_by_whoever_runs_after_a_restart(redis: Client, desk: Desk) -> None:
+def test_a_fill_reaches_the_worker_that_runs_after_a_restart(redis: Client, desk: Desk) -> None:
     desk.run(BUY, price("105"))
     (intent,) = desk.live_intents()
     after = Desk(redis, **LIVE)
@@ -515,7 +515,7 @@ def test_a_fill_is_met_by_whoever_runs_after_a_restart(redis: Client, desk: Desk
     assert_all_accounted_for(after)
 
 
-def test_a_rejection_is_met_by_whoever_runs_after_a_restart(redis: Client, desk: Desk) -> None:
+def test_a_rejection_reaches_the_worker_that_runs_after_a_restart(redis: Client, desk: Desk) -> None:
     desk.run(BUY, price("105"))
     after = Desk(redis, **LIVE)
     after.run(ended(desk.live_intents()[0]))

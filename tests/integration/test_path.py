@@ -71,7 +71,7 @@ def test_a_trade_id_with_other_content_is_dead_lettered_and_freezes_the_book(des
     desk.run(BUY | {"trade_id": "7"})
     desk.run(BUY | {"trade_id": "7", "qty": "2"}, price("106"))
     assert (desk.position().holding.qty, desk.position().frozen) == (1, "trade_id_reused")
-    assert [letter["reason"] for letter in desk.deadletters()] == ["trade_id_reused"]
+    assert [message["reason"] for message in desk.deadletters()] == ["trade_id_reused"]
     assert desk.suggestions() == []
     assert {r["reason"] for r in desk.journal("held")} == {"frozen"}
     assert_all_accounted_for(desk)
@@ -81,8 +81,8 @@ def test_a_refused_fill_freezes_its_book_and_stops_nothing_behind_it(desk: Desk)
     desk.run(BUY, BUY | {"qty": "NaN"}, BUY | {"symbol": "ETHUSDT"}, price("106"), price("106", "ETHUSDT"))
     assert desk.position("BTCUSDT").frozen.startswith("refused_entry")
     assert {i["symbol"] for i in desk.suggestions()} == {"ETHUSDT"}
-    (letter,) = desk.deadletters()
-    assert letter["reason"].startswith("not_finite")
+    (message,) = desk.deadletters()
+    assert message["reason"].startswith("not_finite")
     assert_all_accounted_for(desk)
 
 

@@ -17,7 +17,7 @@ NAMES = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 
 
 class Clock:
-    """Stands still until it is told to go on."""
+    """Stands still until it may go on."""
 
     def __init__(self) -> None:
         self.now = 1000.0

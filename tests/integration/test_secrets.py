@@ -62,7 +62,7 @@ def _lines(process: subprocess.Popen[str], until: str) -> Iterator[str]:
 
 
 def of_family(pid: int, what: str) -> list[str]:
-    """What /proc tells of a process and of its children."""
+    """What /proc shows of a process and of its children."""
     found = []
     for directory in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):

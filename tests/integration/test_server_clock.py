@@ -72,7 +72,7 @@ def test_after_the_clock_was_set_back_the_rate_limit_holds_for_a_minute_and_no_l
     assert len(desk.suggestions()) == LIMIT + PER_BOOK
 
 
-def test_the_minute_begins_with_whoever_commits_first_after_the_step(desk: Desk) -> None:
+def test_the_minute_begins_with_the_first_commit_after_the_step(desk: Desk) -> None:
     fill_the_window(desk)
     move_clock(desk, -HOUR_MS)
     seen = desk.now_ms

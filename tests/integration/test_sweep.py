@@ -30,9 +30,9 @@ def tick(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> T
         caplog.clear()
         with caplog.at_level(logging.DEBUG, logger=sweep.log.name):
             tasks.evaluate_positions()
-        told = [record.getMessage() for record in caplog.records if record.name == sweep.log.name]
-        assert len(told) <= 1
-        return {name: int(n) for name, _, n in (word.partition("=") for line in told for word in line.split()[1:])}
+        lines = [record.getMessage() for record in caplog.records if record.name == sweep.log.name]
+        assert len(lines) <= 1
+        return {name: int(n) for name, _, n in (word.partition("=") for line in lines for word in line.split()[1:])}
 
     return once
 
@@ -286,7 +286,7 @@ def test_a_book_that_is_called_open_and_is_not_there_stops_nothing(desk: Desk, t
 # what wake-ups missed
 
 
-def test_an_entry_whose_bell_was_lost_is_applied(desk: Desk, tick: Tick) -> None:
+def test_an_entry_whose_wake_up_was_lost_is_applied(desk: Desk, tick: Tick) -> None:
     desk.feed(BUY)
     desk.route()
     assert tick(desk) == {"applied": 1}

@@ -154,7 +154,7 @@ def test_log_level_decides_what_is_logged() -> None:
 @pytest.mark.parametrize(
     ("queues", "warned"), [(["proposals", "adhoc"], True), (["adhoc"], False), (["fills", "watch"], False)]
 )
-def test_a_worker_that_shares_the_ad_hoc_queue_is_told(
+def test_a_worker_that_shares_the_ad_hoc_queue_is_warned(
     queues: list[str], warned: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Worker:

@@ -111,7 +111,7 @@ def test_removing_keeps_the_settings_and_says_so() -> None:
 def test_the_page_on_operations_shows_what_the_scripts_print() -> None:
     text = (SYSTEMD / "install.sh").read_text() + (SYSTEMD / "rollback.sh").read_text()
     quoted = re.findall(r'say "([^"]+)"|echo "\w+\.sh: ([^"]+)"', text)
-    printed = [re.sub(r"\\\$\w+", r"\\S+", re.escape(said or told)) for said, told in quoted]
+    printed = [re.sub(r"\\\$\w+", r"\\S+", re.escape(said or echoed)) for said, echoed in quoted]
     page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     shown = re.findall(r"^(?:install|rollback)\.sh: (.+)$", page, re.MULTILINE)
     assert [line for line in shown if not any(re.fullmatch(line_printed, line) for line_printed in printed)] == []

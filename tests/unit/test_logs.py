@@ -29,8 +29,8 @@ def as_text(message: object, *args: object) -> str:
 
 def as_json(message: object, *args: object, error: bool = False) -> dict[str, Any]:
     (line,) = formatter(LogFormat.JSON).format(record(message, *args, error=error)).splitlines()
-    told: dict[str, Any] = json.loads(line)
-    return told
+    logged: dict[str, Any] = json.loads(line)
+    return logged
 
 
 def test_text_has_its_facts_behind_the_event() -> None:
@@ -41,10 +41,10 @@ def test_text_has_its_facts_behind_the_event() -> None:
 
 
 def test_json_has_its_facts_beside_the_event() -> None:
-    told = as_json(Line("published", book="BTCUSDT", n=2))
-    assert (told["event"], told["book"], told["n"], told["level"]) == ("published", "BTCUSDT", 2, "INFO")
-    assert told["time"].endswith("+00:00")
-    assert "task" not in told
+    logged = as_json(Line("published", book="BTCUSDT", n=2))
+    assert (logged["event"], logged["book"], logged["n"], logged["level"]) == ("published", "BTCUSDT", 2, "INFO")
+    assert logged["time"].endswith("+00:00")
+    assert "task" not in logged
 
 
 def test_a_line_of_a_library_is_an_event_without_facts() -> None:
@@ -67,8 +67,10 @@ def test_a_password_in_a_url_is_left_out_wherever_it_stands(form: LogFormat) -> 
     try:
         _fail()
     except ConnectionError:
-        told = [formatter(form).format(record(*said, error=True)) for said in (("lost %s", URL), (Line("x", url=URL),))]
-    for line in told:
+        logged = [
+            formatter(form).format(record(*said, error=True)) for said in (("lost %s", URL), (Line("x", url=URL),))
+        ]
+    for line in logged:
         assert "hunter2" not in line
         assert line.count("redis://***@cache:6379/0") >= 2
         assert "ConnectionError" in line
@@ -83,12 +85,12 @@ def app() -> Iterator[Celery]:
 
 
 def test_both_name_the_task_that_runs(app: Celery) -> None:
-    told: list[str] = []
+    logged: list[str] = []
 
     @app.task(ignore_result=True)
     def speaking() -> None:
-        told.extend([as_text("x"), as_json("x")["task"]])
+        logged.extend([as_text("x"), as_json("x")["task"]])
 
     speaking.apply(task_id="17")
-    assert told[0].endswith(": x task=17")
-    assert told[1] == "17"
+    assert logged[0].endswith(": x task=17")
+    assert logged[1] == "17"

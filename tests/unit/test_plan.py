@@ -21,12 +21,12 @@ BOOK = "BTCUSDT"
 
 
 def planned(
-    *entries: Entry | UnreadableEntry, the_rules: Rules | None = None, the_guards: Guards | None = None, **told: Any
+    *entries: Entry | UnreadableEntry, the_rules: Rules | None = None, the_guards: Guards | None = None, **terms: Any
 ) -> Plan:
-    position = told.pop("position", Position(BOOK))
+    position = terms.pop("position", Position(BOOK))
     batch = [Delivered(f"{n}-0", entry) for n, entry in enumerate(entries, start=1)]
-    earlier = told.pop("earlier", {})
-    return plan(position, batch, the_rules or rules(), the_guards or guards(), RiskTerms(**told), earlier)
+    earlier = terms.pop("earlier", {})
+    return plan(position, batch, the_rules or rules(), the_guards or guards(), RiskTerms(**terms), earlier)
 
 
 def opened(**values: Any) -> Position:
@@ -148,7 +148,7 @@ def test_a_trade_id_of_another_content_freezes_and_its_book_publishes_nothing(ea
     start = opened() if earlier else Position(BOOK)
     made = planned(*before, fill("BUY", "2", "100", trade_id="t"), mark("105"), position=start, earlier=known)
     assert made.intents == []
-    assert [letter.reason for letter in made.deadletters] == ["trade_id_reused"]
+    assert [message.reason for message in made.deadletters] == ["trade_id_reused"]
     assert made.held == {"partial:0.5:1": Refusal.FROZEN}
 
 

@@ -16,7 +16,7 @@ from harvest_tasks.messaging.clock_schedule import ClockSchedule
 from harvest_tasks.messaging.configuration import QUEUES, ROUTES
 from schedules.beat import MOST_ENTRIES, ScheduleEntry, beat_schedule
 
-BELLS = {"watch_fills", "evaluate_positions", "heartbeat", "reconcile_positions"}
+NOT_PROPOSALS = {"watch_fills", "evaluate_positions", "heartbeat", "reconcile_positions"}
 START = datetime(2026, 1, 1, 12, 0, 3, 456_789, tzinfo=UTC)
 
 
@@ -25,7 +25,7 @@ def symbols(count: int) -> list[str]:
 
 
 def proposals(wanted: Sequence[str] | None, interval: float = 10.0) -> list[ScheduleEntry]:
-    return [entry for name, entry in beat_schedule(wanted, interval, 60.0).items() if name not in BELLS]
+    return [entry for name, entry in beat_schedule(wanted, interval, 60.0).items() if name not in NOT_PROPOSALS]
 
 
 @pytest.mark.parametrize("count", [1, 3, 100])
@@ -56,12 +56,12 @@ def test_proposals_are_spread_evenly_over_the_interval(count: int) -> None:
 @pytest.mark.parametrize("interval", [0.1, 1.0, 10.0, 3_600.0])
 def test_a_proposal_expires_before_the_next_one_comes_and_other_messages_within_seconds(interval: float) -> None:
     for name, entry in beat_schedule(symbols(3), interval, 60.0).items():
-        assert 0 < entry["expires"] < (6 if name in BELLS else entry["every"])
+        assert 0 < entry["expires"] < (6 if name in NOT_PROPOSALS else entry["every"])
 
 
 def test_the_periodic_tasks_have_their_rhythm_and_queue() -> None:
     entries = beat_schedule(None, 10.0, 30.0)
-    assert {name: (entries[name]["queue"], entries[name]["every"]) for name in BELLS} == {
+    assert {name: (entries[name]["queue"], entries[name]["every"]) for name in NOT_PROPOSALS} == {
         "watch_fills": ("watch", 1.0),
         "evaluate_positions": ("control", 1.0),
         "heartbeat": ("control", 5.0),
@@ -90,7 +90,7 @@ def test_every_task_of_ours_has_a_route() -> None:
 
 
 class Clock:
-    """Moves only when told."""
+    """Moves only when set."""
 
     def __init__(self, start: datetime) -> None:
         self.now = start

@@ -1,4 +1,4 @@
-"""What is told to systemd, and when a worker is taken for one that consumes."""
+"""What systemd is sent, and when a worker counts as consuming."""
 
 import socket
 from pathlib import Path
