@@ -70,8 +70,8 @@ def monitored(client: Client) -> Iterator[list[Sequence[str]]]:
     with client.monitor() as monitor:
         yield seen
         client.echo("enough")
-        for seen in monitor.listen():
-            name, *words = seen["command"].split()
+        for command in monitor.listen():
+            name, *words = command["command"].split()
             if name.upper() == "ECHO":
                 return
             seen.append([name.upper(), *words])
