@@ -9,10 +9,10 @@ from typing import Any, cast
 
 from redis.exceptions import RedisError, WatchError
 
-from harvest_tasks.fills.router import LOST_INPUT
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, checked
 from harvest_tasks.wire import inbox_entry, symbols
+from harvest_tasks.wire.inbox_entry import LOST_INPUT
 from harvest_tasks.wire.position import QTY_FIELD, VERSION_FIELD, is_open_qty, read_ledger_counts, read_position
 from kernel.positions.entry import Entry, Freeze, Release
 from kernel.positions.position import Position

@@ -14,6 +14,7 @@ from harvest_tasks.server.client import Client, Command, PipelinedRead
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire import execution_result, inbox_entry
 from harvest_tasks.wire.dead_letter import DeadLetter, raw_text
+from harvest_tasks.wire.inbox_entry import ADOPTING, LOST_INPUT
 from harvest_tasks.wire.refusal import RefusalReason
 from harvest_tasks.wire.symbols import symbol_of
 from kernel.positions.entry import Fill, Freeze, Funding, OrderEnded
@@ -24,8 +25,6 @@ NOT_LOADING: Final[Sequence[script.Value]] = ("", 0, "", "", "", 0)
 """What route.lua receives in place of `Ledger.load_arguments` when it is to load no book."""
 NOTHING_MORE: Final[PipelinedRead[Any]] = PipelinedRead((), lambda _: None)
 
-LOST_INPUT: Final = "lost_input"
-ADOPTING: Final = "adopting"
 POSITION_MODE: Final = "position_mode"
 WRONG_TYPE: Final = "inbox_wrong_type"
 

@@ -15,7 +15,6 @@ from redis.exceptions import WatchError
 from harvest_tasks.fills import inbox
 from harvest_tasks.fills.group_position import NOWHERE
 from harvest_tasks.fills.inbox import in_other_mode, queue_entries
-from harvest_tasks.fills.router import ADOPTING
 from harvest_tasks.fills.stream import InputStream
 from harvest_tasks.reconciling import audit as audits
 from harvest_tasks.reconciling import exchange
@@ -27,6 +26,7 @@ from harvest_tasks.server.client import Client
 from harvest_tasks.server.clock import server_ms
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire.exchange_position import ExchangePosition, ExchangeSnapshot, UnreadableSnapshot
+from harvest_tasks.wire.inbox_entry import ADOPTING
 from kernel.positions.entry import Adopt, Freeze, Release
 from kernel.positions.quantities import ZERO, plain
 

@@ -25,6 +25,11 @@ from kernel.positions.entry import (
 )
 from kernel.positions.quantities import plain
 
+LOST_INPUT: Final = "lost_input"
+"""The reason of a `Freeze`: entries of the input were lost."""
+ADOPTING: Final = "adopting"
+"""The reason of a `Freeze`: the book may have been open before the first start."""
+
 
 class BadInboxEntry(ValueError):
     """Text that `pack` did not write. `raw` is the text."""

@@ -9,11 +9,11 @@ from desk import LIVE, Desk, assert_all_accounted_for
 from entries import BUY, price
 
 from harvest_tasks.fills import inbox
-from harvest_tasks.fills.router import ADOPTING
 from harvest_tasks.reconciling import adoption
 from harvest_tasks.reconciling.mismatch import SECOND_LOOK_MS, confirm_mismatches, reconcile_books
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
+from harvest_tasks.wire.inbox_entry import ADOPTING
 from kernel.positions.holding import Origin
 
 SELL = BUY | {"side": "SELL", "stop_loss": "110"}

@@ -6,8 +6,6 @@ from typing import Any, Final
 from unittest.mock import patch
 
 from harvest_tasks.fills.router import (
-    ADOPTING,
-    LOST_INPUT,
     WRONG_TYPE,
     LeaseLost,
     Moved,
@@ -19,6 +17,7 @@ from harvest_tasks.fills.stream import InputStream
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.wire import inbox_entry
+from harvest_tasks.wire.inbox_entry import ADOPTING, LOST_INPUT
 from kernel.positions.entry import Freeze
 from laboratory import invariants
 from laboratory.commit_trials import nodes, same
