@@ -12,9 +12,9 @@ from harvest_tasks.logs import Line
 from harvest_tasks.messaging.wakeups import wake
 from harvest_tasks.reconciling import adoption, mismatch
 from harvest_tasks.server import liveness
-from harvest_tasks.server.client import shared
+from harvest_tasks.server.client import shared_client
 from harvest_tasks.server.clock import server_ms
-from harvest_tasks.settings.model import current
+from harvest_tasks.settings.model import current_settings
 
 log = logging.getLogger(__name__)
 
@@ -24,10 +24,10 @@ def watch_fills(succeeds: bool = False) -> None:
     """Watch for one slice unless another watcher does, and start the next one. `succeeds`: it follows one that is about
     to end.
     """
-    settings = current()
+    settings = current_settings()
     begin_next = partial(watch_fills.apply_async, kwargs={"succeeds": True}, expires=settings.watch_slice_sec)
     # A connection of its own: taking one from the pool and putting it back costs more than applying a fill.
-    with shared(settings.redis_url).client() as client:
+    with shared_client(settings.redis_url).client() as client:
         own = this_brain().with_client(client)
         inline = InlineProcessing(own.ledger, partial(process_inline, own))
         handover = Handover(succeeds, begin_next)
@@ -46,8 +46,8 @@ def process_fills(books: list[str]) -> None:
 @app.task(name="harvest_tasks.sweep.evaluate_positions", ignore_result=True)
 def evaluate_positions() -> None:
     """Bring fresh marks to open positions, and process them and every other book that waits."""
-    settings = current()
-    client = shared(settings.redis_url)
+    settings = current_settings()
+    client = shared_client(settings.redis_url)
     # Before marks fill the inboxes: adoption and mismatch consider only books with an empty inbox.
     adoption.advance_adoption(client, settings)
     mismatch.confirm_mismatches(client, settings)
@@ -60,8 +60,8 @@ def reconcile_positions() -> None:
 
     A fill that never reached the input leaves no trace in it; this is how it shows.
     """
-    settings = current()
-    client = shared(settings.redis_url)
+    settings = current_settings()
+    client = shared_client(settings.redis_url)
     found = mismatch.reconcile_books(client, settings)
     log.debug(Line("reconciled", **found.counts))
     wake(found.frozen)
@@ -71,5 +71,5 @@ def reconcile_positions() -> None:
 @app.task(name="harvest_tasks.health.heartbeat", ignore_result=True)
 def heartbeat() -> None:
     """Note that beat got a task run."""
-    client = shared(current().redis_url)
+    client = shared_client(current_settings().redis_url)
     liveness.record_sign(client, liveness.BEAT_MS, server_ms(client))

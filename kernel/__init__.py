@@ -54,7 +54,7 @@ else:
     def __getattr__(name: str) -> object:
         """Loads what is asked for: a program that only proposes never loads the code that makes intents."""
         if name in __all__:
-            for home in _HOMES:
+            for home in _MODULES:
                 found = vars(import_module(home)).get(name)
                 if found is not None:
                     globals()[name] = found
@@ -71,7 +71,7 @@ __all__ += ["compute_harvest_proposal", "HarvestProposal", "HarvestAction", "Rea
 __all__ += ["PositionSnapshot", "PositionSide", "MarketState", "P1Proposal", "HarvestTheta", "LockMode"]
 __all__ += ["KernelError", "InvalidNumber", "InvalidLadder", "InvalidSide", "InvalidTheta"]
 
-_HOMES: Final = (
+_MODULES: Final = (
     "kernel.errors",
     "kernel.proposals.proposal",
     "kernel.proposals.snapshot",

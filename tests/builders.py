@@ -77,7 +77,7 @@ def short_100(**values: Any) -> Fill:
 def look(position: Position, the_rules: Rules, the_guards: Guards) -> tuple[Position, list[Decision]]:
     """Decide once: what is new."""
     position, _, decisions = decide(position, the_rules, the_guards)
-    return position, [decision for decision in decisions if not decision.noted]
+    return position, [decision for decision in decisions if not decision.repeated]
 
 
 def run(

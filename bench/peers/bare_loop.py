@@ -17,7 +17,7 @@ from harvest_tasks.fills.commit import delivery_of
 from harvest_tasks.fills.loading import SWITCH_OFF
 from harvest_tasks.fills.symbol_rules import base_rules
 from harvest_tasks.server import keys
-from harvest_tasks.server.client import Client, checked, connect, exchange
+from harvest_tasks.server.client import Client, checked, connect, round_trip
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire.execution_result import Refused, Routed, parse
 from harvest_tasks.wire.intent import intent_payload
@@ -176,14 +176,16 @@ class BareLoop:
                 done += len(entries)
 
     def _write(self, call: Sequence[str | int]) -> None:
-        checked(*exchange(self._client, [("EVALSHA", *call)]))
+        checked(*round_trip(self._client, [("EVALSHA", *call)]))
 
     def _read(self, block_ms: int | None) -> tuple[Sequence[str], str | None, Any]:
         block = ("BLOCK", 500 if block_ms is None else block_ms)
         source = self._settings.stream_execution_result
         read = ("XREADGROUP", "GROUP", GROUP, "one", "COUNT", COUNT, *block, "STREAMS", source, ">")
         # The clock and the switch are read together with the batch.
-        found, time, switch = exchange(self._client, [read, ("TIME",), ("GET", self._settings.harvest_kill_switch_key)])
+        found, time, switch = round_trip(
+            self._client, [read, ("TIME",), ("GET", self._settings.harvest_kill_switch_key)]
+        )
         return time, switch, found
 
 

@@ -24,7 +24,7 @@ from harvest_tasks.fills.commit import delivery_of
 from harvest_tasks.fills.symbol_rules import base_rules
 from harvest_tasks.messaging.configuration import configuration
 from harvest_tasks.server import keys
-from harvest_tasks.server.client import Client, connect, exchange
+from harvest_tasks.server.client import Client, connect, round_trip
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire.execution_result import Routed, parse
 from harvest_tasks.wire.intent import intent_payload
@@ -137,7 +137,7 @@ def send_all(expected: int) -> None:
     with app.producer_pool.acquire(block=True) as producer:
         while sent < expected:
             read = ("XREADGROUP", "GROUP", GROUP, "one", "COUNT", COUNT, "BLOCK", 500, "STREAMS", source, ">")
-            (found,) = exchange(client, [read])
+            (found,) = round_trip(client, [read])
             entries = found[0][1] if found else []
             for entry_id, flat in entries:
                 fields = dict(zip(flat[::2], flat[1::2], strict=True))

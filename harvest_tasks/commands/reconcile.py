@@ -56,7 +56,7 @@ def reconcile(books: Sequence[str], adopt: bool, as_json: bool) -> None:
         if not audit.has_snapshots:
             raise Failure(NO_RECORD)
         _refuse_strangers(names, rows)
-        is_behind = not audit.input_progress.has_taken(audit.input_progress.newest_id)
+        is_behind = not audit.input_progress.has_reached(audit.input_progress.newest_id)
         is_fine = _settle(client, settings, names, as_json) if adopt else _show(rows, is_behind, as_json)
     raise click.exceptions.Exit(int(not is_fine))
 

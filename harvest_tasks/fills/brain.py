@@ -1,7 +1,7 @@
 """HarvestBrain: turns the entries in the inboxes of books into positions and reduce-only intents.
 
-A wake-up (`process_fills`) only says where to look. Losing, doubling or reordering wake-ups costs latency and nothing
-else.
+A wake-up (`process_fills`) only says where to look. Wake-ups that are lost, doubled or reordered cost latency and
+nothing else.
 """
 
 import logging
@@ -16,12 +16,12 @@ from typing import Final
 from harvest_tasks.fills.commit import Committed, Conflict, Revise
 from harvest_tasks.fills.ledger import Ledger, LoadedBatch
 from harvest_tasks.fills.loading import BusyBook, FailedBook, LoadedBook
-from harvest_tasks.fills.plan import Plan, plan
+from harvest_tasks.fills.plan import Plan, make_plan
 from harvest_tasks.logs import Line
 from harvest_tasks.messaging.wakeups import wake
 from harvest_tasks.server import liveness
-from harvest_tasks.server.client import Client, shared
-from harvest_tasks.settings.model import Settings, current
+from harvest_tasks.server.client import Client, shared_client
+from harvest_tasks.settings.model import Settings, current_settings
 from kernel.positions.guards import Guards
 from kernel.positions.quantities import plain
 from kernel.positions.rules import Rules
@@ -46,14 +46,14 @@ def report_and_wake(tally: Counter[str], unfinished: Sequence[str]) -> None:
     if tally:
         log.debug(Line("processed", **dict(sorted(tally.items()))))
     wake(unfinished)
-    liveness.count_failed(shared(current().redis_url), tally["failed"])
+    liveness.count_failed(shared_client(current_settings().redis_url), tally["failed"])
 
 
 @lru_cache(maxsize=1)
 def this_brain() -> "Brain":
     """The brain of this process; it keeps the cached rules of symbols from task to task."""
-    settings = current()
-    return Brain(shared(settings.redis_url), settings)
+    settings = current_settings()
+    return Brain(shared_client(settings.redis_url), settings)
 
 
 class Brain:
@@ -62,7 +62,7 @@ class Brain:
     def __init__(self, client: Client, settings: Settings, now_ms: int | None = None) -> None:
         self.ledger = Ledger(client, settings, now_ms)
         self._failing: dict[str, str] = {}
-        """What was wrong with each book that failed last time, so that it is logged once."""
+        """The problem of each book that failed last time, so that it is logged once."""
 
     def with_client(self, client: Client) -> "Brain":
         """This brain, with its cached rules and known failures, on another connection."""
@@ -78,7 +78,10 @@ class Brain:
         return self._process(list(dict.fromkeys(books)), Counter(), deadline)
 
     def process_loaded(self, batch: LoadedBatch, deadline: float) -> tuple[Counter[str], list[str]]:
-        """`process` for the books of `batch`, which `ledger` has loaded."""
+        """Apply all entries that wait for the books of `batch`, which `ledger` has loaded.
+
+        Returns what `process` returns.
+        """
         tally: Counter[str] = Counter()
         return self._process(self._pass(batch, tally), tally, deadline)
 
@@ -106,11 +109,11 @@ class Brain:
             settled = self.ledger.commit(self._plans(books, rules, guards, earlier, tally, idle))
             again += self.ledger.unlock(idle)
             unsettled: dict[str, LoadedBook] = {}
-            for loaded, made, outcome in settled:
+            for loaded, plan, outcome in settled:
                 match outcome:
                     case Committed(left):
-                        _count(tally, made)
-                        log_results(loaded, made)
+                        _count(tally, plan)
+                        log_results(loaded, plan)
                         self._failing.pop(loaded.book, None)
                         again += [loaded.book] if left else []
                     case Conflict():
@@ -143,9 +146,9 @@ class Brain:
         """
         for loaded in books.values():
             try:
-                made = plan(
+                plan = make_plan(
                     loaded.position,
-                    loaded.batch,
+                    loaded.waiting,
                     rules[loaded.position.symbol],
                     guards,
                     loaded.terms,
@@ -154,12 +157,12 @@ class Brain:
             except ArithmeticError as error:
                 self._report(FailedBook(loaded.book, error), tally)
                 continue
-            guards = made.guards
-            if made.is_empty:
-                _count(tally, made)
+            guards = plan.guards
+            if plan.is_empty:
+                _count(tally, plan)
                 idle.append(loaded.book)
             else:
-                yield loaded, made
+                yield loaded, plan
 
     def _report(self, failed: FailedBook, tally: Counter[str]) -> None:
         tally["failed"] += 1
@@ -170,25 +173,25 @@ class Brain:
         self.ledger.unlock([failed.book])
 
 
-def _count(tally: Counter[str], made: Plan) -> None:
+def _count(tally: Counter[str], plan: Plan) -> None:
     counts = {
-        "applied": made.applied,
-        "duplicate": made.duplicate,
-        "deadlettered": len(made.deadletters),
-        "intents": len(made.intents),
+        "applied": plan.applied,
+        "duplicate": plan.duplicate,
+        "deadlettered": len(plan.dead_letters),
+        "intents": len(plan.intents),
     }
-    counts |= Counter(f"held_{refusal.value}" for refusal in made.held.values())
+    counts |= Counter(f"held_{refusal.value}" for refusal in plan.held.values())
     tally.update({name: n for name, n in counts.items() if n})
 
 
-def log_results(loaded: LoadedBook, made: Plan) -> None:
-    """Log what a commit changed: the position, each journal entry, each dead letter. Nothing for a mere price."""
-    held, entry_id = made.position.holding, "{}-{}".format(*made.position.applied)
+def log_results(loaded: LoadedBook, plan: Plan) -> None:
+    """Log what a commit changed: the position, each journal entry, each dead letter. A price alone logs nothing."""
+    held, entry_id = plan.position.holding, "{}-{}".format(*plan.position.applied)
     if held.qty != loaded.position.holding.qty:
         facts = {"qty": plain(held.qty), "avg_entry": plain(held.avg_entry), "entry_id": entry_id}
         log.info(Line("position", book=loaded.book, **facts))
-    for record in made.journal:
+    for record in plan.journal:
         facts = {name: value for name, value in record.items() if name not in ("decision", "cause")}
         log.info(Line(record["decision"], **facts, entry_id=record["cause"]))
-    for message in made.deadletters:
+    for message in plan.dead_letters:
         log.warning(Line("deadletter", book=loaded.book, reason=message.reason, entry_id=message.source_id))

@@ -66,7 +66,7 @@ def commit_call(loaded: LoadedBook, plan: Plan, settings: Settings, token: str, 
         int(plan.position.is_open),
         plan.applied,
         plan.duplicate,
-        len(plan.deadletters),
+        len(plan.dead_letters),
         TRADES_PER_GENERATION,
         OUT_MAXLEN,
         DECISIONS_MAXLEN,
@@ -126,11 +126,11 @@ def _lists(loaded: LoadedBook, plan: Plan, settings: Settings) -> list[script.Va
     for record in plan.journal:
         _, *pairs = _pairs(record)
         args += [len(pairs), *pairs]
-    args.append(len(plan.past))
-    for row in plan.past:
+    args.append(len(plan.history))
+    for row in plan.history:
         args += ["harvest" if isinstance(row, HarvestRow) else "lifecycle", row_json(row)]
-    args.append(len(plan.deadletters))
-    for message in plan.deadletters:
+    args.append(len(plan.dead_letters))
+    for message in plan.dead_letters:
         args += [message.reason, message.source_id, message.sha256, message.size, message.head]
     return args
 
@@ -154,7 +154,7 @@ def _intents(plan: Plan, settings: Settings) -> list[script.Value]:
 
 
 def delivery_of(settings: Settings) -> Delivery:
-    """How intents leave under `settings`."""
+    """How intents are delivered under `settings`."""
     return Delivery(settings.is_live, settings.harvest_live_stops, settings.harvest_intent_timeout_sec * 1000)
 
 

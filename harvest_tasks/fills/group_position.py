@@ -1,4 +1,7 @@
-"""Where the consumer group is in the input stream, what it lost unread, and how far entries were moved. Pure."""
+"""Where the consumer group is in the input stream, what it lost unread, and how far entries were moved to the inboxes.
+
+Pure.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,10 +14,10 @@ NOWHERE: Final = "0-0"
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """How far entries were moved, by Harvest's own account: up to the entry `moved_id`, the `read`-th ever added (None:
+    """How far entries were moved, as Harvest records it: up to the entry `moved_id`, the `read`-th ever added (None:
     not known). `deleted_id` is the newest deleted entry whose loss was reported.
 
-    The group holds the same, until it or the stream is destroyed.
+    The consumer group knows this, too, until it or the stream is destroyed.
     """
 
     moved_id: str = NOWHERE
@@ -32,7 +35,7 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class GroupPosition:
-    """The group in its stream at one moment, as the server counts it.
+    """The group in its stream at one time, as the server counts it.
 
     `added` counts entries ever added, `length` those still there, `read` those delivered (None: not known).
     `deleted_id` is the newest deleted entry whose loss was not reported yet.
@@ -48,7 +51,7 @@ class GroupPosition:
 
     @classmethod
     def of(cls, stream: Mapping[str, Any], group: Mapping[str, Any], cursor: Cursor | None) -> "GroupPosition":
-        """From XINFO STREAM and XINFO GROUPS, and our own cursor where the server forgot to count."""
+        """From XINFO STREAM and XINFO GROUPS, and from the cursor where the server has lost count."""
         delivered_id, read = group["last-delivered-id"], group["entries-read"]
         if read is None and cursor is not None and cursor.moved_id == delivered_id:
             read = cursor.read
@@ -82,8 +85,8 @@ class GroupPosition:
     def _trimmed(self) -> int:
         """Entries trimmed unread, by the server's counter.
 
-        It is used only where it is needed, as Redis 7.0 forgets it when it reloads its log. No unread entry is gone
-        while a delivered one is still there, or when all were delivered: the oldest go first.
+        The counter is used only where it is needed, as Redis 7.0 loses it when it reloads its log. Trimming starts with
+        the oldest entry: while a delivered one is still there, or when all were delivered, no unread one is gone.
         """
         if self.is_at_the_end or self.read is None:
             return 0
@@ -107,13 +110,13 @@ def is_continuation(stream: Mapping[str, Any], cursor: Cursor) -> bool:
     first = stream["first-entry"]
     if first and parse_id(first[0]) <= parse_id(cursor.moved_id):
         return True
-    # All that was moved is gone, so at least as much must be gone as was moved.
+    # Every moved entry is gone, so at least as many must be gone as were moved.
     return cursor.read is not None and stream["entries-added"] - stream["length"] >= cursor.read
 
 
 @dataclass(frozen=True, slots=True)
 class InputProgress:
-    """How far the input has reached the inboxes: what is still unread or unmoved may explain a difference.
+    """How far the input has reached the inboxes: entries that have not may explain a difference from the exchange.
 
     `newest_id` is the stream's, `delivered_id` the group's; `pending_id` is the oldest entry that was delivered and is
     not in an inbox yet, or None.
@@ -123,7 +126,7 @@ class InputProgress:
     delivered_id: str
     pending_id: str | None
 
-    def has_taken(self, entry_id: str) -> bool:
+    def has_reached(self, entry_id: str) -> bool:
         """Whether all entries up to `entry_id` have reached the inboxes, as far as they still exist."""
         wanted = min(parse_id(entry_id), parse_id(self.newest_id))
         if self.pending_id is not None and parse_id(self.pending_id) <= wanted:

@@ -1,6 +1,6 @@
-"""The tracked books, and what reaches them other than through the input stream: freezes, releases and mark prices.
+"""The tracked books, and the entries that reach them past the input stream: freezes, releases, adoptions, mark prices.
 
-These enter the inbox, too, so that a position stays a fold over its entries.
+These pass through the inbox, too, so that a position stays a fold over its entries.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -59,7 +59,7 @@ def open_books(client: Client) -> list[str]:
 
 
 def freeze_all(client: Client, lost: int, why: str, now_ms: int) -> list[str]:
-    """Freeze every book because `lost` input entries (0: not known how many) are gone, for the reason `why`.
+    """Freeze every book because `lost` input entries (0: their number is not known) are gone, for the reason `why`.
 
     Books that appear later are frozen, too, until `release_all`. Returns the frozen books.
     """
@@ -90,8 +90,8 @@ def release_all(client: Client, now_ms: int) -> list[str]:
 def forget_books(client: Client, books: Sequence[str]) -> list[str]:
     """Stop tracking `books`, so that the next fill decides again whether their symbol nets or has legs.
 
-    Does so only if all of them are flat with empty inboxes; returns those that are not. Their positions stay in Redis:
-    if a book comes back, its lifecycles are numbered on.
+    Returns the books that are open or have entries in their inbox; if there are any, nothing is forgotten. Positions
+    stay in Redis: a book that comes back goes on with the numbers of its lifecycles.
     """
     names = [key for book in books for key in (keys.position(book), keys.inbox(book))]
     with client.pipeline(transaction=True) as pipe:
@@ -136,8 +136,8 @@ def tracked_books(client: Client, names: Iterable[str]) -> list[TrackedBook | Un
 def deliver_if_unchanged(client: Client, tracked: TrackedBook, entries: Sequence[Entry]) -> bool:
     """Put `entries` into the inbox of the book, in one atomic step, and track it from here on.
 
-    Returns False and writes nothing if the book has changed since, or its symbol is tracked in the other mode: what was
-    concluded from a position must not follow anything else, such as a release that follows a new freeze.
+    Returns False and writes nothing if the book has changed since it was read, or if its symbol is tracked in the other
+    mode. Otherwise an entry could follow a position that it was not made for: a release, for example, a new freeze.
     """
     book = tracked.book
     with client.pipeline(transaction=True) as pipe:
@@ -156,7 +156,7 @@ def deliver_if_unchanged(client: Client, tracked: TrackedBook, entries: Sequence
 
 
 def in_other_mode(book: str) -> tuple[str, ...]:
-    """The books that cannot be tracked beside `book`."""
+    """The books of the same symbol in the other position mode, which cannot be tracked beside `book`."""
     symbol = symbols.symbol_of(book)
     return tuple(other for other in symbols.possible_books(symbol) if (other == symbol) != (book == symbol))
 

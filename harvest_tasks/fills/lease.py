@@ -1,7 +1,7 @@
 """The watcher's lease: at most one watcher reads the input at a time.
 
-A lease only saves work. That entries reach an inbox in order and once is up to route.lua, which itself checks the token
-and the group's pending list.
+A lease only saves work. It is route.lua that makes entries reach an inbox in order and once: it checks the token and
+the group's pending list itself.
 """
 
 from math import inf
@@ -18,7 +18,7 @@ LEASE_MS: Final = 1_000
 
 
 def since_renewal_sec(left_ms: int) -> float:
-    """Seconds since the lease was renewed, by the milliseconds left of it; infinite if no watcher holds it."""
+    """Seconds since the lease was renewed, from the milliseconds left of it; infinite if no watcher holds it."""
     return max(0, LEASE_MS - left_ms) / 1000 if left_ms > 0 else inf
 
 
@@ -30,7 +30,7 @@ class Lease:
         self._lock = Lock(client, keys.LEASE, timeout=LEASE_MS / 1000, blocking=False, thread_local=False)
 
     def acquire(self) -> bool:
-        """Take the lease if it is free; whether it was."""
+        """Take the lease if it is free. Returns whether it was."""
         return bool(self._lock.acquire(token=self.token))
 
     def renew(self) -> bool:

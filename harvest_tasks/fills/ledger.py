@@ -13,7 +13,7 @@ from harvest_tasks.fills.loading import BusyBook, FailedBook, LoadedBook
 from harvest_tasks.fills.plan import Plan
 from harvest_tasks.fills.symbol_rules import SymbolRules
 from harvest_tasks.server import keys, script
-from harvest_tasks.server.client import Client, Command, PipelinedRead, checked, exchange
+from harvest_tasks.server.client import Client, Command, PipelinedRead, checked, round_trip
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire.symbols import symbol_of
 from kernel.positions.guards import Guards
@@ -53,7 +53,7 @@ class Ledger:
         """Load `books`, in order, in one round trip. Locks each one that is neither busy nor failed."""
         commands = [command for book in books for command in self._loading(book)]
         guard_state = self.guard_state(map(symbol_of, books))
-        replies = exchange(self._client, [*commands, *guard_state.commands])
+        replies = round_trip(self._client, [*commands, *guard_state.commands])
         rows = [replies[i : i + _COMMANDS_PER_BOOK] for i in range(0, len(commands), _COMMANDS_PER_BOOK)]
         return self.batch(zip(books, rows, strict=True), guard_state.parse(replies[len(commands) :]))
 
@@ -82,12 +82,15 @@ class Ledger:
         )
 
     def load_arguments(self) -> tuple[script.Value, ...]:
-        """What route.lua needs to load the books it moves entries to, as `load` does; its replies go to `batch`."""
+        """The arguments with which route.lua loads the books it moves entries to, as `load` does.
+
+        Its replies go to `batch`.
+        """
         prefixes = keys.LOCK_PREFIX, keys.POSITION_PREFIX, self._settings.riskproposal_prefix
         return self._token, self._lock_ms, *prefixes, BATCH
 
     def _loading(self, book: str) -> tuple[Command, ...]:
-        """The `_PER_BOOK` commands that load one book."""
+        """The `_COMMANDS_PER_BOOK` commands that load one book."""
         settings = self._settings
         return (
             ("SET", keys.lock(book), self._token, "NX", "PX", self._lock_ms),
@@ -98,28 +101,28 @@ class Ledger:
 
     def commit(self, planned: Iterable[tuple[LoadedBook, Plan]]) -> list[tuple[LoadedBook, Plan, CommitOutcome]]:
         """Commit each plan, in order, in one round trip: each is sent while the next ones are made."""
-        made: list[tuple[LoadedBook, Plan]] = []
+        sent: list[tuple[LoadedBook, Plan]] = []
 
         def calls() -> Iterator[script.Call]:
             for loaded, plan in planned:
-                made.append((loaded, plan))
+                sent.append((loaded, plan))
                 yield commits.commit_call(loaded, plan, self._settings, self._token, self._now_ms)
 
-        replies = script.run_as_made(self._client, _growing(calls()))
+        replies = script.run_batches(self._client, _growing(calls()))
         return [
             (loaded, plan, commits.commit_outcome(loaded, plan, reply))
-            for (loaded, plan), reply in zip(made, replies, strict=True)
+            for (loaded, plan), reply in zip(sent, replies, strict=True)
         ]
 
     def unlock(self, books: Sequence[str]) -> list[str]:
         """Release locks that no commit released. A lock only saves double work, so its holder is not checked.
 
-        Returns the books with something in their inbox: the watcher found them locked and left it to this worker.
+        Returns the books with entries in their inbox: the watcher found the book locked and left them to this worker.
         """
         if not books:
             return []
         locks = [keys.lock(book) for book in books]
-        replies = exchange(self._client, [("DEL", *locks), *[("XLEN", keys.inbox(book)) for book in books]])
+        replies = round_trip(self._client, [("DEL", *locks), *[("XLEN", keys.inbox(book)) for book in books]])
         checked(replies[0])
         # An inbox of another type is reported by the next load.
         return [book for book, waiting in zip(books, replies[1:], strict=True) if waiting != 0]

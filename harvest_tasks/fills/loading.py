@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from harvest_tasks.fills.plan import Delivered, UnreadableEntry
-from harvest_tasks.server.client import checked, mapping
+from harvest_tasks.server.client import checked, pairs_to_dict
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire import inbox_entry
 from harvest_tasks.wire.numbers import positive
@@ -31,7 +31,7 @@ class LoadedBook:
     version: int
     trades_generation: int
     position: Position
-    batch: Sequence[Delivered]
+    waiting: Sequence[Delivered]
     terms: RiskTerms
 
 
@@ -51,10 +51,11 @@ class FailedBook:
 
 
 def guard_state(time: Any, switch: Any, oldest: Any, settings: Settings, now_ms: int | None) -> Guards:
-    """The guards from the replies to TIME, the kill switch and the publish time of the oldest intent in a full window.
+    """The guards from three replies: TIME, the kill switch, and the publish time (unix ms) of the oldest intent in a
+    full window, None if the window is not full.
 
-    A switch that cannot be read is on. A window that is not full counts as empty: what is left of it matters only to
-    plans with several intents, and commit.lua checks those.
+    A switch that cannot be read is on. A window that is not full counts as empty: how much is left of it matters only
+    to plans with several intents, and commit.lua checks those.
     """
     seconds, micros = map(int, checked(time))
     now = seconds * 1000 + micros // 1000 if now_ms is None else now_ms
@@ -68,14 +69,14 @@ def guard_state(time: Any, switch: Any, oldest: Any, settings: Settings, now_ms:
 
 
 def loaded_book(name: str, replies: Sequence[Any], fallback_stop_pct: Decimal) -> LoadedBook | BusyBook | FailedBook:
-    """A book from the four replies about it: its lock, hash, inbox and published stop distance."""
+    """A book from the four replies about it: the lock, the position's hash, the inbox, the published stop distance."""
     locked, flat, inbox, stop_dist_pct = replies
     for reply in (locked, flat, inbox):
         if isinstance(reply, Exception):
             return FailedBook(name, reply)
     if not locked:
         return BusyBook(name)
-    fields = mapping(flat)
+    fields = pairs_to_dict(flat)
     try:
         position = read_position(name, fields)
     except UnreadablePosition as error:
@@ -86,7 +87,7 @@ def loaded_book(name: str, replies: Sequence[Any], fallback_stop_pct: Decimal) -
         version=version,
         trades_generation=trades_generation,
         position=position,
-        batch=[Delivered(inbox_id, _entry(values)) for inbox_id, values in inbox],
+        waiting=[Delivered(inbox_id, _entry(values)) for inbox_id, values in inbox],
         terms=RiskTerms(stop_distance(stop_dist_pct), fallback_stop_pct),
     )
 
@@ -102,7 +103,7 @@ def stop_distance(published: Any) -> Decimal | None:
 
 
 def _entry(flat: Sequence[str]) -> Entry | UnreadableEntry:
-    values = mapping(flat)
+    values = pairs_to_dict(flat)
     raw = values.get("e", "")
     try:
         return inbox_entry.unpack(raw)

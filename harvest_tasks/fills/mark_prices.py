@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from harvest_tasks.server import keys
-from harvest_tasks.server.client import Client, Command, exchange_gently
+from harvest_tasks.server.client import Client, Command, paced_round_trips
 from harvest_tasks.wire.numbers import positive
 from harvest_tasks.wire.refusal import InvalidInput
 from harvest_tasks.wire.timestamps import unix_ms
@@ -17,7 +17,8 @@ _TIME_NAMES: Final = ("ts", "timestamp", "time")
 def read_marks(client: Client, symbols: Sequence[str], now_ms: int) -> dict[str, Mark | str]:
     """The newest usable mark of each symbol at `now_ms` (unix ms), or the reason why there is none.
 
-    A mark from the future is used only when there is no other. Reads in pieces with pauses, so that fills do not wait.
+    A mark from the future is used only when there is no other. The keys are read in pieces with pauses, so that fills
+    do not wait.
     """
     commands: list[Command] = []
     for symbol in symbols:
@@ -25,7 +26,7 @@ def read_marks(client: Client, symbols: Sequence[str], now_ms: int) -> dict[str,
             ("HMGET", keys.ticker(symbol), "markPrice", *_TIME_NAMES),
             ("HMGET", keys.market(symbol), "price", *_TIME_NAMES),
         )
-    replies = exchange_gently(client, commands)
+    replies = paced_round_trips(client, commands)
     return {symbol: _newest(replies[i * 2 : i * 2 + 2], now_ms) for i, symbol in enumerate(symbols)}
 
 
@@ -47,7 +48,7 @@ def _mark(reply: Any, now_ms: int) -> Mark | str:
         return "missing"
     stated = next(filter(None, times), None)
     if stated is None:
-        # Without a time a price has no age, and what has no age cannot pass for fresh.
+        # The age of a price without a time is not known, so it cannot count as fresh.
         return "no_time"
     try:
         return Mark("", unix_ms("ts", stated), positive("price", price), now_ms)

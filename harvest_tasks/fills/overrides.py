@@ -25,7 +25,7 @@ SETTING_OF: Final = {
 """The fields that may be set, in the order in which they are listed, and the setting that each replaces."""
 
 LONGEST_TEXT: Final = 1_000
-"""Characters of one field that are read: an environment variable is small by nature, a Redis value is not."""
+"""Most characters of one field: the size of an environment variable is bounded, that of a Redis value is not."""
 LONGEST_LINE: Final = 400
 _LONGEST_VALUE: Final = 160
 """Characters of one value in the line, so that a long ladder does not hide the others."""
@@ -36,7 +36,7 @@ _READERS: Final = {name: readers.reader_of(Settings.model_fields[setting]) for n
 
 
 @dataclass(slots=True)
-class _Sorted:
+class _Overrides:
     """The texts of the known fields, sorted into values in use and reasons of refusal, both by field."""
 
     texts: Mapping[str, str]
@@ -48,38 +48,38 @@ class _Sorted:
         self.refused[name] = variables.error_line(name, self.texts[name], why)
 
 
-def overridden(rules: Rules, default_min_r: Decimal, full_ladder: Ladder, fields: Mapping[str, str]) -> Rules:
+def with_overrides(rules: Rules, default_min_r: Decimal, full_ladder: Ladder, fields: Mapping[str, str]) -> Rules:
     """`rules` with the symbol's own values. Its `overrides` is one printable line that lists them and what was refused;
     empty for an empty hash.
 
     `full_ladder` is the deployment's before its rungs under `default_min_r` are cut; at least one is above that.
     """
     found = _read({name: fields[name] for name in SETTING_OF if name in fields})
-    ladder = _cut(found, default_min_r, full_ladder)
+    ladder = _ladder_of(found, default_min_r, full_ladder)
     return replace(
         rules,
         ladder=ladder,
         set_be_at_r=found.used.get("set_be_at_r", rules.set_be_at_r),
         trail_atr_mult=found.used.get("trail_atr_mult", rules.trail_atr_mult),
-        overrides=_line(found, sorted(fields.keys() - SETTING_OF.keys())),
+        overrides=_summary_line(found, sorted(fields.keys() - SETTING_OF.keys())),
     )
 
 
-def not_a_hash(rules: Rules, key: str) -> Rules:
+def with_refused_key(rules: Rules, key: str) -> Rules:
     """`rules`, whose `overrides` reports that `key` is not a hash."""
     return replace(rules, overrides=_shortened(f"refused {key}: is not a hash", LONGEST_LINE))
 
 
-def _read(texts: Mapping[str, str]) -> _Sorted:
+def _read(texts: Mapping[str, str]) -> _Overrides:
     """Each field by itself."""
-    found = _Sorted(texts, refused=variables.damaged_lines(texts))
+    found = _Overrides(texts, refused=variables.damaged_lines(texts))
     for name in texts:
         if name not in found.refused:
             _read_one(found, name)
     return found
 
 
-def _read_one(found: _Sorted, name: str) -> None:
+def _read_one(found: _Overrides, name: str) -> None:
     text = found.texts[name]
     if len(text) > LONGEST_TEXT:
         found.refuse(name, f"is over {LONGEST_TEXT} characters")
@@ -90,7 +90,7 @@ def _read_one(found: _Sorted, name: str) -> None:
         found.refuse(name, str(error))
 
 
-def _cut(found: _Sorted, default_min_r: Decimal, full_ladder: Ladder) -> Ladder:
+def _ladder_of(found: _Overrides, default_min_r: Decimal, full_ladder: Ladder) -> Ladder:
     """The ladder without the rungs under `min_r`. Refuses `min_r`, and then `ladder`, when none would be left."""
     for blamed in ("min_r", "ladder"):
         whole = Ladder(found.used.get("ladder", full_ladder.rungs), full_ladder.basis)
@@ -102,7 +102,7 @@ def _cut(found: _Sorted, default_min_r: Decimal, full_ladder: Ladder) -> Ladder:
     return full_ladder.at_least(default_min_r)
 
 
-def _line(found: _Sorted, unknown: list[str]) -> str:
+def _summary_line(found: _Overrides, unknown: list[str]) -> str:
     """The line about the hash; it does not depend on the order of the fields."""
     used = " ".join(
         f"{name}={_shortened(variables.setting_text(found.used[name]), _LONGEST_VALUE)}"

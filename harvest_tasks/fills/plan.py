@@ -1,7 +1,7 @@
-"""What a batch of a book's entries leads to, worked out before anything is written. Pure.
+"""Plans what a batch of a book's entries leads to, before anything is written. Pure.
 
 A plan assumes the guards it was given. If commit.lua finds them changed, it refuses the whole plan and replies with the
-present ones. The batch is then planned again from the same position, so no state ever rests on an intent that a guard
+current ones. The batch is then planned again from the same position, so no state ever rests on an intent that a guard
 refused.
 """
 
@@ -45,15 +45,15 @@ class Plan:
     position: Position
     guards: Guards
     intents: list[tuple[Intent, str]] = field(default_factory=list)
-    """Each intent with the id of the input entry that made it due."""
+    """Each intent, and the id of the input entry that made it due."""
     journal: list[JournalRecord] = field(default_factory=list)
     trades: dict[str, str] = field(default_factory=dict)
     """Trade ids first seen in this batch, with the digest of their content."""
-    past: list[HistoryRow] = field(default_factory=list)
+    history: list[HistoryRow] = field(default_factory=list)
     """Rows of the history: lifecycles and harvests that ended, and harvests that were suggested."""
-    deadletters: list[DeadLetter] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
     held: Mapping[str, Refusal] = field(default_factory=dict)
-    """What is due after the last entry and held back by a guard: the refusal by action."""
+    """The refusal of each action that is due after the last entry and that a guard holds back."""
     applied: int = 0
     duplicate: int = 0
     consumed: str = ""
@@ -66,7 +66,7 @@ class Plan:
 
 
 @exact
-def plan(
+def make_plan(
     position: Position,
     batch: Sequence[Delivered],
     rules: Rules,
@@ -76,17 +76,17 @@ def plan(
 ) -> Plan:
     """The plan for `batch` after `position`; `earlier_trades` maps trade ids that were applied before to their digests.
 
-    An empty batch decides again about what the guards held back.
+    With an empty batch, the plan decides again about what the guards held back.
     """
-    made = Plan(position, guards)
-    _apply_overrides(made, rules)
+    plan = Plan(position, guards)
+    _apply_overrides(plan, rules)
     for delivered in batch:
-        if _apply_entry(made, delivered.entry, terms, earlier_trades):
-            _decide(made, rules)
-        made.consumed = delivered.inbox_id
+        if _apply_entry(plan, delivered.entry, terms, earlier_trades):
+            _decide(plan, rules)
+        plan.consumed = delivered.inbox_id
     if not batch:
-        _decide(made, rules)
-    return made
+        _decide(plan, rules)
+    return plan
 
 
 def digest(fill: Fill) -> str:
@@ -95,89 +95,89 @@ def digest(fill: Fill) -> str:
     return sha256(content.encode()).hexdigest()[:16]
 
 
-def _apply_entry(made: Plan, entry: Entry | UnreadableEntry, terms: RiskTerms, earlier: Mapping[str, str]) -> bool:
+def _apply_entry(plan: Plan, entry: Entry | UnreadableEntry, terms: RiskTerms, earlier: Mapping[str, str]) -> bool:
     """Fold one entry into the plan. Returns False if it is a duplicate."""
     if isinstance(entry, UnreadableEntry):
-        _refuse(made, "unreadable_inbox_entry", "", entry.raw, 0)
+        _refuse(plan, "unreadable_inbox_entry", "", entry.raw, 0)
         return True
-    after = apply(made.position, entry, terms)
-    if after is made.position:
-        made.duplicate += 1
+    after = apply(plan.position, entry, terms)
+    if after is plan.position:
+        plan.duplicate += 1
         return False
     if isinstance(entry, Fill) and entry.trade_id is not None:
-        content, known = digest(entry), made.trades.get(entry.trade_id, earlier.get(entry.trade_id))
+        content, known = digest(entry), plan.trades.get(entry.trade_id, earlier.get(entry.trade_id))
         if known is None:
-            made.trades[entry.trade_id] = content
+            plan.trades[entry.trade_id] = content
         elif known == content:
-            made.duplicate += 1
+            plan.duplicate += 1
             return False
         else:
-            _refuse(made, "trade_id_reused", entry.source_id, repr(entry), entry.time_ms)
+            _refuse(plan, "trade_id_reused", entry.source_id, repr(entry), entry.time_ms)
             return True
-    _journal_entry(made, entry)
-    made.past += ended_rows(made.position, after, entry)
-    made.position = after
-    made.applied += 1
+    _journal_entry(plan, entry)
+    plan.history += ended_rows(plan.position, after, entry)
+    plan.position = after
+    plan.applied += 1
     return True
 
 
-def _refuse(made: Plan, reason: str, source_id: str, raw: str, time_ms: int) -> None:
+def _refuse(plan: Plan, reason: str, source_id: str, raw: str, time_ms: int) -> None:
     """Dead-letter an entry that cannot be applied, and freeze its book."""
-    made.deadletters.append(DeadLetter.of(reason, source_id, raw))
+    plan.dead_letters.append(DeadLetter.of(reason, source_id, raw))
     freeze = Freeze(source_id, time_ms, reason)
-    made.position = apply(made.position, freeze)
-    _journal_entry(made, freeze)
+    plan.position = apply(plan.position, freeze)
+    _journal_entry(plan, freeze)
 
 
-def _apply_overrides(made: Plan, rules: Rules) -> None:
-    """Take over the symbol's own rules, and journal them if they changed."""
-    if rules.overrides != made.position.overrides:
-        made.journal.append(_record(made.position, "overrides", reason=rules.overrides or "none"))
-        made.position = made.position._replace(overrides=rules.overrides)
+def _apply_overrides(plan: Plan, rules: Rules) -> None:
+    """Record the symbol's own rules in the position, and journal them if they changed."""
+    if rules.overrides != plan.position.overrides:
+        plan.journal.append(_record(plan.position, "overrides", reason=rules.overrides or "none"))
+        plan.position = plan.position._replace(overrides=rules.overrides)
 
 
-def _journal_entry(made: Plan, entry: Entry) -> None:
-    """Journal an entry that changes what may be decided. `made.position` is still the one before it."""
-    position = made.position
+def _journal_entry(plan: Plan, entry: Entry) -> None:
+    """Journal an entry that changes what may be decided. `plan.position` is still the one before it."""
+    position = plan.position
     match entry:
         case Fill():
             beyond = excess(position, entry)
             if beyond:
-                made.journal.append(_record(position, "clamped", reason="exit_over_position", qty=plain(beyond)))
+                plan.journal.append(_record(position, "clamped", reason="exit_over_position", qty=plain(beyond)))
         case Freeze():
-            made.journal.append(_record(position, "frozen", reason=entry.reason))
+            plan.journal.append(_record(position, "frozen", reason=entry.reason))
         case Release():
-            made.journal.append(_record(position, "released"))
+            plan.journal.append(_record(position, "released"))
         case OrderEnded():
             for rung in position.ladder_state.released(entry.intent_id)[1]:
-                made.journal.append(_record(position, "exhausted", action=rung, intent_id=entry.intent_id))
+                plan.journal.append(_record(position, "exhausted", action=rung, intent_id=entry.intent_id))
         case Overdue():
-            for intent_id in position.ladder_state.late(entry.placed_before_ms):
-                made.journal.append(_record(position, "unanswered", intent_id=intent_id))
+            for intent_id in position.ladder_state.late_intents(entry.placed_before_ms):
+                plan.journal.append(_record(position, "unanswered", intent_id=intent_id))
         case Adopt():
-            made.journal.append(_adoption_record(position, entry))
+            plan.journal.append(_adoption_record(position, entry))
 
 
 def _adoption_record(position: Position, adopt: Adopt) -> JournalRecord:
-    held, seen = position.holding.qty, adopt.seen_qty
-    decision = "adopted" if held == seen else "adoption_refused"
-    quantities = {"tracked": plain(held), "seen": plain(seen), "qty": plain(adopt.qty), "entry": plain(adopt.entry)}
-    return _record(position, decision, **quantities)
+    held, compared = position.holding.qty, adopt.tracked_qty
+    decision = "adopted" if held == compared else "adoption_refused"
+    quantities = {"tracked": held, "seen": compared, "qty": adopt.qty, "entry": adopt.entry}
+    return _record(position, decision, **{name: plain(value) for name, value in quantities.items()})
 
 
-def _decide(made: Plan, rules: Rules) -> None:
-    made.position, made.guards, decisions = decide(made.position, rules, made.guards)
-    made.held = {decision.action: decision.refusal for decision in decisions if decision.refusal is not None}
+def _decide(plan: Plan, rules: Rules) -> None:
+    plan.position, plan.guards, decisions = decide(plan.position, rules, plan.guards)
+    plan.held = {decision.action: decision.refusal for decision in decisions if decision.refusal is not None}
     for decision in decisions:
         if decision.refusal is not None:
-            if not decision.noted:
-                made.journal.append(_held_record(made.position, decision, decision.refusal))
+            if not decision.repeated:
+                plan.journal.append(_held_record(plan.position, decision, decision.refusal))
             continue
         for intent in decision.intents:
-            made.journal.append(_published_record(made.position, intent))
-            made.intents.append((intent, _cause(made.position)))
+            plan.journal.append(_published_record(plan.position, intent))
+            plan.intents.append((intent, _cause(plan.position)))
             if intent.kind is IntentKind.HARVEST and not rules.live:
-                made.past.append(suggested_row(made.position, intent))
+                plan.history.append(suggested_row(plan.position, intent))
 
 
 def _held_record(position: Position, decision: Decision, refusal: Refusal) -> JournalRecord:

@@ -21,9 +21,9 @@ from kernel.positions.entry import Fill, Freeze, Funding, OrderEnded
 
 log = logging.getLogger(__name__)
 
-NOT_LOADING: Final[Sequence[script.Value]] = ("", 0, "", "", "", 0)
-"""What route.lua receives in place of `Ledger.load_arguments` when it is to load no book."""
-NOTHING_MORE: Final[PipelinedRead[Any]] = PipelinedRead((), lambda _: None)
+LOAD_NO_BOOKS: Final[Sequence[script.Value]] = ("", 0, "", "", "", 0)
+"""What route.lua receives in place of `Ledger.load_arguments` so that it loads no book."""
+READ_NOTHING: Final[PipelinedRead[Any]] = PipelinedRead((), lambda _: None)
 
 POSITION_MODE: Final = "position_mode"
 WRONG_TYPE: Final = "inbox_wrong_type"
@@ -34,13 +34,13 @@ RouteInstruction = tuple[str, str, str, str, str, int | str, str]
 """What route.lua does with an entry: kind, target, packed entry, then `DeadLetterFields` if it is refused."""
 
 _KINDS: Final[Mapping[type, str]] = {Fill: "B", Funding: "K", OrderEnded: "O"}
-"""Of an entry for one book."""
+"""The kind of instruction for an entry that is for one book."""
 
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """`count` entries left the group's pending list, and the inboxes of `books` received something; `batch` is what was
-    loaded of these books.
+    """`count` entries left the group's pending list, and the inboxes of `books` received entries. `batch` holds these
+    books if they were loaded.
     """
 
     count: int
@@ -59,7 +59,7 @@ class OlderPending:
 
 
 class Router:
-    """Moves entries of the input stream."""
+    """Moves entries from the input stream to inboxes."""
 
     def __init__(self, client: Client, settings: Settings) -> None:
         self._client = client
@@ -79,8 +79,8 @@ class Router:
         """
         instructions = {entry[0]: instruction(entry) for entry in entries}
         raws = {entry[0]: entry for entry in entries}
-        loading = ledger.load_arguments() if ledger else NOT_LOADING
-        guard_state = ledger.guard_state(_symbols(instructions)) if ledger else NOTHING_MORE
+        loading = ledger.load_arguments() if ledger else LOAD_NO_BOOKS
+        guard_state = ledger.guard_state(_symbols(instructions)) if ledger else READ_NOTHING
         while True:
             (kind, *values), *replies = self._run(token, lease_ms, instructions, read, loading, guard_state.commands)
             match kind:
@@ -106,10 +106,10 @@ class Router:
         lease_ms: int,
         instructions: Mapping[str, RouteInstruction],
         read: int | None,
-        loading: Sequence[script.Value] = NOT_LOADING,
-        also: Sequence[Command] = (),
+        loading: Sequence[script.Value] = LOAD_NO_BOOKS,
+        commands: Sequence[Command] = (),
     ) -> list[Any]:
-        """The reply of route.lua, and those to the commands `also`."""
+        """The reply of route.lua, then those to `commands`."""
         args: list[script.Value] = [
             token,
             lease_ms,
@@ -124,9 +124,9 @@ class Router:
         ]
         for entry_id, of_entry in instructions.items():
             args += (entry_id, *of_entry)
-        ours = (keys.DEADLETTER, keys.BOOKS, keys.WAITING, keys.COUNTS, keys.LOST, keys.ADOPTION, keys.CURSOR)
-        names = (keys.LEASE, self._source, *ours, keys.BROKEN)
-        moved, *others = script.run_all(self._client, [script.Call(script.load("route"), names, args)], also)
+        fixed = (keys.DEADLETTER, keys.BOOKS, keys.WAITING, keys.COUNTS, keys.LOST, keys.ADOPTION, keys.CURSOR)
+        names = (keys.LEASE, self._source, *fixed, keys.BROKEN)
+        moved, *others = script.run_all(self._client, [script.Call(script.load("route"), names, args)], commands)
         return [input_reply(moved, self._source), *others]
 
 
@@ -150,7 +150,7 @@ def instruction_in_other_mode(entry: RawEntry, first: RouteInstruction) -> Route
         return "M", symbol, *first[2:]
     tracked = "one-way" if book != symbol else "hedge"
     refusal = _dead_letter(entry, POSITION_MODE, f"{symbol} is tracked in {tracked} mode, the entry is for {book}")
-    # Funding of the wrong book is money lost from view, but the position is as right as it was.
+    # Funding for the wrong book goes uncounted, but the position itself stays right.
     return ("M", symbol, _freeze(entry, POSITION_MODE), *refusal) if kind == "B" else ("R", "", "", *refusal)
 
 
@@ -168,7 +168,7 @@ def _parsed(entry: RawEntry) -> execution_result.Parsed:
     if len(fields) * 2 == len(flat):
         return parsed
     book = parsed.book if isinstance(parsed, execution_result.Routed | execution_result.Refused) else None
-    return execution_result.Refused(RefusalReason.DUPLICATE_KEY, "a field is there twice", book)
+    return execution_result.Refused(RefusalReason.DUPLICATE_KEY, "the entry has a field twice", book)
 
 
 def _freeze(entry: RawEntry, reason: str) -> str:

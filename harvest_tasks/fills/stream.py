@@ -7,7 +7,7 @@ from redis.exceptions import ResponseError
 
 from harvest_tasks.fills.group_position import NOWHERE, Cursor, GroupPosition, InputProgress, is_continuation
 from harvest_tasks.server import keys
-from harvest_tasks.server.client import Client, checked, exchange, mapping
+from harvest_tasks.server.client import Client, checked, pairs_to_dict, round_trip
 from harvest_tasks.settings.model import Settings
 
 READ_BATCH: Final = 500
@@ -36,30 +36,30 @@ class InputStream:
     ) -> None:
         """Create the group unless it exists.
 
-        Calls `first_start()` before it if nothing was ever read, and `lost(why)` if the group was destroyed and what
-        was unread then cannot be known. Raises `InputUnusable`.
+        Before that, calls `first_start()` if nothing was ever read, or `lost(why)` if the stream was deleted, so that
+        its unread entries are gone and cannot be counted. Raises `InputUnusable`.
         """
-        stream, has_group, cursor = self._found()
+        stream, has_group, cursor = self._state()
         if has_group:
             return
         if cursor is None:
             first_start()
-            self._create(NOWHERE, _gone(stream))
+            self._create(NOWHERE, _trimmed_count(stream))
         elif stream is not None and is_continuation(stream, cursor):
             self._create(cursor.moved_id, cursor.read)
         else:
             lost("the input stream was deleted")
             self._client.delete(keys.CURSOR)
-            self._create(NOWHERE, _gone(stream))
+            self._create(NOWHERE, _trimmed_count(stream))
 
     def read(self, after_id: str = NOWHERE, block_ms: int = 1) -> tuple[list[RawEntry], GroupPosition]:
         """The next unread entries, oldest first, and the group's position before this read, in one atomic step.
 
         Waits until there is an entry after `after_id`, for `block_ms` at most. Raises `InputGone` or `InputUnusable`.
         """
-        # XREADGROUP could wait by itself, but not in one step with the counters. The server goes on with what was
-        # sent behind a command that blocks as soon as that ends, so waiting takes no round trip of its own.
-        replies = exchange(
+        # XREADGROUP could wait by itself, but not in one step with the counters. XREAD waits here; as soon as it ends,
+        # the server runs the commands that were sent behind it, so waiting takes no round trip of its own.
+        replies = round_trip(
             self._client,
             [
                 ("XREAD", "COUNT", 1, "BLOCK", block_ms, "STREAMS", self._source, after_id),
@@ -72,17 +72,18 @@ class InputStream:
             ],
         )
         *_, executed = [input_reply(reply, self._source) for reply in replies]
-        stream, groups, cursor, found = [input_reply(reply, self._source) for reply in executed]
-        position = GroupPosition.of(mapping(stream), _ours(map(mapping, groups)), Cursor.of(mapping(cursor)))
-        return found[0][1] if found else [], position
+        stream, groups, cursor, read = [input_reply(reply, self._source) for reply in executed]
+        group = _own_group(map(pairs_to_dict, groups))
+        position = GroupPosition.of(pairs_to_dict(stream), group, Cursor.of(pairs_to_dict(cursor)))
+        return read[0][1] if read else [], position
 
     def claim(self) -> tuple[list[RawEntry], int]:
-        """The oldest pending entries, regardless of their reader, and how many others were trimmed while pending.
+        """The oldest pending entries of any consumer, and how many others were trimmed while pending.
 
         Raises `InputGone` or `InputUnusable`.
         """
         command = "XAUTOCLAIM", self._source, keys.GROUP, keys.CONSUMER, 0, "0-0", "COUNT", READ_BATCH
-        (reply,) = exchange(self._client, [command])
+        (reply,) = round_trip(self._client, [command])
         _, entries, deleted = input_reply(reply, self._source)
         return entries, len(deleted)
 
@@ -99,7 +100,7 @@ class InputStream:
             pipe.execute()
 
     def progress(self) -> InputProgress:
-        """How far the entries have reached the inboxes. Without a stream or a group, nothing has."""
+        """How far entries have reached the inboxes; without a stream or a group, none has."""
         with self._client.pipeline(transaction=True) as pipe:
             pipe.xinfo_stream(self._source)
             pipe.xinfo_groups(self._source)
@@ -112,8 +113,8 @@ class InputStream:
             pending["min"] if pending else None,
         )
 
-    def _found(self) -> tuple[Mapping[str, Any] | None, bool, Cursor | None]:
-        """The stream (None: there is none), whether it has our group, and our cursor, in one atomic step."""
+    def _state(self) -> tuple[Mapping[str, Any] | None, bool, Cursor | None]:
+        """The stream (None: there is none), whether it has Harvest's group, and the cursor, in one atomic step."""
         with self._client.pipeline(transaction=True) as pipe:
             pipe.xinfo_stream(self._source)
             pipe.xinfo_groups(self._source)
@@ -135,13 +136,11 @@ class InputStream:
 
 
 def input_reply(reply: Any, source: str) -> Any:
-    """`reply`, unless it is an error. Raises `InputGone` or `InputUnusable` for what is wrong with the stream `source`,
-    and any other error as it is.
-    """
+    """`reply`; raises it if it is an error: as `InputGone` or `InputUnusable` if the stream `source` is the cause."""
     try:
         return checked(reply)
     except ResponseError as error:
-        # A pipeline puts the command before what the server said.
+        # A pipeline puts the command before the server's message.
         said = str(error)
         if "NOGROUP" in said or "no such key" in said:
             raise InputGone(f"{source} or its group was destroyed") from error
@@ -151,16 +150,16 @@ def input_reply(reply: Any, source: str) -> Any:
 
 
 def _existing(reply: Any) -> Any:
-    """`reply`; None for what does not exist yet. Raises any other error."""
+    """`reply`, or None if its stream or group does not exist yet. Raises any other error."""
     if isinstance(reply, ResponseError) and ("no such key" in str(reply) or str(reply).startswith("NOGROUP")):
         return None
     return checked(reply)
 
 
-def _ours(groups: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
+def _own_group(groups: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
     return next(group for group in groups if group["name"] == keys.GROUP)
 
 
-def _gone(stream: Mapping[str, Any] | None) -> int:
-    """Entries that were trimmed before the group existed: they were never its to read."""
+def _trimmed_count(stream: Mapping[str, Any] | None) -> int:
+    """How many entries were trimmed before the group existed: it was never to read them."""
     return 0 if stream is None else stream["entries-added"] - stream["length"]

@@ -1,5 +1,5 @@
-"""The sweep: each second, look after what wake-ups missed, prices that come by key instead of by stream, and intents
-without a reply.
+"""The sweep: looks each second for books whose wake-up was lost, for newer mark prices, and for intents without a
+reply.
 """
 
 import logging
@@ -16,7 +16,7 @@ from harvest_tasks.fills.mark_prices import read_marks
 from harvest_tasks.logs import Line
 from harvest_tasks.messaging.wakeups import wake
 from harvest_tasks.server import keys, liveness
-from harvest_tasks.server.client import Client, exchange_gently
+from harvest_tasks.server.client import Client, paced_round_trips
 from harvest_tasks.server.clock import server_ms
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire.position import TIME_FIELDS, PositionTimes, read_times
@@ -29,13 +29,13 @@ log = logging.getLogger(__name__)
 
 LOST_INBOX: Final = "lost_inbox"
 SWEEP_FOR_SEC: Final = 0.8
-"""Less than the second after which the next sweep comes; books that are left get a wake-up."""
+"""Less than the second until the next sweep; books that are left then get a wake-up."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenBook:
-    """What the sweep needs to know of an open book, in unix ms: the time of its mark (0: none), and when its oldest
-    intent without a reply was published, unless that was reported as overdue (None: none).
+    """What the sweep needs to know of an open book, in unix ms: the time of its mark (0: none), and when the oldest
+    intent was published that has no reply and is not reported as overdue (None: there is none).
     """
 
     book: str
@@ -66,7 +66,7 @@ def sweep(client: Client, settings: Settings) -> Counter[str]:
     now_ms = server_ms(client)
     # A book that waits is processed next anyway; one that cannot be processed must not pile up entries.
     waiting = waiting_books(client)
-    call_overdue(
+    deliver_overdue(
         client, [b for b in books if b.book not in waiting], now_ms, settings.harvest_intent_timeout_sec * 1000
     )
     marks = read_marks(client, sorted({symbol_of(book.book) for book in books}), now_ms)
@@ -78,7 +78,7 @@ def sweep(client: Client, settings: Settings) -> Counter[str]:
 def newer_marks(
     books: Sequence[OpenBook], marks: Mapping[str, Mark | str], now_ms: int, fresh_ms: int
 ) -> tuple[dict[str, Mark], Counter[str]]:
-    """The marks to deliver, by book, and the counts of books scanned, evaluated, or left, by reason."""
+    """The marks to deliver, by book, and the counts of books scanned, evaluated, or left out, by reason."""
     newer: dict[str, Mark] = {}
     summary = Counter(scanned=len(books))
     for book in books:
@@ -96,7 +96,7 @@ def newer_marks(
     return newer, summary
 
 
-def call_overdue(client: Client, books: Sequence[OpenBook], now_ms: int, timeout_ms: int) -> None:
+def deliver_overdue(client: Client, books: Sequence[OpenBook], now_ms: int, timeout_ms: int) -> None:
     """Deliver `Overdue` to the books with an intent that had no reply for `timeout_ms`."""
     limit = now_ms - timeout_ms
     late = [book.book for book in books if book.unanswered_ms is not None and book.unanswered_ms <= limit]
@@ -104,8 +104,8 @@ def call_overdue(client: Client, books: Sequence[OpenBook], now_ms: int, timeout
 
 
 def unblock(client: Client, books: Sequence[str], lock_ms: int) -> None:
-    """Shorten the lease and the locks of `books` that last longer than new ones: a clock that was set back lengthens
-    them. Freeze those books whose inbox was deleted.
+    """Shorten the lease and the locks of `books` that would last longer than new ones, as they do after the clock was
+    set back. Freeze those of `books` whose inbox was deleted.
     """
     with client.pipeline(transaction=False) as pipe:
         pipe.pexpire(keys.LEASE, LEASE_MS, lt=True)
@@ -131,12 +131,12 @@ def _without_inbox(client: Client, books: Sequence[str]) -> list[str]:
 
 
 def waiting_books(client: Client) -> set[str]:
-    """Books with entries in the inbox: a mark of this sweep, or an entry whose wake-up was lost or is on its way."""
+    """Books with entries in the inbox: marks of this sweep, or entries whose wake-up was lost or is on its way."""
     return cast("set[str]", client.smembers(keys.WAITING))
 
 
 def held_books(client: Client) -> set[str]:
-    """Books with a due intent that a guard held back and may allow by now, while the mark is still fresh."""
+    """Books with a due intent that a guard held back and may allow by now; only those whose mark is still fresh."""
     now_ms = server_ms(client)
     client.zremrangebyscore(keys.HELD, "-inf", f"({now_ms}")
     return set(cast("list[str]", client.zrange(keys.HELD, 0, -1)))
@@ -145,12 +145,12 @@ def held_books(client: Client) -> set[str]:
 def read_open(client: Client) -> list[OpenBook]:
     """Every open book, in order, in one round trip."""
     books = open_books(client)
-    replies = exchange_gently(client, [("HMGET", keys.position(book), *TIME_FIELDS) for book in books])
+    replies = paced_round_trips(client, [("HMGET", keys.position(book), *TIME_FIELDS) for book in books])
     return [_open_book(book, reply) for book, reply in zip(books, replies, strict=True)]
 
 
 def _open_book(book: str, reply: Any) -> OpenBook:
-    """A book that cannot be read counts as one without a mark; the brain reports what is wrong with it."""
+    """`book` from its fields; if they cannot be read, a book without a mark: the brain reports the problem."""
     times = PositionTimes(None, None) if isinstance(reply, Exception) else read_times(reply)
     return OpenBook(book, times.mark_ms or 0, times.unanswered_ms)
 

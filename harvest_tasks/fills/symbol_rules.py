@@ -6,9 +6,9 @@ from decimal import Decimal
 from time import monotonic
 from typing import Any, Final
 
-from harvest_tasks.fills.overrides import not_a_hash, overridden
+from harvest_tasks.fills.overrides import with_overrides, with_refused_key
 from harvest_tasks.server import keys
-from harvest_tasks.server.client import Client, Command, PipelinedRead, exchange, mapping, unless_wrong_type
+from harvest_tasks.server.client import Client, Command, PipelinedRead, pairs_to_dict, round_trip, unless_wrong_type
 from harvest_tasks.settings.exchange_info import instrument_of
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire.numbers import positive
@@ -18,7 +18,7 @@ from kernel.positions.ladder import Ladder
 from kernel.positions.rules import Rules
 
 CACHE_SEC: Final = 5.0
-"""How long a change of a symbol's rules may go unnoticed by a worker."""
+"""How long a worker may not notice that the rules of a symbol changed."""
 
 
 def base_rules(settings: Settings) -> Rules:
@@ -36,15 +36,15 @@ def base_rules(settings: Settings) -> Rules:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
-    """Rules, and when they were read (seconds of the cache's clock)."""
+class _CachedRules:
+    """Rules, and the time at which they were read (seconds of the cache's clock)."""
 
     rules: Rules
-    asked: float
+    read_at: float
 
 
 class SymbolRules:
-    """The rules by symbol, from Redis and the settings, cached for `CACHE_SEC`."""
+    """The rules of each symbol, from Redis and the settings, cached for `CACHE_SEC`."""
 
     def __init__(self, client: Client, settings: Settings, clock: Callable[[], float] = monotonic) -> None:
         self._client = client
@@ -52,21 +52,21 @@ class SymbolRules:
         self._clock = clock
         self._base = base_rules(settings)
         self._ladder = Ladder(settings.harvest_ladder, settings.harvest_ladder_basis)
-        self._kept: dict[str, _Kept] = {}
-        self._tidied = clock()
+        self._cached: dict[str, _CachedRules] = {}
+        self._pruned_at = clock()
 
     def rules(self, symbols: Iterable[str]) -> dict[str, Rules]:
         """The rules of each of `symbols`; at most one round trip. Raises redis-py's errors, except for a key of a
         wrong type.
         """
         missing = self.read(symbols)
-        return missing.parse(exchange(self._client, missing.commands))
+        return missing.parse(round_trip(self._client, missing.commands))
 
     def read(self, symbols: Iterable[str]) -> PipelinedRead[dict[str, Rules]]:
         """A read of the rules of `symbols` that are not cached; it returns those of all of them."""
         wanted = list(dict.fromkeys(symbols))
         now = self._clock()
-        missing = [symbol for symbol in wanted if not _is_fresh(self._kept.get(symbol), now)]
+        missing = [symbol for symbol in wanted if not _is_fresh(self._cached.get(symbol), now)]
         commands: list[Command] = []
         for symbol in missing:
             commands += (
@@ -76,36 +76,37 @@ class SymbolRules:
 
         def parse(replies: Sequence[Any]) -> dict[str, Rules]:
             if missing:
-                self._remember(missing, [unless_wrong_type(reply) for reply in replies], now)
-            return {symbol: self._kept[symbol].rules for symbol in wanted}
+                self._cache_rules(missing, [unless_wrong_type(reply) for reply in replies], now)
+            return {symbol: self._cached[symbol].rules for symbol in wanted}
 
         return PipelinedRead(commands, parse)
 
-    def _remember(self, symbols: Sequence[str], replies: Sequence[Any], now: float) -> None:
-        self._kept |= {
-            symbol: _Kept(self._rules(symbol, *replies[i * 2 : i * 2 + 2]), now) for i, symbol in enumerate(symbols)
+    def _cache_rules(self, symbols: Sequence[str], replies: Sequence[Any], now: float) -> None:
+        self._cached |= {
+            symbol: _CachedRules(self._rules(symbol, *replies[i * 2 : i * 2 + 2]), now)
+            for i, symbol in enumerate(symbols)
         }
-        # Symbols no longer asked for leave nothing behind.
-        if now - self._tidied >= CACHE_SEC:
-            self._kept = {symbol: kept for symbol, kept in self._kept.items() if _is_fresh(kept, now)}
-            self._tidied = now
+        # Symbols that are no longer asked for must not fill the memory.
+        if now - self._pruned_at >= CACHE_SEC:
+            self._cached = {symbol: kept for symbol, kept in self._cached.items() if _is_fresh(kept, now)}
+            self._pruned_at = now
 
     def _rules(self, symbol: str, atr: Any, fields: Any) -> Rules:
-        """From the replies about one symbol; None stands for a key of another type."""
+        """The rules from the replies about one symbol; None stands for a key of another type."""
         settings = self._settings
         instrument = instrument_of(settings.instruments, symbol, settings.harvest_min_notional)
         rules = replace(self._base, instrument=instrument, atr=_atr(atr))
         if fields is None:
-            return not_a_hash(rules, keys.overrides(symbol))
-        return overridden(rules, settings.harvest_min_r, self._ladder, mapping(fields)) if fields else rules
+            return with_refused_key(rules, keys.overrides(symbol))
+        return with_overrides(rules, settings.harvest_min_r, self._ladder, pairs_to_dict(fields)) if fields else rules
 
 
-def _is_fresh(kept: _Kept | None, now: float) -> bool:
-    return kept is not None and now - kept.asked < CACHE_SEC
+def _is_fresh(kept: _CachedRules | None, now: float) -> bool:
+    return kept is not None and now - kept.read_at < CACHE_SEC
 
 
 def _atr(stated: str | None) -> Decimal | None:
-    """A price difference; None if it is absent or not usable."""
+    """The ATR, a price difference; None if it is absent or not usable."""
     try:
         return positive("atr", stated)
     except InvalidInput:

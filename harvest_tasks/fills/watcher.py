@@ -35,10 +35,10 @@ log = logging.getLogger(__name__)
 
 BLOCK_MS: Final = 500
 RECONNECT_FOR_SEC: Final = 3.0
-"""How long to try to reach a server that went away."""
+"""For how long the watcher tries to reach a server that went away."""
 _RETRY_SEC: Final = 0.05
 HANDOVER_SEC: Final = 0.1
-"""How long before its end a slice starts the next one: what a Celery message takes on a busy machine."""
+"""How long before its end a slice starts the next one: the time that a Celery message takes on a busy machine."""
 WAIT_FOR_HOLDER_SEC: Final = 0.3
 """How long a successor waits for the holder to give up the lease."""
 LEASE_RETRY_SEC: Final = 0.002
@@ -72,7 +72,7 @@ def watch(
     """
     lease = Lease(client)
     waits = handover is not None and handover.waits
-    if not (lease.acquire() or (waits and _inherits(lease)) or (patience and _outwaits(client, lease))):
+    if not (lease.acquire() or (waits and _wait_for_release(lease)) or (patience and _wait_for_expiry(client, lease))):
         return False
     try:
         notifier = Notifier(wake, inline, settings.watch_answers_up_to)
@@ -97,8 +97,8 @@ def watch(
     return True
 
 
-def _inherits(lease: Lease) -> bool:
-    """Wait for the holder to give up the lease; whether we got it."""
+def _wait_for_release(lease: Lease) -> bool:
+    """Wait for the holder to give up the lease. Returns whether `lease` got it."""
     until = monotonic() + WAIT_FOR_HOLDER_SEC
     while monotonic() < until:
         sleep(LEASE_RETRY_SEC)
@@ -107,8 +107,8 @@ def _inherits(lease: Lease) -> bool:
     return False
 
 
-def _outwaits(client: Client, lease: Lease) -> bool:
-    """Wait until a lease that was not renewed in time expires; whether we got it."""
+def _wait_for_expiry(client: Client, lease: Lease) -> bool:
+    """Wait until a lease that was not renewed in time expires. Returns whether `lease` got it."""
     left_ms = int(client.pttl(keys.LEASE))
     if left_ms > OVERDUE_MS:
         return False
@@ -117,7 +117,7 @@ def _outwaits(client: Client, lease: Lease) -> bool:
 
 
 def _freeze_once(client: Client, why: str, wake: Wake) -> None:
-    """Freeze all books because the input is not a stream. Logs it once, although beat tries each second."""
+    """Freeze all books because the input is not a stream: once, although beat starts a watcher each second."""
     if not client.exists(keys.LOST):
         books = inbox.freeze_all(client, 0, why, server_ms(client))
         log.error("%s; books frozen: %d", why, len(books))
@@ -144,7 +144,7 @@ class Handover:
 
 @dataclass(frozen=True, slots=True)
 class Notifier:
-    """Sees to books that received entries: processes up to `inline_up_to` entries inline, and calls `wake` for more."""
+    """Has books that received entries processed: inline for up to `inline_up_to` entries, else by a wake-up."""
 
     wake: Wake
     inline: InlineProcessing | None
@@ -181,10 +181,13 @@ class Watcher:
                 if not patience:
                     raise
                 log.warning("server is away: %s", error)
-                self._come_back(monotonic() + patience)
+                self._reconnect(monotonic() + patience)
 
-    def _come_back(self, until: float) -> None:
-        """Wait until the server answers and the lease is ours; after `until` (monotonic), raise what prevents it."""
+    def _reconnect(self, until: float) -> None:
+        """Wait until the server replies and this watcher holds the lease.
+
+        Raises `Superseded`, or redis-py's error if the server is still away after `until` (monotonic).
+        """
         while True:
             try:
                 if self.lease.renew() or self.lease.acquire():
@@ -197,7 +200,7 @@ class Watcher:
                 raise Superseded
 
     def _read(self, deadline: float) -> None:
-        self.stream.ensure_group(self.first_start, self._destroyed)
+        self.stream.ensure_group(self.first_start, self._freeze_after_deletion)
         self._take_over()
         after_id, wait_ms = NOWHERE, 1
         while True:
@@ -221,11 +224,11 @@ class Watcher:
                 return
 
     def _take_over(self) -> None:
-        """Move everything that is pending, regardless of its reader, in stream order."""
+        """Move the pending entries of all consumers, in stream order."""
         while True:
             entries, trimmed = self.stream.claim()
             if trimmed:
-                self._lost(trimmed, f"{trimmed} entries were trimmed or deleted before they were moved")
+                self._freeze_after_loss(trimmed, f"{trimmed} entries were trimmed or deleted before they were moved")
             if not entries:
                 return
             moved = self._moved(entries, None)
@@ -250,14 +253,16 @@ class Watcher:
     def _report_loss(self, position: GroupPosition, entries: list[RawEntry]) -> None:
         """Freeze all books if entries were lost, before the entries behind them are moved."""
         if position.lost:
-            self._lost(position.lost, f"{position.lost} entries were trimmed or deleted before they were read")
+            self._freeze_after_loss(
+                position.lost, f"{position.lost} entries were trimmed or deleted before they were read"
+            )
         self.stream.recount(position, entries)
 
-    def _destroyed(self, why: str) -> None:
-        """What was unread is gone with the stream; its number is not known."""
-        self._lost(0, why)
+    def _freeze_after_deletion(self, why: str) -> None:
+        """Freeze all books because the stream is gone, with an unknown number of unread entries."""
+        self._freeze_after_loss(0, why)
 
-    def _lost(self, count: int, why: str) -> None:
+    def _freeze_after_loss(self, count: int, why: str) -> None:
         books = inbox.freeze_all(self.client, count, why, server_ms(self.client))
         fix = "compare positions with the exchange, then: harvest release --all"
         log.error(Line("input lost", lost=count, why=why, frozen=len(books), fix=fix))

@@ -1,4 +1,4 @@
-"""A beat schedule on the clock's own grid, so that many entries of one interval do not fall together."""
+"""A beat schedule on a grid of the clock, so that many entries with one interval are not due together."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -24,14 +24,14 @@ class ClockSchedule(schedule):  # type: ignore[misc]  # Celery publishes no type
         self.offset = offset
 
     def is_due(self, last_run_at: datetime) -> Any:
-        """Celery's pair of (due, seconds until to look again)."""
+        """Celery's pair: whether it is due, and the seconds until to ask again."""
         now = self.maybe_make_aware(self.now())
         rest = self.every - (now.timestamp() - self.offset) % self.every
         due = self._slot(now) > self._slot(self.maybe_make_aware(last_run_at))
         return schedstate(is_due=due, next=rest + _EARLY_SEC)
 
-    def _slot(self, moment: datetime) -> float:
-        return (moment.timestamp() - self.offset) // self.every
+    def _slot(self, time: datetime) -> float:
+        return (time.timestamp() - self.offset) // self.every
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ClockSchedule):

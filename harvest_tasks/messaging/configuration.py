@@ -1,4 +1,4 @@
-"""Celery's settings, and why: without each one that differs from the default, fills, slots or results are lost.
+"""Celery's settings. Each one that differs from Celery's default prevents a loss of fills, worker slots or results.
 
 Celery carries wake-ups: a lost, doubled, late or reordered message costs latency only. So tasks are acknowledged late
 and redelivered, there is no retry, countdown or ETA (they would outlive the visibility timeout), and the next wake-up
@@ -67,8 +67,8 @@ def _messages() -> dict[str, Any]:
 
 def _queue(name: str) -> Queue:
     # Each with a routing key of its own: queues without one would all receive every message.
-    exchange = Exchange("harvest", type="direct")  # type: ignore[no-untyped-call]  # kombu is typed only in part
-    return Queue(name, exchange, routing_key=name)  # type: ignore[no-untyped-call]  # the same
+    exchange = Exchange("harvest", type="direct")  # type: ignore[no-untyped-call]  # untyped in kombu
+    return Queue(name, exchange, routing_key=name)  # type: ignore[no-untyped-call]  # untyped in kombu
 
 
 def _broker(settings: Settings) -> dict[str, Any]:
@@ -136,7 +136,7 @@ def _worker() -> dict[str, Any]:
         "worker_lost_wait": 1.0,
         # Starting children may take a while on a small or busy machine; Celery would kill them after 4 s.
         "worker_proc_alive_timeout": 30.0,
-        # A task that goes on without its broker ends by itself; its message comes again and finds the work done.
+        # A task that goes on without its broker ends by itself; its message is redelivered and finds the work done.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_hijack_root_logger": True,
     }

@@ -27,18 +27,18 @@ class Results(AsynPool.ResultHandler):  # type: ignore[misc]  # Celery publishes
             read.value = UNREAD_MAY_STAY
 
 
-class Children(AsynPool):  # type: ignore[misc]  # the same
+class Children(AsynPool):  # type: ignore[misc]  # Celery publishes no types
     """The children of one worker."""
 
     ResultHandler = Results
 
     def _track_child_process(self, proc: Any, hub: Any) -> None:
-        """Watch `proc`, unless its exit was noticed already: then the pool is about to replace it."""
+        """Watch `proc`, unless the pool has noticed its exit and is about to replace it."""
         if getattr(proc, "_sentinel_poll", True) is not None:
             super()._track_child_process(proc, hub)
 
 
-class TaskPool(PreforkPool):  # type: ignore[misc]  # the same
-    """What `worker_pool` names."""
+class TaskPool(PreforkPool):  # type: ignore[misc]  # Celery publishes no types
+    """The class that the setting `worker_pool` names."""
 
     Pool = Children

@@ -20,11 +20,11 @@ AT_WORK: Final = "READY=1\nWATCHDOG=1"
 """systemd takes the first READY for the end of the start, and ignores later ones."""
 LOOK_EVERY_SEC: Final = 0.5
 ANSWER_WITHIN_SEC: Final = 5.0
-"""The server replies to a read that finds nothing after 1 s."""
+"""The server replies after 1 s to a read that finds nothing."""
 
 
 def notify_systemd(state: str) -> None:
-    """Send `state`, as in sd_notify(3), to the service manager, if it asked for that."""
+    """Send `state`, as in sd_notify(3), to the service manager if it asked for notifications."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
@@ -35,7 +35,7 @@ def notify_systemd(state: str) -> None:
         line.send(state.encode())
 
 
-class Consuming(StartStopStep):  # type: ignore[misc]  # Celery publishes no types
+class SystemdWatchdog(StartStopStep):  # type: ignore[misc]  # Celery publishes no types
     """A worker's step: notifies systemd while the server replies. Starts again with each connection."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
@@ -49,14 +49,14 @@ class Consuming(StartStopStep):  # type: ignore[misc]  # Celery publishes no typ
 
     def start(self, consumer: Any) -> None:
         channel = consumer.task_consumer.channel
-        self._timer = consumer.timer.call_repeatedly(LOOK_EVERY_SEC, _look, (channel,))
+        self._timer = consumer.timer.call_repeatedly(LOOK_EVERY_SEC, _notify_if_consuming, (channel,))
 
     def stop(self, consumer: Any) -> None:
         if self._timer is not None:
             self._timer.cancel()
 
 
-def _look(channel: Channel) -> None:
+def _notify_if_consuming(channel: Channel) -> None:
     if is_consuming(channel, monotonic()):
         notify_systemd(AT_WORK)
 

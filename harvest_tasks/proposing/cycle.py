@@ -96,12 +96,12 @@ def apply_decisions(
 ) -> list[ProposalOutcome]:
     """Publish the decisions as they are made. Returns their outcomes in the same order."""
     noted: list[Publication | ProposalOutcome] = []
-    replies = iter(publish.publish(client, settings, _wanted(decided, noted), now))
+    replies = iter(publish.publish(client, settings, _publications(decided, noted), now))
     outcomes = (d if isinstance(d, ProposalOutcome) else _outcome(d, next(replies)) for d in noted)
     return [kept for _, group in groupby(outcomes, lambda o: o.symbol) for kept in _worth_reporting(list(group))]
 
 
-def _wanted(
+def _publications(
     decided: Iterable[Publication | ProposalOutcome], noted: list[Publication | ProposalOutcome]
 ) -> Iterator[Publication]:
     """The decisions to publish; every decision is also added to `noted`."""

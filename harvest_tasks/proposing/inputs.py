@@ -9,7 +9,7 @@ from redis.exceptions import ResponseError
 
 from harvest_tasks.proposing.skip_reason import Fields, HashReply
 from harvest_tasks.server import keys
-from harvest_tasks.server.client import Client, Command, checked, exchange, is_wrong_type, mapping
+from harvest_tasks.server.client import Client, Command, checked, is_wrong_type, pairs_to_dict, round_trip
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire import symbols
 
@@ -62,11 +62,11 @@ def _tracked(client: Client, books: Sequence[str]) -> dict[str, dict[str, HashRe
 
 def _replies(client: Client, commands: Sequence[Command]) -> list[Any]:
     """As the server sent them; some may be errors of keys of a wrong type, any other error is raised."""
-    return [reply if is_wrong_type(reply) else checked(reply) for reply in exchange(client, commands)]
+    return [reply if is_wrong_type(reply) else checked(reply) for reply in round_trip(client, commands)]
 
 
 def _hash(reply: Any) -> HashReply:
-    return reply if isinstance(reply, ResponseError) else mapping(reply)
+    return reply if isinstance(reply, ResponseError) else pairs_to_dict(reply)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class _Newest:
         if isinstance(reply, ResponseError):
             return cls({}, reply)
         entries: dict[str, Fields] = {}
-        for found in (mapping(flat) for _, flat in reply):
+        for found in (pairs_to_dict(flat) for _, flat in reply):
             entries.setdefault(found.get("symbol", ""), found)
         return cls(entries)
 

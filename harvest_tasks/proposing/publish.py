@@ -54,7 +54,7 @@ def publish(client: Client, settings: Settings, publications: Iterable[Publicati
     Calls are sent as they are made and waited for once. After the rest is published, the first error is raised.
     """
     calls = (_call(settings, books, now) for books in _portions(publications, BOOKS_PER_CALL))
-    replies = script.run_as_made(client, _portions(calls, CALLS_AT_ONCE))
+    replies = script.run_batches(client, _portions(calls, CALLS_AT_ONCE))
     return [_PUBLISH_REPLIES[checked(reply)] for done in replies for reply in checked(done)]
 
 

@@ -28,14 +28,14 @@ class ProposalResult(StrEnum):
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
-class Reported:
-    """What this process has warned of. It warns again only of a change, or of what had gone and came back."""
+class WarnedFlaws:
+    """The flaws that this process has warned of: it warns again only when one changed, or is back after it was gone."""
 
     def __init__(self) -> None:
         self._last: defaultdict[str, dict[str, str]] = defaultdict(dict)
 
     def changed(self, kind: str, flaws: Mapping[str, str]) -> list[str]:
-        """Those of `flaws`, by book, that differ from last time; empty text is no flaw."""
+        """Those of `flaws` (by book; empty text: no flaw) that differ from the last call with this `kind`."""
         last = self._last[kind]
         fresh = [flaw for book, flaw in flaws.items() if flaw and last.get(book) != flaw]
         last |= flaws
@@ -45,7 +45,7 @@ class Reported:
         self._last.clear()
 
 
-reported = Reported()
+warned_flaws = WarnedFlaws()
 
 
 class ProposalOutcome(NamedTuple):
@@ -104,17 +104,15 @@ class CycleSummary:
         log.debug("proposals: %s", self)
         if log.isEnabledFor(logging.INFO):
             self._report_changes()
-        known = set(self.synthetic)
-        synthetic = reported.changed("synthetic", {o.book: o.book if o.book in known else "" for o in self.outcomes})
-        if synthetic:
-            log.warning("proposals for synthetic positions: %s", _listed(synthetic))
-        known = set(self.stale)
-        stale = reported.changed("stale", {o.symbol: o.symbol if o.symbol in known else "" for o in self.outcomes})
-        if stale:
-            log.warning("market states that are too old or have an impossible time: %s", _listed(stale))
-        unusable = reported.changed("unusable", {o.book: _flaw(o) for o in self.outcomes})
-        if unusable:
-            log.warning("inputs that cannot be used: %s", _listed(unusable))
+        synthetic, stale = set(self.synthetic), set(self.stale)
+        flaws = {o.book: o.book if o.book in synthetic else "" for o in self.outcomes}
+        if new := warned_flaws.changed("synthetic", flaws):
+            log.warning("proposals for synthetic positions: %s", _listed(new))
+        flaws = {o.symbol: o.symbol if o.symbol in stale else "" for o in self.outcomes}
+        if new := warned_flaws.changed("stale", flaws):
+            log.warning("market states that are too old or have an impossible time: %s", _listed(new))
+        if new := warned_flaws.changed("unusable", {o.book: _flaw(o) for o in self.outcomes}):
+            log.warning("inputs that cannot be used: %s", _listed(new))
 
     def _report_changes(self) -> None:
         for outcome in self.outcomes:

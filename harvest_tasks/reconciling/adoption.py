@@ -88,7 +88,7 @@ def advance_adoption(client: Client, settings: Settings) -> Sequence[str]:
         # A book that becomes known meanwhile is frozen, too: the adoption must not end without it.
         pipe.watch(keys.ADOPTION, keys.BOOKS)
         state = cast("dict[str, str]", pipe.hgetall(keys.ADOPTION))
-        if not state or not InputStream(client, settings).progress().has_taken(state.get(_UNTIL, NOWHERE)):
+        if not state or not InputStream(client, settings).progress().has_reached(state.get(_UNTIL, NOWHERE)):
             return ()
         if _INTRODUCED not in state:
             return _introduce(pipe, client, settings)
@@ -181,7 +181,7 @@ def _deliver(client: Client, audited: AuditedBook, entry: Adopt | Release) -> bo
     if not inbox.deliver_if_unchanged(client, audited.tracked, [entry]):
         return False
     if isinstance(entry, Adopt):
-        log.info("adopting book=%s tracked=%s exchange=%s", audited.book, plain(entry.seen_qty), plain(entry.qty))
+        log.info("adopting book=%s tracked=%s exchange=%s", audited.book, plain(entry.tracked_qty), plain(entry.qty))
     else:
         log.info(
             "adoption: as on the exchange, released book=%s qty=%s",

@@ -47,7 +47,7 @@ class Observation:
 
     def has_lasted(self, audit: Audit, at_least_ms: int = SECOND_LOOK_MS) -> bool:
         """Whether `audit` is that much later, and its positions include all input of the first observation."""
-        return audit.now_ms - self.since_ms >= at_least_ms and audit.input_progress.has_taken(self.newest_id)
+        return audit.now_ms - self.since_ms >= at_least_ms and audit.input_progress.has_reached(self.newest_id)
 
     def to_text(self) -> str:
         """As text, which `observed` reads back."""
@@ -56,13 +56,13 @@ class Observation:
 
 def observed(notes: Mapping[str, str], book: str, what: str, audit: Audit) -> Observation:
     """The observation noted for `book` if it says the same, else a first one; so, too, after the clock was set back."""
-    before = _noted(notes.get(book, ""))
+    before = _observation(notes.get(book, ""))
     if before is not None and before.what == what and before.since_ms <= audit.now_ms:
         return before
     return Observation(audit.now_ms, audit.input_progress.newest_id, what)
 
 
-def _noted(text: str) -> Observation | None:
+def _observation(text: str) -> Observation | None:
     since_ms, _, rest = text.partition(" ")
     newest_id, _, what = rest.partition(" ")
     try:
@@ -99,7 +99,7 @@ def _judge(client: Client, audit: Audit, notes: Mapping[str, str]) -> list[str]:
     """Freeze the books whose mismatch lasted, and note the other mismatches. Returns the frozen books."""
     frozen: list[str] = []
     kept: dict[str, str] = {}
-    for audited in _to_judge(client, audit):
+    for audited in _audited_books(client, audit):
         if audited.tracked.waiting:
             kept |= {book: text for book, text in notes.items() if book == audited.book}
         elif isinstance(audited.comparison, Difference):
@@ -115,7 +115,7 @@ def _judge(client: Client, audit: Audit, notes: Mapping[str, str]) -> list[str]:
     return frozen
 
 
-def _to_judge(client: Client, audit: Audit) -> Sequence[AuditedBook]:
+def _audited_books(client: Client, audit: Audit) -> Sequence[AuditedBook]:
     """The books that a mismatch may freeze: none during an adoption, which puts mismatches right."""
     return () if client.exists(keys.ADOPTION) else audit.books
 

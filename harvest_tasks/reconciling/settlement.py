@@ -137,7 +137,7 @@ def _audit_of_all_input(client: Client, settings: Settings) -> Audit:
     deadline = monotonic() + INPUT_PATIENCE_SEC
     while True:
         audit = audits.audit_all(client, settings)
-        if audit.input_progress.has_taken(audit.input_progress.newest_id):
+        if audit.input_progress.has_reached(audit.input_progress.newest_id):
             return audit
         if monotonic() > deadline:
             raise UnreadInput(f"entries of {settings.stream_execution_result} are unread")

@@ -1,4 +1,4 @@
-"""Every Redis key that Harvest owns or reads by a fixed name. No other module spells one.
+"""Every Redis key that Harvest owns or reads by a fixed name. No other module spells such a key.
 
 Names that a deployment may change (streams, prefixes, the kill switch) come from `Settings`.
 """
@@ -23,7 +23,7 @@ HELD: Final = "quantum:harvest:held"
 """Sorted set of the books with a due intent that a guard holds back; score: unix ms until which to look again."""
 LEASE: Final = "quantum:harvest:watch:lease"
 CURSOR: Final = "quantum:harvest:watch:cursor"
-"""Hash: up to which input entry all was moved, and how many had been read by then."""
+"""Hash: the newest input entry that was moved to an inbox, and how many had been read by then."""
 BROKEN: Final = "quantum:harvest:broken"
 """Set of the books that missed entries because their inbox was not a stream."""
 LOST: Final = "quantum:harvest:lost"
@@ -42,7 +42,7 @@ HEARTBEAT: Final = "quantum:harvest:heartbeat"
 """Hash: when each part of Harvest last did its work (unix ms), see `liveness`."""
 
 PROOF: Final = "quantum:harvest:proof"
-"""Marks a database in which `harvest proof --active` rehearses."""
+"""Marks a database in which `harvest proof --active` runs a rehearsal."""
 
 STREAM_EXECUTION: Final = "quantum:stream:execution"
 
@@ -92,7 +92,7 @@ def dedup(position_id: str, action: str) -> str:
     return f"quantum:dedup:harvest:{position_id}:{action}"
 
 
-def paper_answer(intent_id: str) -> str:
+def paper_reply(intent_id: str) -> str:
     """String: the reference executor's reply to an intent."""
     return f"quantum:harvest:paper:{intent_id}"
 

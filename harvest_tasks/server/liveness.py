@@ -44,7 +44,7 @@ FAILED_BOOKS: Final = "books:failed"
 
 
 def oldest_sec(interval_sec: float) -> float:
-    """How old the sign of a part may be that works every `interval_sec`; beyond that the part is late."""
+    """The age beyond which a sign of life means that its part, which works every `interval_sec`, is late."""
     return STALE_INTERVALS * interval_sec + GRACE_SEC
 
 
@@ -54,7 +54,7 @@ def ages_sec(signs: Mapping[str, str], now_ms: int) -> dict[str, float]:
 
 
 def starts_ms(signs: Mapping[str, str]) -> dict[str, str]:
-    """When each worker last started (unix ms, as written), by its node name."""
+    """When each worker last started (unix ms, as text), by its node name."""
     return {name.removeprefix(STARTED_PREFIX): ms for name, ms in signs.items() if name.startswith(STARTED_PREFIX)}
 
 
@@ -76,6 +76,7 @@ def record_sign(client: Client, sign: str, now_ms: int, sums: Mapping[str, int] 
 
 
 def count_failed(client: Client, books: int) -> None:
+    """Add `books` to the sum of books that could not be read, planned or written."""
     if books:
         client.hincrby(keys.COUNTS, FAILED_BOOKS, books)
 

@@ -1,4 +1,4 @@
-"""Lua scripts: each is beside the module that calls it, runs by its digest, and is reloaded if the server forgot it."""
+"""Lua scripts. Each is beside the module that calls it, runs by its digest, and is reloaded if the server lost it."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from typing import Any, Final
 
 from redis.exceptions import NoScriptError
 
-from harvest_tasks.server.client import Client, Command, checked, exchange, exchange_as_made
+from harvest_tasks.server.client import Client, Command, checked, round_trip, round_trip_of_batches
 
 Value = str | int
 
-ROOMS: Final = {"route": "fills", "commit": "fills", "publish": "proposing"}
-"""Where each script is, by its name."""
+PACKAGES: Final = {"route": "fills", "commit": "fills", "publish": "proposing"}
+"""The package of each script, by the script's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,8 @@ class Call:
 
 @lru_cache
 def load(name: str) -> Script:
-    """The script `<room>/<name>.lua`."""
-    text = files("harvest_tasks").joinpath(ROOMS[name], f"{name}.lua").read_text(encoding="utf-8")
+    """The script `<package>/<name>.lua`."""
+    text = files("harvest_tasks").joinpath(PACKAGES[name], f"{name}.lua").read_text(encoding="utf-8")
     # SHA-1 is how EVALSHA names a script; nothing is secured by it.
     return Script(name, text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
@@ -49,15 +49,13 @@ def run(client: Client, call: Call) -> Any:
     return checked(reply)
 
 
-def run_all(client: Client, calls: Sequence[Call], also: Sequence[Command] = ()) -> list[Any]:
-    """The replies to `calls`, then to the commands `also`, in order, in one round trip; an error is a reply like any
-    other.
-    """
-    return _known(client, calls, exchange(client, [*map(_command, calls), *also]))
+def run_all(client: Client, calls: Sequence[Call], commands: Sequence[Command] = ()) -> list[Any]:
+    """The replies to `calls`, then to `commands`, in order, in one round trip; an error is a reply like any other."""
+    return _with_unknown_scripts_run(client, calls, round_trip(client, [*map(_command, calls), *commands]))
 
 
-def run_as_made(client: Client, batches: Iterable[Sequence[Call]]) -> list[Any]:
-    """`run_all` of all calls in `batches`, each batch sent as soon as it is made."""
+def run_batches(client: Client, batches: Iterable[Sequence[Call]]) -> list[Any]:
+    """The replies to the calls of all `batches`, in order; each batch is sent as soon as it is made."""
     made: list[Call] = []
 
     def commands() -> Iterator[list[Command]]:
@@ -65,16 +63,16 @@ def run_as_made(client: Client, batches: Iterable[Sequence[Call]]) -> list[Any]:
             made.extend(calls)
             yield list(map(_command, calls))
 
-    return _known(client, made, exchange_as_made(client, commands()))
+    return _with_unknown_scripts_run(client, made, round_trip_of_batches(client, commands()))
 
 
-def _known(client: Client, calls: Sequence[Call], replies: list[Any]) -> list[Any]:
-    """`replies`, of which the first are to `calls`; a call of a script that the server did not know is repeated."""
+def _with_unknown_scripts_run(client: Client, calls: Sequence[Call], replies: list[Any]) -> list[Any]:
+    """`replies`, whose first ones are to `calls`. Calls of a script that the server did not know are repeated."""
     unknown = [index for index, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
     if unknown:
         for script in {calls[index].script for index in unknown}:
             client.script_load(script.text)
-        again = exchange(client, [_command(calls[index]) for index in unknown])
+        again = round_trip(client, [_command(calls[index]) for index in unknown])
         for index, reply in zip(unknown, again, strict=True):
             replies[index] = reply
     return replies

@@ -1,1 +1,1 @@
-"""What may a deployment choose? Settings: one frozen object, read once from the environment: `model.current()`."""
+"""What may a deployment choose? `model.current_settings()` is one frozen object, read once from the environment."""

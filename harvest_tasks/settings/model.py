@@ -24,7 +24,7 @@ SERVER_PARTS: Final = ("redis_host", "redis_port", "redis_db")
 NONE_TEXTS: Final = {"symbols": readers.OPEN_POSITIONS, "instruments_file": readers.NO_FILE}
 """What None is written as, by setting."""
 
-OVERRIDES: Final = {
+CELERY_VARIABLES: Final = {
     "CELERY_BROKER_URL": "broker_url",
     "CELERY_BROKER_READ_URL": "broker_url",
     "CELERY_BROKER_WRITE_URL": "broker_url",
@@ -73,7 +73,7 @@ class Settings(BaseModel):
     redis_host: Annotated[str | None, BeforeValidator(readers.host)] = None
     redis_port: Annotated[int | None, readers.whole_number(1, 65_535)] = None
     redis_db: Annotated[int | None, readers.whole_number(0, 9_999)] = None
-    redis_url: DataUrl = Field(default_factory=lambda data: _spelled_out(data))
+    redis_url: DataUrl = Field(default_factory=lambda data: _url_of_parts(data))
     broker_url: CeleryUrl = Field(default_factory=lambda data: redis_url.next_database(data["redis_url"]))
     result_backend: CeleryUrl = Field(default_factory=lambda data: data["broker_url"])
 
@@ -143,7 +143,7 @@ class Settings(BaseModel):
         except ValidationError as error:
             # Contradictions are only reported when every value could be read.
             raise SettingsError("\n".join([*lines, *_lines(error, given, contradictions=not lines)])) from None
-        lines += [*_overridden(settings, environ), *_unusable_file(settings)]
+        lines += [*_shadowed_by_celery(settings, environ), *_unusable_file(settings)]
         if lines:
             raise SettingsError("\n".join(lines))
         return settings
@@ -186,12 +186,12 @@ class Settings(BaseModel):
 
 
 @lru_cache(maxsize=1)
-def current() -> Settings:
+def current_settings() -> Settings:
     """The settings of this process, read at the first call. Raises SettingsError."""
     return Settings.from_env(os.environ)
 
 
-def _spelled_out(data: dict[str, Any]) -> redis_url.RedisUrl:
+def _url_of_parts(data: dict[str, Any]) -> redis_url.RedisUrl:
     host, port, db = (data[name] for name in SERVER_PARTS)
     return redis_url.RedisUrl(f"redis://{host or 'localhost'}:{port or 6379}/{db or 0}")
 
@@ -211,8 +211,8 @@ def _field_lines(detail: ErrorDetails, given: Mapping[str, str]) -> Iterator[str
         yield variables.error_line(name, given[name], str(detail["ctx"]["error"]))
 
 
-def _overridden(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
-    for name, field in OVERRIDES.items():
+def _shadowed_by_celery(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
+    for name, field in CELERY_VARIABLES.items():
         # Without the password of a credential it is equal, too: Celery's command copies BROKER_URL there.
         if name in environ and environ[name] not in (getattr(settings, field), environ.get(field.upper())):
             yield variables.error_line(name, environ[name], f"Celery would use it instead of {field.upper()}; unset it")

@@ -105,8 +105,8 @@ def _funding(entry_id: str, layers: Layers) -> Routed:
     return Routed(symbol, _book(symbol, values.get("position_side")), funding)
 
 
-def _outcome(status: OrderEndStatus, entry_id: str, layers: Layers) -> Routed | Ignored:
-    values = wire_fields.read_fields(layers, wire_fields.OUTCOME)
+def _order_ended(status: OrderEndStatus, entry_id: str, layers: Layers) -> Routed | Ignored:
+    values = wire_fields.read_fields(layers, wire_fields.ORDER_ENDED)
     intent_id = _intent_id(values)
     if intent_id is None:
         return Ignored(IgnoredReason.NO_INTENT_ID)
@@ -128,8 +128,8 @@ _KINDS: Mapping[str, _Kind] = {
     "PARTIALLY_FILLED": _fill,
     "PRICE_UPDATE": _mark,
     "FUNDING": _funding,
-    **{status.value: partial(_outcome, status) for status in OrderEndStatus},
-    "CANCELLED": partial(_outcome, OrderEndStatus.CANCELED),
+    **{status.value: partial(_order_ended, status) for status in OrderEndStatus},
+    "CANCELLED": partial(_order_ended, OrderEndStatus.CANCELED),
 }
 
 
@@ -154,7 +154,7 @@ def _book_of_fill(layers: Layers) -> str | None:
     if _fill not in _kinds(layers):
         return None
     try:
-        values = wire_fields.read_fields(layers, wire_fields.PLACE)
+        values = wire_fields.read_fields(layers, wire_fields.BOOK)
     except InvalidInput:
         return None
     return _book(values["symbol"], values.get("position_side")) if "symbol" in values else None

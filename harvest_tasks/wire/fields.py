@@ -87,12 +87,12 @@ def upper(value: object) -> str:
     return ""
 
 
-PLACE: Final[FieldRules] = {
+BOOK: Final[FieldRules] = {
     "symbol": ("symbol", _symbol),
     "position_side": ("position_side", _position_side),
 }
 FILL: Final[FieldRules] = {
-    **PLACE,
+    **BOOK,
     "side": ("side", _side),
     "action": ("side", _side),
     "qty": ("qty", positive),
@@ -114,12 +114,12 @@ PLANNED_PRICE: Final[FieldRules] = {"entry_price": ("price", positive)}
 NOTIONAL: Final[FieldRules] = {"position_size_usd": ("notional", positive)}
 MARK: Final[FieldRules] = {"symbol": ("symbol", _symbol), "price": ("price", positive)}
 FUNDING: Final[FieldRules] = {
-    **PLACE,
+    **BOOK,
     "amount": ("amount", signed),
     "asset": ("asset", _asset),
 }
-OUTCOME: Final[FieldRules] = {
-    **PLACE,
+ORDER_ENDED: Final[FieldRules] = {
+    **BOOK,
     "intent_id": ("intent_id", _identifier),
     "correlation_id": ("correlation_id", _identifier),
 }

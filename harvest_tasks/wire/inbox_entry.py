@@ -75,7 +75,7 @@ def _texts(entry: Entry) -> tuple[str, ...]:
                 _word(entry.fee_asset),
             )
         case Mark():
-            seen = () if entry.seen_ms is None else (str(entry.seen_ms),)
+            seen = () if entry.read_ms is None else (str(entry.read_ms),)
             return '"M"', quoted(entry.source_id), str(entry.time_ms), _number(entry.price), *seen
         case OrderEnded():
             said = quoted(entry.status), quoted(entry.intent_id)
@@ -84,7 +84,7 @@ def _texts(entry: Entry) -> tuple[str, ...]:
             received = _number(entry.amount), _word(entry.asset)
             return '"U"', quoted(entry.source_id), str(entry.time_ms), *received
         case Adopt():
-            numbers = map(_number, (entry.seen_qty, entry.qty, entry.entry, entry.stop))
+            numbers = map(_number, (entry.tracked_qty, entry.qty, entry.entry, entry.stop))
             return '"A"', quoted(entry.source_id), str(entry.time_ms), *numbers
         case Overdue():
             return '"L"', quoted(entry.source_id), str(entry.time_ms), str(entry.placed_before_ms)
@@ -122,11 +122,11 @@ def _fill(
     )
 
 
-def _mark(source_id: str, time_ms: int, price: str, seen_ms: int | None = None) -> Mark:
-    return Mark(source_id, time_ms, Decimal(price), seen_ms)
+def _mark(source_id: str, time_ms: int, price: str, read_ms: int | None = None) -> Mark:
+    return Mark(source_id, time_ms, Decimal(price), read_ms)
 
 
-def _outcome(source_id: str, time_ms: int, status: str, intent_id: str) -> OrderEnded:
+def _order_ended(source_id: str, time_ms: int, status: str, intent_id: str) -> OrderEnded:
     return OrderEnded(source_id, time_ms, OrderEndStatus(status), intent_id)
 
 
@@ -134,9 +134,9 @@ def _funding(source_id: str, time_ms: int, amount: str, asset: str | None) -> Fu
     return Funding(source_id, time_ms, Decimal(amount), asset)
 
 
-def _adopt(source_id: str, time_ms: int, seen_qty: str, qty: str, entry: str, stop: str | None) -> Adopt:
+def _adopt(source_id: str, time_ms: int, tracked_qty: str, qty: str, entry: str, stop: str | None) -> Adopt:
     return Adopt(
-        source_id, time_ms, Decimal(seen_qty), Decimal(qty), Decimal(entry), None if stop is None else Decimal(stop)
+        source_id, time_ms, Decimal(tracked_qty), Decimal(qty), Decimal(entry), None if stop is None else Decimal(stop)
     )
 
 
@@ -152,7 +152,7 @@ _SIDES: Final = {side.value: side for side in Side}
 _ENTRIES: Final[dict[str, Callable[..., Entry]]] = {
     "F": _fill,
     "M": _mark,
-    "O": _outcome,
+    "O": _order_ended,
     "U": _funding,
     "A": _adopt,
     "L": Overdue,

@@ -34,7 +34,7 @@ class Decision(NamedTuple):
     action: str
     intents: tuple[Intent, ...]
     refusal: Refusal | None
-    noted: bool = False
+    repeated: bool = False
 
 
 Decided = tuple[Position, Guards, list[Decision]]
@@ -46,7 +46,7 @@ class _Due(NamedTuple):
 
     action: str
     intents: tuple[Intent, ...]
-    prevented: Refusal | None
+    refusal: Refusal | None
     published: Callable[[], Position]
 
 
@@ -80,7 +80,7 @@ def decide(position: Position, rules: Rules, guards: Guards) -> Decided:
 
 
 def _decided(position: Position, guards: Guards, due: _Due) -> tuple[Position, Guards, Decision]:
-    refusal = due.prevented or guards.refusal(due.intents, position)
+    refusal = due.refusal or guards.refusal(due.intents, position)
     noted = refusal is not None and (due.action, refusal.value) in position.ladder_state.held
     if refusal is None:
         position = due.published()
@@ -106,7 +106,7 @@ def _stop(position: Position, mark: MarkState, rules: Rules) -> _Due | None:
         return None
     # Held back under its kind alone: its price may change at each tick.
     action = intent.action.partition(":")[0]
-    return _Due(action, (intent,), None, lambda: moved(position, action, intent))
+    return _Due(action, (intent,), None, lambda: stop_moved(position, action, intent))
 
 
 _IN_ORDER = (_harvest, _stop, _stop)
@@ -122,9 +122,9 @@ def harvested(position: Position, harvest: DueHarvest, live: bool) -> Position:
     return position._replace(ladder_state=position.ladder_state.fired(harvest.claims, harvest.left_over, placed))
 
 
-def moved(position: Position, action: str, intent: Intent) -> Position:
+def stop_moved(position: Position, action: str, intent: Intent) -> Position:
     """`position` once the stop move `intent` is published."""
-    state = position.ladder_state.let_go(action)
+    state = position.ladder_state.not_held_back(action)
     if intent.stop_price is not None:
         state = with_stop(state, intent.stop_price, intent.qty)
     return position._replace(ladder_state=state)

@@ -68,12 +68,12 @@ class Fill(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """A mark price (quote currency, > 0). `seen_ms`: when it was read (unix ms), if from a key and not the stream."""
+    """A mark price (quote currency, > 0). `read_ms`: when it was read (unix ms), if from a key and not the stream."""
 
     source_id: str
     time_ms: int
     price: Decimal
-    seen_ms: int | None = None
+    read_ms: int | None = None
 
 
 class OrderEnded(NamedTuple):
@@ -95,14 +95,14 @@ class Funding(NamedTuple):
 
 
 class Adopt(NamedTuple):
-    """The exchange's record of the position replaces the tracked one, if that still holds `seen_qty`.
+    """The exchange's record of the position replaces the tracked one, if that still holds `tracked_qty`.
 
     Both quantities are signed (long > 0, base currency); `entry` (the mean) and `stop` are prices (quote currency).
     """
 
     source_id: str
     time_ms: int
-    seen_qty: Decimal
+    tracked_qty: Decimal
     qty: Decimal
     entry: Decimal
     stop: Decimal | None = None

@@ -55,7 +55,7 @@ def due_harvest(position: Position, mark: MarkState, rules: Rules) -> tuple[str,
         return action, Refusal.NOTHING_LEFT
     claims = _claims(position, rungs, rules.ladder.basis)
     wanted = sum((claim.share for claim in claims), position.ladder_state.carry)
-    qty = _takable(position, max(wanted, ZERO), mark, rules)
+    qty = _takeable_qty(position, max(wanted, ZERO), mark, rules)
     if qty is None:
         return action, Refusal.BELOW_MINIMUM
     intents = _intents(position, mark, rules, action, names, qty)
@@ -75,7 +75,7 @@ def _most(rules: Rules) -> Decimal | None:
     return None if most is None else rules.instrument.floor(most) * rules.max_parts
 
 
-def _takable(position: Position, wanted: Decimal, mark: MarkState, rules: Rules) -> Decimal | None:
+def _takeable_qty(position: Position, wanted: Decimal, mark: MarkState, rules: Rules) -> Decimal | None:
     """The part of `wanted` that can be taken; None if that is below the minimum."""
     instrument, available, most = rules.instrument, position.available, _most(rules)
     qty = min(available, instrument.floor(wanted))

@@ -143,13 +143,13 @@ class LadderState(NamedTuple):
             excess -= newest.qty
         return self._replace(reservations=tuple(kept))
 
-    def late(self, placed_before_ms: int) -> tuple[str, ...]:
+    def late_intents(self, placed_before_ms: int) -> tuple[str, ...]:
         """Ids of the intents published at or before it (unix ms) that have no reply and are not marked overdue."""
         return tuple(r.intent_id for r in self.reservations if r.placed_ms <= placed_before_ms and not r.overdue)
 
-    def called_overdue(self, placed_before_ms: int) -> "LadderState":
+    def marked_overdue(self, placed_before_ms: int) -> "LadderState":
         """With these intents marked overdue. Their quantity stays reserved: a reply may still come."""
-        late = self.late(placed_before_ms)
+        late = self.late_intents(placed_before_ms)
         marked = (replace(r, overdue=True) if r.intent_id in late else r for r in self.reservations)
         return self._replace(reservations=tuple(marked))
 
@@ -157,7 +157,7 @@ class LadderState(NamedTuple):
         """With `reason` as the last one that held `action` back."""
         return self._replace(held=tuple(sorted({**dict(self.held), action: reason}.items())))
 
-    def let_go(self, action: str) -> "LadderState":
+    def not_held_back(self, action: str) -> "LadderState":
         """With nothing holding `action` back."""
         if not self.held:
             return self

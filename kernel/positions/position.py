@@ -103,8 +103,8 @@ def apply(position: Position, entry: Entry, terms: RiskTerms = DEFAULT_TERMS) ->
     entry_id = parse_id(entry.source_id)
     if entry_id == INTERNAL:
         entry_id = position.applied
-        seen_ms = entry.seen_ms if isinstance(entry, Mark) else None
-        arrived_ms = _NEVER_LATE if seen_ms is None else seen_ms
+        read_ms = entry.read_ms if isinstance(entry, Mark) else None
+        arrived_ms = _NEVER_LATE if read_ms is None else read_ms
     elif entry_id <= position.applied:
         return position
     else:
@@ -126,7 +126,7 @@ def _after_other(position: Position, entry: OrderEnded | Funding | Overdue | Fre
         case Funding():
             return position._replace(holding=holdings.funded(position.holding, entry.amount, entry.asset))
         case Overdue():
-            return position._replace(ladder_state=position.ladder_state.called_overdue(entry.placed_before_ms))
+            return position._replace(ladder_state=position.ladder_state.marked_overdue(entry.placed_before_ms))
         case Freeze():
             return position._replace(frozen=position.frozen or entry.reason)
         case Release():
@@ -213,7 +213,7 @@ def _begun(
 def _adopted(position: Position, adopt: Adopt, terms: RiskTerms) -> Position:
     """The exchange's record in place of the tracked one; unchanged if that has moved since the two were compared."""
     held = position.holding
-    if held.qty != adopt.seen_qty or (held.qty, held.avg_entry) == (adopt.qty, adopt.entry):
+    if held.qty != adopt.tracked_qty or (held.qty, held.avg_entry) == (adopt.qty, adopt.entry):
         return position
     if not adopt.qty:
         return (

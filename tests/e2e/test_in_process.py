@@ -45,9 +45,9 @@ def own_settings(guarded_server: GuardedServer) -> Iterator[model.Settings]:
             patch.delenv(name.upper(), raising=False)
         patch.setenv("REDIS_URL", guarded_server.users.url(guarded_server, TOGETHER))
         patch.setenv("WATCH_SLICE_SEC", "0.5")
-        model.current.cache_clear()
-        yield model.current()
-    model.current.cache_clear()
+        model.current_settings.cache_clear()
+        yield model.current_settings()
+    model.current_settings.cache_clear()
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from harvest_tasks.fills.commit import CommitOutcome, Committed, Conflict
 from harvest_tasks.fills.lease import LEASE_MS, Lease
 from harvest_tasks.fills.ledger import Ledger
 from harvest_tasks.fills.loading import BusyBook, FailedBook, LoadedBook
-from harvest_tasks.fills.plan import Plan, plan
+from harvest_tasks.fills.plan import Plan, make_plan
 from harvest_tasks.fills.router import LeaseLost, Moved, OlderPending, Router
 from harvest_tasks.fills.stream import InputStream
 from harvest_tasks.fills.symbol_rules import base_rules
@@ -46,7 +46,7 @@ def committed(ledger: Ledger, loaded: LoadedBook, made: Plan) -> CommitOutcome:
 def planned(desk: Desk, ledger: Ledger, book: str = "BTCUSDT") -> tuple[LoadedBook, Plan]:
     guards, (loaded,), _ = ledger.load([book])
     assert isinstance(loaded, LoadedBook)
-    return loaded, plan(loaded.position, loaded.batch, base_rules(desk.settings), guards, loaded.terms, {})
+    return loaded, make_plan(loaded.position, loaded.waiting, base_rules(desk.settings), guards, loaded.terms, {})
 
 
 def inbox_ids(desk: Desk, book: str = "BTCUSDT") -> list[str]:

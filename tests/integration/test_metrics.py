@@ -65,10 +65,10 @@ def worker(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for module in (brain, sweep, tasks):
         monkeypatch.setattr(module, "wake", lambda _: None)
     monkeypatch.setattr(tasks.watch_fills, "apply_async", lambda **_: None)
-    for remembered in (settings_module.current, brain.this_brain):
+    for remembered in (settings_module.current_settings, brain.this_brain):
         remembered.cache_clear()
     yield
-    for remembered in (settings_module.current, brain.this_brain):
+    for remembered in (settings_module.current_settings, brain.this_brain):
         remembered.cache_clear()
 
 

@@ -261,7 +261,7 @@ def test_every_key_it_writes_ends_or_is_bounded(desk: Desk) -> None:
     desk.run(BUY, price("106"))
     paper(desk).drain()
     (intent,) = desk.live_intents()
-    assert 0 < desk.client.ttl(keys.paper_answer(intent["intent_id"])) <= 7 * 86_400
+    assert 0 < desk.client.ttl(keys.paper_reply(intent["intent_id"])) <= 7 * 86_400
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from harvest_tasks.fills import inbox
 from harvest_tasks.fills.commit import Committed, Conflict
 from harvest_tasks.fills.ledger import Ledger
 from harvest_tasks.fills.loading import LoadedBook
-from harvest_tasks.fills.plan import plan
+from harvest_tasks.fills.plan import make_plan
 from harvest_tasks.fills.symbol_rules import base_rules
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
@@ -233,7 +233,7 @@ def test_two_workers_with_the_same_batch_commit_it_once(desk: Desk) -> None:
         guards, (loaded,), _ = ledger.load(["BTCUSDT"])
         desk.client.delete(keys.lock("BTCUSDT"))  # as if it had run out
         assert isinstance(loaded, LoadedBook)
-        made = plan(loaded.position, loaded.batch, base_rules(desk.settings), guards, loaded.terms, {})
+        made = make_plan(loaded.position, loaded.waiting, base_rules(desk.settings), guards, loaded.terms, {})
         plans.append((ledger, loaded, made))
     first, second = (ledger.commit([(loaded, made)])[0][2] for ledger, loaded, made in plans)
     assert first == Committed(0)

@@ -13,7 +13,7 @@ from redis.connection import AbstractConnection
 from harvest_tasks import proposals, tasks
 from harvest_tasks.proposing.cycle import run_cycle
 from harvest_tasks.proposing.skip_reason import SkipReason
-from harvest_tasks.proposing.summary import CycleSummary, ProposalOutcome, ProposalResult, reported
+from harvest_tasks.proposing.summary import CycleSummary, ProposalOutcome, ProposalResult, warned_flaws
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings import model as settings_module
@@ -53,7 +53,7 @@ FIELDS = [
 
 @pytest.fixture(autouse=True)
 def nothing_reported_yet() -> None:
-    reported.forget()
+    warned_flaws.forget()
 
 
 def cycle(redis: Client, *names: str, now: float = NOW, **environ: str) -> CycleSummary:
@@ -601,9 +601,9 @@ def worker(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The environment of a worker process."""
     monkeypatch.setenv("REDIS_URL", url)
     monkeypatch.setenv("SYNTHETIC_FALLBACK", "false")
-    settings_module.current.cache_clear()
+    settings_module.current_settings.cache_clear()
     yield
-    settings_module.current.cache_clear()
+    settings_module.current_settings.cache_clear()
 
 
 def test_compute_proposal_returns_the_proposal(redis: Client, worker: None) -> None:

@@ -425,8 +425,8 @@ def test_the_task_logs_one_line_and_wakes(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     notified: list[str] = []
-    monkeypatch.setattr("harvest_tasks.tasks.shared", lambda _url: desk.client)
-    monkeypatch.setattr("harvest_tasks.tasks.current", lambda: desk.settings)
+    monkeypatch.setattr("harvest_tasks.tasks.shared_client", lambda _url: desk.client)
+    monkeypatch.setattr("harvest_tasks.tasks.current_settings", lambda: desk.settings)
     monkeypatch.setattr("harvest_tasks.tasks.wake", notified.extend)
     desk.run(BUY)
     on_record(desk, "3")

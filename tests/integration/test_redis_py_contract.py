@@ -1,4 +1,4 @@
-"""What `exchange_as_made` relies on inside redis-py, beyond its documented interface.
+"""What `round_trip_of_batches` relies on inside redis-py, beyond its documented interface.
 
 If one of these fails after an update of redis-py, adapt `harvest_tasks/server/client.py` first: each fill is read,
 loaded and committed through it.
@@ -12,9 +12,9 @@ import redis as redis_py
 from redis.connection import Connection
 from redis.exceptions import ResponseError
 
-from harvest_tasks.server.client import Client, Packer, exchange_as_made
+from harvest_tasks.server.client import Client, CommandPacker, round_trip_of_batches
 
-SEE = f"redis-py {redis_py.__version__}: see exchange_as_made in harvest_tasks/server/client.py: "
+SEE = f"redis-py {redis_py.__version__}: see round_trip_of_batches in harvest_tasks/server/client.py: "
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_a_connection_sends_and_reads_by_methods_of_this_name(name: str) -> None
 def test_a_connection_packs_commands_with_the_packer_that_the_client_was_given(redis: Client) -> None:
     connection = redis.connection_pool.get_connection()
     try:
-        assert isinstance(connection._command_packer, Packer), SEE + "`command_packer` is not used"
+        assert isinstance(connection._command_packer, CommandPacker), SEE + "`command_packer` is not used"
         packed = b"".join(connection.pack_commands([("PING",), ("ECHO", "a")]))
     finally:
         redis.connection_pool.release(connection)
@@ -79,6 +79,6 @@ def test_each_reply_is_read_by_one_call_and_an_error_reply_is_raised(redis: Clie
 
 def test_an_exchange_leaves_the_clients_own_connection_as_it_was(own: Client) -> None:
     kept = own.connection
-    assert exchange_as_made(own, [[("ECHO", "a")], [("ECHO", "b")]]) == ["a", "b"]
+    assert round_trip_of_batches(own, [[("ECHO", "a")], [("ECHO", "b")]]) == ["a", "b"]
     assert own.connection is kept
     assert own.ping()

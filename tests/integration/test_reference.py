@@ -10,7 +10,7 @@ from redis.exceptions import NoPermissionError
 from harvest_tasks.fills import symbol_rules as reference_module
 from harvest_tasks.fills.symbol_rules import CACHE_SEC, SymbolRules, base_rules
 from harvest_tasks.server import keys
-from harvest_tasks.server.client import Client, Command, connect, exchange
+from harvest_tasks.server.client import Client, Command, connect, round_trip
 from harvest_tasks.settings.model import Settings
 
 NAMES = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
@@ -123,9 +123,9 @@ def test_all_symbols_are_read_in_one_round_trip(redis: Client, monkeypatch: pyte
 
     def counted(client: Client, commands: Sequence[Command]) -> list[Any]:
         sizes.append(len(commands))
-        return exchange(client, commands)
+        return round_trip(client, commands)
 
-    monkeypatch.setattr(reference_module, "exchange", counted)
+    monkeypatch.setattr(reference_module, "round_trip", counted)
     monkeypatch.setattr(redis, "execute_command", lambda *args, **_: pytest.fail(f"a round trip of its own: {args}"))
     reference = SymbolRules(redis, settings())
     assert len(reference.rules([f"S{i}USDT" for i in range(500)])) == 500
@@ -171,7 +171,7 @@ def test_symbols_that_went_out_of_use_are_forgotten(redis: Client, clock: Clock)
     for i in range(50):
         reference.rules([f"S{i}USDT"])
         clock.now += 1.0
-    assert len(reference._kept) <= 2 * CACHE_SEC + 1
+    assert len(reference._cached) <= 2 * CACHE_SEC + 1
 
 
 @pytest.fixture

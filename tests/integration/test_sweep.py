@@ -24,8 +24,8 @@ def tick(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> T
     """Runs the sweep's task once for a desk; the words of its line, or nothing if it was silent."""
 
     def once(desk: Desk) -> Mapping[str, int]:
-        monkeypatch.setattr(tasks, "current", lambda: desk.settings)
-        monkeypatch.setattr(tasks, "shared", lambda _: desk.client)
+        monkeypatch.setattr(tasks, "current_settings", lambda: desk.settings)
+        monkeypatch.setattr(tasks, "shared_client", lambda _: desk.client)
         monkeypatch.setattr(tasks, "this_brain", lambda: Brain(desk.client, desk.settings))
         caplog.clear()
         with caplog.at_level(logging.DEBUG, logger=sweep.log.name):

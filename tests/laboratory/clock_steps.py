@@ -17,7 +17,7 @@ from harvest_tasks.fills.commit import Committed, Conflict, Revise
 from harvest_tasks.fills.lease import LEASE_MS, Lease
 from harvest_tasks.fills.ledger import Ledger
 from harvest_tasks.fills.loading import LoadedBook
-from harvest_tasks.fills.plan import plan
+from harvest_tasks.fills.plan import make_plan
 from harvest_tasks.fills.router import LeaseLost, Moved, OlderPending, Router
 from harvest_tasks.fills.stream import InputStream
 from harvest_tasks.fills.sweep import unblock, waiting_books
@@ -218,7 +218,7 @@ class _Play:
         ledger, book = Ledger(self._client, self._settings), OLD[1]
         guards, (loaded,), _ = ledger.load([book])
         assert isinstance(loaded, LoadedBook), loaded
-        made = plan(loaded.position, loaded.batch, base_rules(self._settings), guards, loaded.terms, {})
+        made = make_plan(loaded.position, loaded.waiting, base_rules(self._settings), guards, loaded.terms, {})
         return lambda: ledger.commit([(loaded, made)])[0][2] if not made.is_empty else Conflict()
 
     def _live_at_once(self) -> Sequence[str]:

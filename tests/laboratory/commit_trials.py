@@ -57,8 +57,8 @@ def everything_is_written_as_planned(client: Client) -> None:
     rig = Rig(client, **LIVE)
     rig.route(*EVERYTHING)
     loaded, made = rig.plan()
-    kinds = Counter(type(row) for row in made.past)
-    assert (len(made.intents), len(made.deadletters), len(made.trades), len(kinds)) == (3, 1, 3, 2)
+    kinds = Counter(type(row) for row in made.history)
+    assert (len(made.intents), len(made.dead_letters), len(made.trades), len(kinds)) == (3, 1, 3, 2)
     client.set(LOCK, HOLDER)
     same("the reply", rig.commit(loaded, made), Committed(0))
     _as_planned(rig, made, 1)
@@ -221,7 +221,7 @@ def _one_of_each(client: Client) -> tuple[Rig, tuple[LoadedBook, Plan]]:
     rig = Rig(client, HARVEST_SET_BE_AT_R="100")
     rig.route(bought(trade_id="t1"), marked("106"), bought("2", trade_id="t1"))
     loaded, made = rig.plan()
-    same("one of each", [*map(len, (made.trades, made.intents, made.past, made.deadletters))], [1, 1, 1, 1])
+    same("one of each", [*map(len, (made.trades, made.intents, made.history, made.dead_letters))], [1, 1, 1, 1])
     rig.know(commit.commit_call(loaded, made, rig.settings, HOLDER, NOW).keys)
     return rig, (loaded, made)
 
@@ -459,7 +459,7 @@ def nothing_grows_for_ever(client: Client) -> None:
 def newest_rows_come_first(client: Client) -> None:
     rig = Rig(client)
     made = [rig.bring(*[bought(), sold("1", "102")] * lifecycles) for lifecycles in (1, 3)]
-    rows = [row_json(row) for each in made for row in each.past]
+    rows = [row_json(row) for each in made for row in each.history]
     same("lifecycles", len(rows), 4)
     same("rows", client.lrange(keys.lifecycles(BOOK), 0, -1), rows[::-1])
     same("open", client.smembers(keys.OPEN), set())
@@ -473,7 +473,7 @@ def every_letter_has_its_own_words(client: Client) -> None:
     client.xadd(INBOX, {"e": inbox_entry.pack(Freeze("", NOW, "said"))})
     loaded, made = rig.plan()
     same("the reply", rig.commit(loaded, made), Committed(0))
-    same("the newest letters", _letters(client)[1:], [_letter(letter) for letter in made.deadletters])
+    same("the newest letters", _letters(client)[1:], [_letter(letter) for letter in made.dead_letters])
     same("counts", rig.counts(), {"in": 2, "applied": 2, "deadlettered": 8})
 
 
@@ -539,10 +539,10 @@ def _as_planned(rig: Rig, made: Plan, version: int) -> None:
     same("trades", client.hgetall(keys.trades(BOOK, 0)), made.trades)
     same("open", client.smembers(keys.OPEN), {BOOK} if made.position.is_open else set())
     same("the journal", [fields for _, fields in client.xrange(keys.DECISIONS)], made.journal)
-    same("letters", _letters(client), [_letter(letter) for letter in made.deadletters])
+    same("letters", _letters(client), [_letter(letter) for letter in made.dead_letters])
     same("the window", client.lrange(keys.WINDOW, 0, -1), [f"{NOW}"] * len(made.intents))
     for key, kind in ((keys.history(BOOK), True), (keys.lifecycles(BOOK), False)):
-        rows = [row_json(row) for row in made.past if isinstance(row, HarvestRow) is kind]
+        rows = [row_json(row) for row in made.history if isinstance(row, HarvestRow) is kind]
         same(f"rows of {key}", client.lrange(key, 0, -1), rows[::-1])
     for stream, live in ((LIVE_STREAM, True), (SHADOW_STREAM, False)):
         ids = [intent.intent_id for intent, _ in made.intents if _is_live(rig, intent) is live]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Protocol
 
-from harvest_tasks.fills.plan import Delivered, plan
+from harvest_tasks.fills.plan import Delivered, make_plan
 from harvest_tasks.wire.execution_result import Routed, parse
 from kernel.positions.entry import Adopt, Entry, Freeze, Overdue, Release
 from kernel.positions.guards import Guards
@@ -186,7 +186,7 @@ class Kernel:
     def process(self, book: str, world: World) -> Taken:
         guards = Guards(world.now_ms, world.fresh_ms, self._killed, world.budget, frozenset(self._out))
         position, trades = self._positions.get(book) or Position(book), self._trades.setdefault(book, {})
-        made = plan(position, self._inboxes.pop(book, []), self._rules, guards, self._terms, trades)
+        made = make_plan(position, self._inboxes.pop(book, []), self._rules, guards, self._terms, trades)
         self._positions[book] = made.position
         trades.update(made.trades)
         self._out.update(intent.intent_id for intent, _ in made.intents)
@@ -224,7 +224,7 @@ def kernel_entry(fields: Fields, source_id: str, now_ms: int) -> Entry:
     """What a book gets: an entry of the input through the door, anything else as it is written for it."""
     match fields.get("internal"):
         case "adopt":
-            seen, qty, entry = (Decimal(fields[name]) for name in ("seen_qty", "qty", "entry"))
+            seen, qty, entry = (Decimal(fields[name]) for name in ("tracked_qty", "qty", "entry"))
             return Adopt("", now_ms, seen, qty, entry, _decimal(fields.get("stop")))
         case "overdue":
             return Overdue("", now_ms, fields["placed_before_ms"])

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from harvest_tasks.fills.plan import Delivered, plan
+from harvest_tasks.fills.plan import Delivered, make_plan
 from harvest_tasks.fills.router import instruction
 from harvest_tasks.fills.symbol_rules import base_rules
 from harvest_tasks.settings.model import Settings
@@ -34,5 +34,5 @@ def through_the_door(entry_id: str, fields: Mapping[str, str]) -> None:
     if packed:
         entry = inbox_entry.unpack(packed)
         assert inbox_entry.pack(entry) == packed
-        made = plan(Position(target or "BTCUSDT"), [Delivered("1-0", entry)], RULES, GUARDS, RiskTerms(), {})
-        assert made.applied + made.duplicate + len(made.deadletters) == 1
+        made = make_plan(Position(target or "BTCUSDT"), [Delivered("1-0", entry)], RULES, GUARDS, RiskTerms(), {})
+        assert made.applied + made.duplicate + len(made.dead_letters) == 1

@@ -124,7 +124,7 @@ def _record(arena: Arena, settings: Settings) -> tuple[Path, dict[str, Moment], 
     """Play the run; a copy of its log, its moments by their print, and how many intents it published."""
     server = arena.server(options=PLAIN_LOG)
     run_ = _Run(arena, arena.client(server), settings)
-    with stretched(), patch.object(script, "run_as_made", run_.watched(script.run_as_made)):
+    with stretched(), patch.object(script, "run_batches", run_.watched(script.run_batches)):
         for number in range(STEPS):
             run_.step(number)
     seen, ended = invariants.read(run_.client, settings), _ended(run_.client.xrange(settings.stream_execution_result))

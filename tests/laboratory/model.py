@@ -16,7 +16,7 @@ ZERO = Fraction(0)
 GRAIN = Fraction(1, 10**12)
 DECIMALS = 60
 """More than any sum or product of values on the grid has."""
-NUMERALS = frozenset({"qty", "price", "stop_loss", "atr", "fee", "amount", "seen_qty", "entry", "stop"})
+NUMERALS = frozenset({"qty", "price", "stop_loss", "atr", "fee", "amount", "tracked_qty", "entry", "stop"})
 FUTURE_MS = 2_000
 MINUTE_MS = 60_000
 ATTEMPTS = 3
@@ -511,7 +511,7 @@ class Book:
 
     def _adopt(self, said: Fields) -> None:
         qty = said["qty"]
-        if self.holding.qty != said["seen_qty"]:
+        if self.holding.qty != said["tracked_qty"]:
             self._note("adoption_refused", text(qty))
             self._count("adopt_refused")
             return

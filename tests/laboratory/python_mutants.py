@@ -30,7 +30,7 @@ ENOUGH: Final = 0.95
 GUARDS: Final[Wanted] = {
     "kernel/positions/guards.py": (),
     "kernel/positions/decision.py": ("decide", "_decided"),
-    "harvest_tasks/fills/plan.py": ("plan", "_decide", "_held_record", "_published_record"),
+    "harvest_tasks/fills/plan.py": ("make_plan", "_decide", "_held_record", "_published_record"),
 }
 GUARD_TESTS: Final = ("unit/test_guards", "unit/test_plan", "unit/test_kernel_corners")
 KERNEL_TESTS: Final = (

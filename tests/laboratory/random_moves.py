@@ -264,7 +264,7 @@ class Player:
         beyond = Fraction(80) if sign > 0 else Fraction(125)
         entry = draw.pick((Fraction(100), book.holding.entry or Fraction(100), beyond))
         stop = draw.pick((None, entry * Fraction(9, 10), entry * Fraction(11, 10)))
-        said = {"seen_qty": seen, "qty": grid(qty), "entry": grid(entry)} | (
+        said = {"tracked_qty": seen, "qty": grid(qty), "entry": grid(entry)} | (
             {} if stop is None else {"stop": grid(stop)}
         )
         yield Told({"internal": "adopt", "book": book.name} | {name: text(value) for name, value in said.items()})

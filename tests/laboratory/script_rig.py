@@ -10,8 +10,8 @@ from harvest_tasks.fills import commit as commits
 from harvest_tasks.fills.commit import CommitOutcome
 from harvest_tasks.fills.ledger import Ledger
 from harvest_tasks.fills.loading import LoadedBook
-from harvest_tasks.fills.plan import Plan, plan
-from harvest_tasks.fills.router import NOT_LOADING, Moved, RouteInstruction, Router
+from harvest_tasks.fills.plan import Plan, make_plan
+from harvest_tasks.fills.router import LOAD_NO_BOOKS, Moved, RouteInstruction, Router
 from harvest_tasks.fills.stream import InputStream
 from harvest_tasks.server import keys, script
 from harvest_tasks.server.client import Client
@@ -89,7 +89,7 @@ class Rig:
         told: Mapping[str, RouteInstruction],
         read: int | None = None,
         lease_ms: int = LEASE_MS,
-        loading: Sequence[str | int] = NOT_LOADING,
+        loading: Sequence[str | int] = LOAD_NO_BOOKS,
     ) -> list[Any]:
         """The bare reply of route.lua."""
         (reply,) = self._router._run(HOLDER, lease_ms, told, read, loading)
@@ -108,7 +108,7 @@ class Rig:
         self.client.delete(keys.lock(BOOK))
         found = loaded or found
         assert isinstance(found, LoadedBook), found
-        return found, plan(found.position, found.batch, rules[found.position.symbol], guards, found.terms, {})
+        return found, make_plan(found.position, found.waiting, rules[found.position.symbol], guards, found.terms, {})
 
     def say(self, loaded: LoadedBook, made: Plan, now_ms: int | None = NOW) -> Any:
         """The bare reply of commit.lua."""

@@ -20,9 +20,9 @@ STALLED_SEC: Final = LEASE_MS / 1000 + 0.3
 FILLS: Final = (
     "task.before",
     "load.after",
-    "plan.after",
+    "make_plan.after",
     "unlock.after",
-    "run_as_made.before",
+    "run_batches.before",
     "commit.after",
 )
 WATCH: Final = ("claim.after", "read.before", "move.before", "run_all.before", "move.after", "renew.before")

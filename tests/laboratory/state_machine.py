@@ -26,7 +26,7 @@ from harvest_tasks.fills.commit import Conflict
 from harvest_tasks.fills.inbox import deliver
 from harvest_tasks.fills.ledger import Ledger
 from harvest_tasks.fills.loading import LoadedBook
-from harvest_tasks.fills.plan import plan
+from harvest_tasks.fills.plan import make_plan
 from harvest_tasks.processes.embedded_server import EmbeddedServer
 from harvest_tasks.server import keys
 from harvest_tasks.settings.model import Settings
@@ -326,7 +326,7 @@ class Machine(RuleBasedStateMachine):
         mine = Ledger(self.line.client, self.settings, self._given_now())
         guards, (loaded,), rules = mine.load([name])
         assert isinstance(loaded, LoadedBook), loaded
-        made = plan(loaded.position, loaded.batch, rules[SYMBOL], guards, loaded.terms, {})
+        made = make_plan(loaded.position, loaded.waiting, rules[SYMBOL], guards, loaded.terms, {})
         self.line.say(("DEL", keys.lock(name)))
         self._work([name], None)
         ((*_, outcome),) = mine.commit([(loaded, made)])

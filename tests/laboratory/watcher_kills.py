@@ -26,7 +26,7 @@ STEPS: Final = (
     "watch.move.before",
     "watch.run_all.before",
     "watch.move.after",
-    "watch.plan.before",
+    "watch.make_plan.before",
     "watch.commit.before",
     "watch.commit.after",
     "watch.wake.after",

@@ -9,7 +9,7 @@ from celery.exceptions import QueueNotFound
 from celery.signals import after_setup_logger, celeryd_after_setup
 from kombu.transport.redis import Channel
 
-from harvest_tasks.celery import CHATTER, app
+from harvest_tasks.celery import NOISY_LOGGERS, app
 from harvest_tasks.messaging.configuration import QUEUES, ROUTES, configuration
 from harvest_tasks.settings.model import Settings
 from schedules.beat import beat_schedule
@@ -148,7 +148,7 @@ def test_log_level_decides_what_is_logged() -> None:
     logger = getLogger("test_log_level")
     after_setup_logger.send(sender=None, logger=logger, loglevel=50, logfile=None, format="", colorize=False)
     assert logger.getEffectiveLevel() == 20
-    assert {getLogger(name).level for name in CHATTER} == {30}
+    assert {getLogger(name).level for name in NOISY_LOGGERS} == {30}
 
 
 @pytest.mark.parametrize(

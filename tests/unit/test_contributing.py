@@ -20,7 +20,14 @@ PATH = re.compile(r"`((?:[\w-]+/)+(?:[\w.-]+)?)`")
 NUMBERED = re.compile(r"^\d+\. `([^`]+)`", re.MULTILINE)
 ROOMS: Final = ("harvest_tasks", "kernel")
 
-INPUT_FIELDS = {*fields.FILL, *fields.PLANNED_PRICE, *fields.NOTIONAL, *fields.MARK, *fields.FUNDING, *fields.OUTCOME}
+INPUT_FIELDS = {
+    *fields.FILL,
+    *fields.PLANNED_PRICE,
+    *fields.NOTIONAL,
+    *fields.MARK,
+    *fields.FUNDING,
+    *fields.ORDER_ENDED,
+}
 CHECKLISTS: Final = {
     "Always:": [*Settings.model_fields],
     "For a guard that holds an intent back:": [*Refusal],

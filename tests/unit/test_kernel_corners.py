@@ -421,9 +421,9 @@ def test_the_end_of_an_order_has_its_status() -> None:
 
 
 def test_a_price_read_from_a_key_came_when_it_was_seen() -> None:
-    ahead = apply(FLAT, Mark("", 50_000, Decimal(100), seen_ms=50_000), RiskTerms())
-    assert apply(ahead, Mark("", 40_000, Decimal(90), seen_ms=40_000), RiskTerms()).mark.price == 90
-    assert apply(ahead, Mark("", 40_000, Decimal(90), seen_ms=49_000), RiskTerms()).mark.price == 100
+    ahead = apply(FLAT, Mark("", 50_000, Decimal(100), read_ms=50_000), RiskTerms())
+    assert apply(ahead, Mark("", 40_000, Decimal(90), read_ms=40_000), RiskTerms()).mark.price == 90
+    assert apply(ahead, Mark("", 40_000, Decimal(90), read_ms=49_000), RiskTerms()).mark.price == 100
     assert apply(ahead, Mark("", 40_000, Decimal(90)), RiskTerms()).mark.price == 100
 
 
@@ -507,7 +507,7 @@ def test_a_stop_that_is_held_back_is_decided_once() -> None:
     killed = guards(killed=True)
     for noted in (False, True):
         position, _, decisions = decide(position, STOPS, killed)
-        assert [(d.action, d.refusal, d.noted) for d in decisions] == [
+        assert [(d.action, d.refusal, d.repeated) for d in decisions] == [
             ("partial:0.5:1", Refusal.KILLED, noted),
             ("sl_be", Refusal.KILLED, noted),
         ]

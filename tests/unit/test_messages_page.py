@@ -58,7 +58,7 @@ def test_the_intent_it_shows_is_the_one_that_is_written() -> None:
 
 
 def test_it_names_each_field_of_an_entry() -> None:
-    tables = (fields.FILL, fields.PLANNED_PRICE, fields.NOTIONAL, fields.MARK, fields.FUNDING, fields.OUTCOME)
+    tables = (fields.FILL, fields.PLANNED_PRICE, fields.NOTIONAL, fields.MARK, fields.FUNDING, fields.ORDER_ENDED)
     assert {name for table in tables for name in table} - spans("In: `quantum:stream:execution.result`") == set()
 
 

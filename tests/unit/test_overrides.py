@@ -9,7 +9,7 @@ from builders import ladder, rules
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from harvest_tasks.fills.overrides import LONGEST_LINE, LONGEST_TEXT, SETTING_OF, not_a_hash, overridden
+from harvest_tasks.fills.overrides import LONGEST_LINE, LONGEST_TEXT, SETTING_OF, with_overrides, with_refused_key
 from harvest_tasks.settings.model import Settings, SettingsError
 from kernel.positions.ladder import Basis
 from kernel.positions.rules import Rules
@@ -23,7 +23,7 @@ FIELDS = "ladder, min_r, set_be_at_r, trail_atr_mult"
 
 
 def ruled(fields: Mapping[str, str]) -> Rules:
-    return overridden(PLAIN, MIN_R, FULL, fields)
+    return with_overrides(PLAIN, MIN_R, FULL, fields)
 
 
 def rungs(found: Rules) -> str:
@@ -140,7 +140,7 @@ def test_the_least_r_cuts_the_symbols_own_ladder() -> None:
 
 def test_the_basis_stays_the_deployments() -> None:
     full = ladder("0.5:0.5", Basis.REMAINING)
-    found = overridden(rules(ladder=full), MIN_R, full, {"ladder": "1:0.5"})
+    found = with_overrides(rules(ladder=full), MIN_R, full, {"ladder": "1:0.5"})
     assert found.ladder == ladder("1:0.5", Basis.REMAINING)
 
 
@@ -196,7 +196,7 @@ def test_a_long_ladder_is_used_and_hides_no_other_rule_in_the_line() -> None:
 
 
 def test_a_key_of_another_type_leaves_the_rules_and_says_so() -> None:
-    found = not_a_hash(PLAIN, "quantum:config:harvest:BTCUSDT")
+    found = with_refused_key(PLAIN, "quantum:config:harvest:BTCUSDT")
     assert found == rules_saying("refused quantum:config:harvest:BTCUSDT: is not a hash")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from builders import START_MS, fill, guards, long_100, mark, outcome, rules
 
-from harvest_tasks.fills.plan import Delivered, Plan, UnreadableEntry, digest, plan
+from harvest_tasks.fills.plan import Delivered, Plan, UnreadableEntry, digest, make_plan
 from kernel.positions.entry import Entry, Freeze
 from kernel.positions.guards import Guards, Refusal
 from kernel.positions.holding import RiskTerms
@@ -26,7 +26,7 @@ def planned(
     position = terms.pop("position", Position(BOOK))
     batch = [Delivered(f"{n}-0", entry) for n, entry in enumerate(entries, start=1)]
     earlier = terms.pop("earlier", {})
-    return plan(position, batch, the_rules or rules(), the_guards or guards(), RiskTerms(**terms), earlier)
+    return make_plan(position, batch, the_rules or rules(), the_guards or guards(), RiskTerms(**terms), earlier)
 
 
 def opened(**values: Any) -> Position:
@@ -53,7 +53,7 @@ def test_a_harvest_is_published_with_its_record_its_cause_and_its_suggestion() -
             "cause": due.source_id,
         }
     ]
-    assert [row.intent_id for row in made.past] == [intent.intent_id]
+    assert [row.intent_id for row in made.history] == [intent.intent_id]
     assert (made.applied, made.duplicate, made.consumed, made.held) == (2, 0, "2-0", {})
     assert made.position.ladder_state.spent == ("0.5",)
 
@@ -64,13 +64,13 @@ def test_a_stop_move_has_its_price_in_the_record_and_is_no_harvest_of_the_histor
     assert stop.kind is IntentKind.MOVE_SL_BE
     assert made.journal[1]["stop_price"] == "100.2"
     assert made.journal[1]["action"] == "sl_be"
-    assert len(made.past) == 1
+    assert len(made.history) == 1
 
 
 def test_a_live_harvest_is_history_only_when_it_is_done() -> None:
     made = planned(long_100(), mark("105"), the_rules=LIVE)
     assert len(made.intents) == 1
-    assert made.past == []
+    assert made.history == []
 
 
 def test_what_a_guard_holds_back_is_recorded_once_and_stands_until_it_may_go() -> None:
@@ -148,7 +148,7 @@ def test_a_trade_id_of_another_content_freezes_and_its_book_publishes_nothing(ea
     start = opened() if earlier else Position(BOOK)
     made = planned(*before, fill("BUY", "2", "100", trade_id="t"), mark("105"), position=start, earlier=known)
     assert made.intents == []
-    assert [message.reason for message in made.deadletters] == ["trade_id_reused"]
+    assert [message.reason for message in made.dead_letters] == ["trade_id_reused"]
     assert made.held == {"partial:0.5:1": Refusal.FROZEN}
 
 

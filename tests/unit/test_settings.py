@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from harvest_tasks.settings.model import Mode, PositionSource, Settings, SettingsError, current
+from harvest_tasks.settings.model import Mode, PositionSource, Settings, SettingsError, current_settings
 from kernel.positions.ladder import Basis, Rung
 
 DEFAULTS = {
@@ -446,9 +446,9 @@ def test_settings_cannot_be_changed() -> None:
 
 
 def test_the_environment_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    current.cache_clear()
+    current_settings.cache_clear()
     monkeypatch.setenv("SYMBOLS", "BTCUSDT")
-    first = current()
+    first = current_settings()
     monkeypatch.setenv("SYMBOLS", "ETHUSDT")
-    assert current() is first
-    current.cache_clear()
+    assert current_settings() is first
+    current_settings.cache_clear()

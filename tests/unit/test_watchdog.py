@@ -9,7 +9,7 @@ import pytest
 
 from harvest_tasks.celery import app
 from harvest_tasks.messaging.configuration import TIME_LIMIT_SEC
-from harvest_tasks.messaging.systemd import ANSWER_WITHIN_SEC, Consuming, is_consuming, notify_systemd
+from harvest_tasks.messaging.systemd import ANSWER_WITHIN_SEC, SystemdWatchdog, is_consuming, notify_systemd
 
 
 def listening(address: str) -> socket.socket:
@@ -59,9 +59,9 @@ def test_a_worker_whose_slots_are_taken_consumes_for_as_long_as_a_task_may_take(
 
 
 def test_only_a_worker_that_systemd_started_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Consuming in app.steps["consumer"]
+    assert SystemdWatchdog in app.steps["consumer"]
     consumer = SimpleNamespace(steps=[])
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
-    assert not Consuming(consumer).include(consumer)
+    assert not SystemdWatchdog(consumer).include(consumer)
     monkeypatch.setenv("NOTIFY_SOCKET", "/run/notify")
-    assert Consuming(consumer).include(consumer)
+    assert SystemdWatchdog(consumer).include(consumer)

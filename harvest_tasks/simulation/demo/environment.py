@@ -17,7 +17,7 @@ from harvest_tasks.processes.log_relay import LogRelay
 from harvest_tasks.processes.supervisor import Supervisor
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, connect
-from harvest_tasks.settings.model import OVERRIDES, Settings
+from harvest_tasks.settings.model import CELERY_VARIABLES, Settings
 from harvest_tasks.settings.variables import OWN_PREFIX
 from harvest_tasks.simulation.demo.feed import Interrupted
 
@@ -96,7 +96,7 @@ def private_environment() -> Iterator[Environment]:
 
 def inherited_settings() -> list[str]:
     """Names of environment variables that Harvest or Celery would read."""
-    ours = {name.upper() for name in Settings.model_fields} | set(OVERRIDES)
+    ours = {name.upper() for name in Settings.model_fields} | set(CELERY_VARIABLES)
     return sorted(name for name in os.environ if name in ours or name.upper().startswith(OWN_PREFIX))
 
 

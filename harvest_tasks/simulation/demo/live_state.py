@@ -94,5 +94,5 @@ class LiveStateReader:
     def _with_answers(self) -> list[SentIntent]:
         if not self._newest:
             return []
-        answers: Any = self._client.mget([keys.paper_answer(intent["intent_id"]) for intent in self._newest])
+        answers: Any = self._client.mget([keys.paper_reply(intent["intent_id"]) for intent in self._newest])
         return [SentIntent(intent, answer or "") for intent, answer in zip(self._newest, answers, strict=True)]

@@ -114,8 +114,8 @@ class PaperExecutor:
 
     def _read_and_execute(self, pipe: Any, order: Order) -> Execution:
         """The execution of the order, valid while neither its marker nor its position changes."""
-        pipe.watch(keys.paper_answer(order.intent_id), keys.position(order.book))
-        if pipe.exists(keys.paper_answer(order.intent_id)):
+        pipe.watch(keys.paper_reply(order.intent_id), keys.position(order.book))
+        if pipe.exists(keys.paper_reply(order.intent_id)):
             return Execution(Answer.REPEATED)
         position = _read_position(order.book, pipe.hgetall(keys.position(order.book)))
         seconds, micros = pipe.time()
@@ -123,7 +123,7 @@ class PaperExecutor:
 
     def _write(self, pipe: Any, entry_id: str, order: Order, done: Execution) -> None:
         if done.answer is not Answer.REPEATED:
-            pipe.set(keys.paper_answer(order.intent_id), done.answer.value, ex=MARKER_TTL_SEC)
+            pipe.set(keys.paper_reply(order.intent_id), done.answer.value, ex=MARKER_TTL_SEC)
         if done.entry is not None:
             pipe.xadd(self._results, done.entry, maxlen=RESULTS_MAXLEN, approximate=True)
         pipe.hincrby(keys.COUNTS, f"paper:{done.answer}", 1)

@@ -90,7 +90,7 @@ def _flag(name: str, value: object) -> bool:
     raise BadOrder(f"{name} {shown(value)} is neither true nor false")
 
 
-_identifier: Final = wire_fields.OUTCOME["intent_id"][1]
+_identifier: Final = wire_fields.ORDER_ENDED["intent_id"][1]
 _FILL_NAMES: Final = ("symbol", "position_side", "side", "action", "qty", "quantity")
 _INTENT: Final[dict[str, tuple[str, Any]]] = {
     **{name: wire_fields.FILL[name] for name in _FILL_NAMES},

@@ -214,7 +214,7 @@ def test_the_newest_entry_deleted_behind_a_full_batch_leaves_nothing_unread(
         watch(redis, desk.settings, 0.05, lambda _: None)
     desk.process()
     assert desk.position().frozen.startswith("lost_input")
-    assert InputStream(redis, desk.settings).progress().has_taken(newest)
+    assert InputStream(redis, desk.settings).progress().has_reached(newest)
 
 
 def test_a_deleted_inbox_freezes_its_book(redis: Client) -> None:

@@ -9,7 +9,15 @@ from redis.exceptions import ResponseError
 from waiting import wait_until
 
 from harvest_tasks.server import client as redis_client
-from harvest_tasks.server.client import Client, Command, connect, exchange, exchange_as_made, exchange_gently, mapping
+from harvest_tasks.server.client import (
+    Client,
+    Command,
+    connect,
+    paced_round_trips,
+    pairs_to_dict,
+    round_trip,
+    round_trip_of_batches,
+)
 
 
 def commands_sent(client: Client) -> int:
@@ -17,12 +25,12 @@ def commands_sent(client: Client) -> int:
 
 
 def test_replies_come_in_the_order_of_the_commands(redis: Client) -> None:
-    assert exchange(redis, [("SET", "a", 1), ("GET", "a"), ("HGETALL", "none"), ("INCR", "a")]) == ["OK", "1", [], 2]
+    assert round_trip(redis, [("SET", "a", 1), ("GET", "a"), ("HGETALL", "none"), ("INCR", "a")]) == ["OK", "1", [], 2]
 
 
 def test_an_error_stands_in_its_place_and_the_others_are_answered(redis: Client) -> None:
     redis.set("a", "text")
-    before, failed, after = exchange(redis, [("GET", "a"), ("INCR", "a"), ("GET", "a")])
+    before, failed, after = round_trip(redis, [("GET", "a"), ("INCR", "a"), ("GET", "a")])
     assert (before, after) == ("text", "text")
     assert isinstance(failed, ResponseError)
     assert redis.get("a") == "text"
@@ -30,7 +38,7 @@ def test_an_error_stands_in_its_place_and_the_others_are_answered(redis: Client)
 
 def test_nothing_is_sent_when_there_is_nothing_to_ask(redis: Client) -> None:
     before = commands_sent(redis)
-    assert exchange(redis, []) == []
+    assert round_trip(redis, []) == []
     assert commands_sent(redis) == before + 1
 
 
@@ -38,9 +46,9 @@ def test_a_connection_that_broke_half_way_is_not_used_again(redis: Client, url: 
     client = connect(url)
     number = client.client_id()
     with pytest.raises(Disconnected):
-        exchange(client, [("CLIENT", "KILL", "ID", number, "SKIPME", "no"), ("GET", "a"), ("GET", "b")])
+        round_trip(client, [("CLIENT", "KILL", "ID", number, "SKIPME", "no"), ("GET", "a"), ("GET", "b")])
     redis.set("a", "1")
-    assert exchange(client, [("GET", "a")]) == ["1"]
+    assert round_trip(client, [("GET", "a")]) == ["1"]
     client.close()
 
 
@@ -52,8 +60,8 @@ def test_commands_are_sent_as_they_are_made_and_answered_in_order(redis: Client,
         wait_until(lambda: onlooker.exists("a"), message="the first commands sent")
         yield [("GET", "a"), ("INCR", "a")]
 
-    assert exchange_as_made(redis, made()) == ["OK", "1", "1", 2]
-    assert exchange_as_made(redis, []) == []
+    assert round_trip_of_batches(redis, made()) == ["OK", "1", "1", 2]
+    assert round_trip_of_batches(redis, []) == []
     onlooker.close()
 
 
@@ -65,8 +73,8 @@ def test_a_reply_that_nobody_waited_for_is_not_taken_for_the_next_ones(url: str)
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        exchange_as_made(client, made())
-    assert exchange(client, [("ECHO", "mine")]) == ["mine"]
+        round_trip_of_batches(client, made())
+    assert round_trip(client, [("ECHO", "mine")]) == ["mine"]
     client.close()
 
 
@@ -74,12 +82,12 @@ def test_names_of_two_words_bytes_and_text_that_is_no_utf8_arrive_as_they_are(re
     assert redis.execute_command("OBJECT HELP")
     assert redis.execute_command(b"SET", b"a", "\udcff") == "OK"
     as_bytes: Any = (b"GET", "a")
-    assert exchange(redis, [("GET", "a"), as_bytes]) == ["\udcff", "\udcff"]
+    assert round_trip(redis, [("GET", "a"), as_bytes]) == ["\udcff", "\udcff"]
 
 
 def test_a_flat_reply_becomes_names_and_values(redis: Client) -> None:
     redis.hset("h", mapping={"a": "1", "b": "2"})
-    assert mapping(exchange(redis, [("HGETALL", "h")])[0]) == {"a": "1", "b": "2"}
+    assert pairs_to_dict(round_trip(redis, [("HGETALL", "h")])[0]) == {"a": "1", "b": "2"}
 
 
 def test_an_exchange_within_one_on_a_connection_of_its_own_takes_another(redis: Client, url: str) -> None:
@@ -88,10 +96,10 @@ def test_an_exchange_within_one_on_a_connection_of_its_own_takes_another(redis: 
 
     def made() -> Iterator[list[Command]]:
         yield [("CLIENT", "ID"), ("SET", "a", "outer")]
-        within.extend(exchange(client, [("CLIENT", "ID"), ("GET", "a")]))
+        within.extend(round_trip(client, [("CLIENT", "ID"), ("GET", "a")]))
         yield [("GET", "a")]
 
-    assert exchange_as_made(client, made()) == [number, "OK", "outer"]
+    assert round_trip_of_batches(client, made()) == [number, "OK", "outer"]
     assert within[0] != number
     assert within[1] in (None, "outer")
     assert client.client_id() == number
@@ -102,9 +110,9 @@ def test_a_connection_of_its_own_that_broke_is_made_anew(redis: Client, url: str
     client = connect(url).client()
     number = client.client_id()
     with pytest.raises(Disconnected):
-        exchange(client, [("CLIENT", "KILL", "ID", number, "SKIPME", "no"), ("GET", "a")])
+        round_trip(client, [("CLIENT", "KILL", "ID", number, "SKIPME", "no"), ("GET", "a")])
     redis.set("a", "1")
-    assert exchange(client, [("GET", "a"), ("CLIENT", "ID")]) == ["1", client.client_id()]
+    assert round_trip(client, [("GET", "a"), ("CLIENT", "ID")]) == ["1", client.client_id()]
     assert client.client_id() != number
     client.close()
 
@@ -116,6 +124,6 @@ def test_what_is_in_no_hurry_is_sent_in_pieces_and_answered_in_order(
     paused: list[float] = []
     monkeypatch.setattr(redis_client, "sleep", paused.append)
     said = [f"n{n}" for n in range(commands)]
-    assert exchange_gently(redis, [("ECHO", word) for word in said]) == said
+    assert paced_round_trips(redis, [("ECHO", word) for word in said]) == said
     assert len(paused) == pauses
     assert sum(paused) <= 0.1 + 1e-9
