@@ -11,6 +11,7 @@ from harvest_tasks.fills.plan import Plan
 from harvest_tasks.server import keys, script
 from harvest_tasks.server.client import checked
 from harvest_tasks.settings.model import Settings
+from harvest_tasks.wire.dead_letter import DEADLETTER_MAXLEN
 from harvest_tasks.wire.history import ROWS_KEPT, HarvestRow, row_json
 from harvest_tasks.wire.intent import Delivery, intent_payload
 from harvest_tasks.wire.position import changed_fields, position_fields
@@ -21,7 +22,6 @@ TRADES_PER_GENERATION: Final = 10_000
 """A repeated trade id is recognised for at least this many newer trades of its book."""
 OUT_MAXLEN: Final = 10_000
 DECISIONS_MAXLEN: Final = 100_000
-DEADLETTER_MAXLEN: Final = 10_000
 
 _PASSING: Final = frozenset({Refusal.KILLED.value, Refusal.RATE_LIMITED.value, Refusal.DUPLICATE.value})
 """Refusals that may end by themselves, without a new entry."""

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from harvest_tasks.fills.commit import DEADLETTER_MAXLEN
 from harvest_tasks.fills.ledger import Ledger, LoadedBatch
 from harvest_tasks.fills.stream import RawEntry, input_reply
 from harvest_tasks.logs import Line
@@ -13,7 +12,7 @@ from harvest_tasks.server import keys, script
 from harvest_tasks.server.client import Client, Command, PipelinedRead
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire import execution_result, inbox_entry
-from harvest_tasks.wire.dead_letter import DeadLetter, raw_text
+from harvest_tasks.wire.dead_letter import DEADLETTER_MAXLEN, DeadLetter, raw_text
 from harvest_tasks.wire.inbox_entry import ADOPTING, LOST_INPUT
 from harvest_tasks.wire.refusal import RefusalReason
 from harvest_tasks.wire.symbols import symbol_of

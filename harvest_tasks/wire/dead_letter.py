@@ -3,8 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Final
 
-HEAD_BYTES = 256
+HEAD_BYTES: Final = 256
+DEADLETTER_MAXLEN: Final = 10_000
+"""Entries that the stream of dead letters keeps, about."""
 
 
 @dataclass(frozen=True, slots=True)
