@@ -19,7 +19,7 @@ from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, Command
 from harvest_tasks.server.streams import StreamEntry, time_ms
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.wire.intent import _SOURCE
+from harvest_tasks.wire.intent import INTENT_SOURCE
 from harvest_tasks.wire.refusal import RefusalReason
 from kernel.positions.guards import Refusal
 from kernel.positions.intent import IntentKind
@@ -139,7 +139,7 @@ class Events:
         entry_id, fields = entry
         try:
             payload = json.loads(fields.get("payload", ""))
-            if payload["source"] != _SOURCE:
+            if payload["source"] != INTENT_SOURCE:
                 return
             kind, level, due_ms = payload["intent_type"], payload["r_level"], _due_ms(payload)
         except (ValueError, KeyError, TypeError):

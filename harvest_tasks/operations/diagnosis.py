@@ -3,7 +3,7 @@
 Each check finds at most one problem. Fix the first finding first: the ones after it may follow from it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from math import inf
 from typing import Final
@@ -19,6 +19,7 @@ MARKET_STATE_SEC: Final = 180.0
 PRICE_SEC: Final = 60.0
 FULL: Final = 0.9
 """Share of its maxmemory from which the server is nearly full."""
+FIX_REFUSED: Final = "load the ACL file again (redis-cli acl load), or delete the key of a wrong type"
 _NAMED: Final = 3
 
 UNITS: Final = {
@@ -80,9 +81,7 @@ def commands_refused(scrape: Scrape) -> Finding | None:
     if not refused:
         return None
     problem = f"the server refuses {refused:.0f} of the commands that the checks need"
-    return Finding(
-        "rights", problem, "the log line above names them: load the ACL file again, or delete the key of a wrong type"
-    )
+    return Finding("rights", problem, f"{FIX_REFUSED}; the log line above names them")
 
 
 def version_too_old(scrape: Scrape) -> Finding | None:
@@ -99,7 +98,7 @@ def keys_evicted(scrape: Scrape) -> Finding | None:
         return None
     problem = "the server deletes keys when its memory is full"
     return Finding(
-        "eviction", problem, "redis-cli config set maxmemory-policy noeviction, and in its configuration file"
+        "eviction", problem, "redis-cli config set maxmemory-policy noeviction, and the same in its configuration file"
     )
 
 
@@ -111,7 +110,9 @@ def writes_not_persisted(scrape: Scrape) -> Finding | None:
     if scrape.value("server_persists"):
         return None
     problem = "the server does not persist its writes"
-    return Finding("persistence", problem, "redis-cli config set appendonly yes, and in its configuration file")
+    return Finding(
+        "persistence", problem, "redis-cli config set appendonly yes, and the same in its configuration file"
+    )
 
 
 def memory_full(scrape: Scrape) -> Finding | None:
@@ -120,7 +121,9 @@ def memory_full(scrape: Scrape) -> Finding | None:
         return None
     problem = f"the server uses {used / limit:.0%} of its maxmemory; at 100% it refuses every write"
     return Finding(
-        "memory", problem, "redis-cli config set maxmemory to a larger value or 0, and in its configuration file"
+        "memory",
+        problem,
+        "redis-cli config set maxmemory 0 (no limit), or a larger value; the same in its configuration file",
     )
 
 
@@ -139,7 +142,7 @@ def queues_not_consumed(scrape: Scrape) -> Finding | None:
     if not missing:
         return None
     units = " ".join(dict.fromkeys(UNITS[queue] for queue in missing))
-    problem = f"no worker consumes {_listed(missing)}"
+    problem = f"no worker consumes {listed(missing)}"
     return Finding("workers", problem, f"systemctl restart {units} (or harvest up)")
 
 
@@ -173,7 +176,7 @@ def queues_backed_up(scrape: Scrape) -> Finding | None:
     if not long:
         return None
     units = " ".join(dict.fromkeys(UNITS[queue] for queue in long))
-    return Finding("queues", f"over {BACKLOG} messages wait in {_listed(long)}", f"systemctl restart {units}")
+    return Finding("queues", f"over {BACKLOG} messages wait in {listed(long)}", f"systemctl restart {units}")
 
 
 def input_unread(scrape: Scrape) -> Finding | None:
@@ -214,7 +217,7 @@ def positions_differ(scrape: Scrape) -> Finding | None:
         return None
     problem = f"positions that differ from the exchange's: {differ:.0f}"
     return Finding(
-        "phantom positions", problem, "harvest reconcile shows them; harvest reconcile --adopt adopts the exchange's"
+        "positions", problem, "harvest reconcile shows them; harvest reconcile --adopt adopts the exchange's"
     )
 
 
@@ -223,7 +226,7 @@ def books_frozen(scrape: Scrape) -> Finding | None:
     if not causes:
         return None
     first = next(iter(causes))
-    problem = f"nothing is published for {_listed(list(causes))}"
+    problem = f"nothing is published for {listed(list(causes))}"
     return Finding(
         "frozen books", problem, f"harvest explain {first}; once its position is right, harvest release {first}"
     )
@@ -234,7 +237,7 @@ def market_states_missing(scrape: Scrape) -> Finding | None:
     old = [name for name, age in scrape.by("symbol", "market_state_age_seconds").items() if age > MARKET_STATE_SEC]
     if not missing and not old:
         return None
-    problem = f"symbols without one: {missing:.0f}" if missing else f"too old: {_listed(old)}"
+    problem = f"symbols without one: {missing:.0f}" if missing else f"too old: {listed(old)}"
     return Finding(
         "market state", problem, "start the service that writes them; harvest propose --once names the symbols"
     )
@@ -253,7 +256,7 @@ def prices_old(scrape: Scrape) -> Finding | None:
     if not old:
         return None
     return Finding(
-        "prices", f"nothing is published for {_listed(old)}: the last price is too old", "start the price feed"
+        "prices", f"nothing is published for {listed(old)}: the last price is too old", "start the price feed"
     )
 
 
@@ -309,6 +312,8 @@ def _late(scrape: Scrape) -> dict[str, str]:
     return late
 
 
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+def listed(texts: Iterable[str], mark: str = ", ") -> str:
+    """The first three, and how many more there are."""
+    all_texts = list(texts)
+    more = f" and {len(all_texts) - _NAMED} more" if len(all_texts) > _NAMED else ""
+    return mark.join(all_texts[:_NAMED]) + more

@@ -10,7 +10,7 @@ from itertools import islice
 from harvest_tasks.server.client import Client
 from harvest_tasks.server.streams import StreamEntry, newest_first, time_ms
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.wire.intent import _SOURCE
+from harvest_tasks.wire.intent import INTENT_SOURCE
 from kernel.positions.position import parse_id
 
 
@@ -57,7 +57,7 @@ def _read(entry: StreamEntry) -> PublishedIntent | None:
     entry_id, fields = entry
     try:
         payload = json.loads(fields.get("payload", ""), parse_float=Decimal, parse_int=Decimal)
-        return _published(entry_id, payload) if payload["source"] == _SOURCE else None
+        return _published(entry_id, payload) if payload["source"] == INTENT_SOURCE else None
     except (ValueError, KeyError, TypeError, InvalidOperation):
         return None
 

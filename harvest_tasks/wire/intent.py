@@ -12,7 +12,7 @@ from json.encoder import encode_basestring_ascii as quoted
 from kernel.positions.intent import Intent, IntentKind
 from kernel.positions.quantities import plain
 
-_SOURCE = "harvest_brain"
+INTENT_SOURCE = "harvest_brain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def intent_payload(intent: Intent, delivery: Delivery, trace_id: str) -> str:
         "unrealized_pnl": plain(intent.unrealized_pnl),
         **_stop_price(intent.stop_price),
         "confidence": "1.0",
-        "source": quoted(_SOURCE),
+        "source": quoted(INTENT_SOURCE),
         "correlation_id": intent_id,
         "trace_id": quoted(trace_id),
         "timestamp": quoted(_iso(intent.time_ms)),

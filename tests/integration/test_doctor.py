@@ -104,7 +104,7 @@ BROKEN: Mapping[str, tuple[Break, str, str]] = {
     ),
     "lost input": (lost, "lost input", "harvest reconcile --adopt"),
     "a strange record": (lambda d: d.client.hset(keys.position("BTCUSDT"), "qty", "many"), "records", "backup"),
-    "another position": (differing, "phantom positions", "harvest reconcile"),
+    "another position": (differing, "positions", "harvest reconcile"),
     "a frozen book": (lambda d: d.run({**BUY, "qty": "-1"}), "frozen books", "harvest release BTCUSDT"),
     "no market state": (lambda d: d.client.delete("quantum:marketstate:SOLUSDT"), "market state", "harvest propose"),
     "an old market state": (

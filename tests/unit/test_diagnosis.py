@@ -1,12 +1,15 @@
 """What the doctor concludes from figures that no test server can be made to show."""
 
+import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
+from harvest_tasks.cli import COMMANDS
 from harvest_tasks.metrics.families import gauge, gauges
 from harvest_tasks.metrics.scrape import Scrape
-from harvest_tasks.operations.diagnosis import UNITS, diagnose
+from harvest_tasks.operations.diagnosis import CHECKS, UNITS, Finding, diagnose
 
 NOW = 1_700_000_000.0
 
@@ -32,6 +35,33 @@ def figures(
         gauges("worker_started_timestamp_seconds", "", ("worker",), {("fills@desk",): started}),
     ]
     return Scrape(metrics, UNITS, NOW)
+
+
+def everything_wrong() -> Scrape:
+    """Of a Harvest that fails every check but the first, which would hide all others."""
+    bad = {
+        **dict.fromkeys(("up", "scrape_refused_questions", "server_evicts", "input_lost", "kill_switch"), 1.0),
+        **dict.fromkeys(("server_clock_ahead_seconds", "input_oldest_unread_seconds", "inbox_oldest_seconds"), 99.0),
+        **dict.fromkeys(("intents_unanswered", "proposals_held_synthetic"), 5.0),
+        "server_memory_bytes": 950.0,
+        "server_memory_limit_bytes": 1000.0,
+    }
+    by_label = [
+        ("heartbeat_interval_seconds", "of", {"watcher": 5.0, "beat": 5.0}),
+        ("heartbeat_age_seconds", "of", {"watcher": 999.0, "beat": 999.0}),
+        ("queue_messages", "queue", {"fills": 500.0}),
+        ("books", "state", {"unreadable": 1.0}),
+        ("reconciled_books", "result", {"differ": 1.0}),
+        ("book_frozen", "book", {"BTCUSDT": 1.0}),
+        ("market_states", "state", {"missing": 1.0}),
+        ("position_mark_age_seconds", "book", {"BTCUSDT": 999.0}),
+    ]
+    metrics = [
+        *(gauge(name, "", value) for name, value in bad.items()),
+        gauges("server_info", "", ("name", "version"), {("redis", "6.2.14"): 1.0}),
+        *(gauges(name, "", (label,), {(of,): n for of, n in values.items()}) for name, label, values in by_label),
+    ]
+    return Scrape(metrics, [], NOW)
 
 
 def subjects(found: Scrape) -> list[str]:
@@ -81,3 +111,20 @@ def test_what_never_worked_has_time_until_it_is_due() -> None:
 def test_what_worked_long_ago_is_late_however_young_its_worker_is() -> None:
     assert subjects(figures(ages={"beat": 36.0, "reconciliation": 1.0}, started=NOW - 1)) == ["beat"]
     assert subjects(figures(ages={"beat": 35.0, "reconciliation": 1.0})) == []
+
+
+def test_the_page_lists_what_is_checked_in_the_order_of_the_checks() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    listed = re.findall(r"`([^`]+)`", page.partition("It checks, in this order:")[2].partition("\n\n")[0])
+    unreachable, watcher = listed.index("server"), listed.index("watcher")
+    assert unreachable == 0
+    assert listed[watcher : watcher + 4] == ["watcher", "sweep", "proposals", "reconciliation"]
+    # The other three heartbeats share a check with the watcher's.
+    assert listed[1 : watcher + 1] + listed[watcher + 4 :] == subjects(everything_wrong())
+    assert len(CHECKS) == len(listed) - 4
+    assert subjects(Scrape([], None, NOW)) == listed[:1]
+
+
+@pytest.mark.parametrize("finding", diagnose(everything_wrong()), ids=lambda finding: finding.subject)
+def test_a_fix_names_only_commands_that_exist(finding: Finding) -> None:
+    assert set(re.findall(r"\bharvest ([a-z]+)", finding.remedy)) <= set(COMMANDS)

@@ -9,7 +9,8 @@ from typing import Final
 
 from redis.exceptions import NoPermissionError, ResponseError
 
-from harvest_tasks.operations.proof.check import CheckResult, check_of, fails, listed, not_run, passes
+from harvest_tasks.operations.diagnosis import listed
+from harvest_tasks.operations.proof.check import CheckResult, check_of, fails, not_run, passes
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings

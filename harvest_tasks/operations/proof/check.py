@@ -4,14 +4,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import wraps
-from typing import Final, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from redis.exceptions import ResponseError
 
-from harvest_tasks.operations.diagnosis import Finding
-
-_NAMED: Final = 3
-_FIX_REFUSED: Final = "load the ACL file again, or delete the key of a wrong type"
+from harvest_tasks.operations.diagnosis import FIX_REFUSED, Finding
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -61,18 +58,11 @@ def check_of(subject: str) -> Callable[[Callable[_P, CheckResult]], Callable[_P,
                 result = check(*args, **kwargs)
                 return replace(result, subject=subject, seen=result.seen.removeprefix(f"{subject}: "))
             except ResponseError as refused:
-                return CheckResult(subject, Verdict.FAILED, f"the server refuses: {refused}", _FIX_REFUSED)
+                return CheckResult(subject, Verdict.FAILED, f"the server refuses: {refused}", FIX_REFUSED)
 
         return run
 
     return named
-
-
-def listed(texts: Iterable[str], mark: str = ", ") -> str:
-    """The first three, and how many more there are."""
-    all_texts = list(texts)
-    more = f" and {len(all_texts) - _NAMED} more" if len(all_texts) > _NAMED else ""
-    return mark.join(all_texts[:_NAMED]) + more
 
 
 def refusals(parts: Mapping[str, _T], read: Callable[[_T], object], refused: type[Exception]) -> dict[str, str]:

@@ -9,9 +9,10 @@ from typing import Any, Final, Self
 from harvest_tasks.fills.loading import WINDOW_MS
 from harvest_tasks.metrics.scrape import Scrape
 from harvest_tasks.operations import diagnosis
+from harvest_tasks.operations.diagnosis import listed
 from harvest_tasks.operations.intents import PublishedIntent, newest_intents
 from harvest_tasks.operations.kill_switch import read_kill_switch
-from harvest_tasks.operations.proof.check import CheckResult, check_of, fails, from_findings, listed, not_run, passes
+from harvest_tasks.operations.proof.check import CheckResult, check_of, fails, from_findings, not_run, passes
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.server.clock import server_ms
@@ -25,8 +26,10 @@ LOOKED_AT: Final = 1_000
 """How many of the newest intents, and of the newest journal records, are checked."""
 RECENT_MS: Final = 3_600_000
 """How long a dead-letter message counts as recent."""
-WHO_DELETES: Final = "find the program that deletes keys: ACL LOG; give each program its own user (docs/security.md)"
-STOP_IT: Final = "harvest kill on, then harvest explain"
+FIND_WHO_DELETES: Final = (
+    "find the program that deletes keys: ACL LOG; give each program its own user (docs/security.md)"
+)
+KILL_AND_EXPLAIN: Final = "harvest kill on, then harvest explain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ def check_output_streams(client: Client, settings: Settings, scrape: Scrape) -> 
     if not count:
         return not_run(f"no intent has been published yet: {seen}")
     if not any(out.values()) or not all_lengths[keys.DECISIONS]:
-        return fails(f"{count:.0f} intents were published, but the streams hold none: {seen}", WHO_DELETES)
+        return fails(f"{count:.0f} intents were published, but the streams hold none: {seen}", FIND_WHO_DELETES)
     return passes(f"{seen}; newest intent {_newest_age(client, settings)}")
 
 
@@ -78,7 +81,7 @@ def check_each_once(client: Client, settings: Settings) -> CheckResult:
     twice = {intent_id for intent_id, n in Counter(intent.intent_id for intent in found).items() if n > 1}
     if twice:
         book = next(intent.book for intent in found if intent.intent_id in twice)
-        return fails(f"published twice: {listed(sorted(twice))}", f"{STOP_IT} {book}")
+        return fails(f"published twice: {listed(sorted(twice))}", f"{KILL_AND_EXPLAIN} {book}")
     if not found:
         return not_run("no intent has been published yet")
     return passes(f"the {len(found)} newest intents have {len(found)} ids")
@@ -92,12 +95,12 @@ def check_dedup_and_rungs(client: Client, settings: Settings) -> CheckResult:
         return not_run("no intent has been published yet")
     forgotten = _forgotten(client, records)
     if forgotten:
-        return fails(f"published but not spent: {listed(forgotten)}", f"{STOP_IT} {forgotten[0].split()[0]}")
+        return fails(f"published but not spent: {listed(forgotten)}", f"{KILL_AND_EXPLAIN} {forgotten[0].split()[0]}")
     youngest_ms = server_ms(client) - settings.harvest_dedup_ttl_sec * 1000
     young = [record.dedup for record in records if record.published_ms > youngest_ms]
     gone = [name for name, there in zip(young, _exist(client, young), strict=True) if not there]
     if gone:
-        return fails(f"dedup keys gone before HARVEST_DEDUP_TTL_SEC: {listed(gone)}", WHO_DELETES)
+        return fails(f"dedup keys gone before HARVEST_DEDUP_TTL_SEC: {listed(gone)}", FIND_WHO_DELETES)
     spent = sum(len(record.rungs) for record in records)
     return passes(f"{len(young)} dedup keys of recent intents exist; {spent} rungs published, all spent")
 

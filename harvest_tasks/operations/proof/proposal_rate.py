@@ -8,8 +8,9 @@ from time import monotonic, sleep
 from typing import Any, Final
 
 from harvest_tasks.metrics.scrape import Scrape
-from harvest_tasks.operations.proof.check import CheckResult, check_of, fails, listed, not_run, passes
-from harvest_tasks.operations.proof.proposals import RUN_IT
+from harvest_tasks.operations.diagnosis import listed
+from harvest_tasks.operations.proof.check import CheckResult, check_of, fails, not_run, passes
+from harvest_tasks.operations.proof.proposals import RESTART_PROPOSALS
 from harvest_tasks.server import keys, liveness
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
@@ -45,11 +46,11 @@ class WatchedProposals:
 def watch_proposals(client: Client, settings: Settings, books: Sequence[str], seconds: float) -> WatchedProposals:
     """Poll the proposals of `books` for `seconds`."""
     until = monotonic() + seconds
-    ended, held = _look(client, settings, books)
+    ended, held = _read_proposals(client, settings, books)
     cycles, publications = 0, list[ProposalChange]()
     while monotonic() < until:
         sleep(max(0.0, min(STEP_SEC, until - monotonic())))
-        now_ended, now_held = _look(client, settings, books)
+        now_ended, now_held = _read_proposals(client, settings, books)
         cycles += now_ended != ended
         publications += [ProposalChange(b, held[b], now_held[b]) for b in books if now_held[b] not in ({}, held[b])]
         ended, held = now_ended, now_held
@@ -59,16 +60,16 @@ def watch_proposals(client: Client, settings: Settings, books: Sequence[str], se
 @check_of("proposal rate")
 def check_rate(watched: WatchedProposals, settings: Settings, before: Scrape, after: Scrape) -> CheckResult:
     """Whether cycles ran, and every publication had a reason."""
-    looks = _looks(after) - _looks(before)
+    evaluated = _evaluated(after) - _evaluated(before)
     if watched.cycles == 0 and watched.seconds < 2 * settings.publish_interval_sec:
         return not_run(f"{watched.seconds:g} s are less than two PUBLISH_INTERVAL_SEC: give a larger --seconds")
     if watched.cycles == 0:
-        return fails(f"no cycle ended in {watched.seconds:g} s", RUN_IT)
+        return fails(f"no cycle ended in {watched.seconds:g} s", RESTART_PROPOSALS)
     wrong = [p.book for p in watched.changes if not is_due(p, settings)]
     if wrong:
         remedy = "give workers and this command the same CHANGE_EPS_PCT and MAX_PUBLISH_AGE_SEC"
         return fails(f"published without a reason: {listed(wrong)}", remedy)
-    seen = f"in {watched.seconds:g} s {watched.cycles} cycles ended and {looks:.0f} books were evaluated"
+    seen = f"in {watched.seconds:g} s {watched.cycles} cycles ended and {evaluated:.0f} books were evaluated"
     count = len(watched.changes)
     return passes(f"{seen}; {f'{count} publications, each with a reason' if count else 'nothing new was published'}")
 
@@ -103,13 +104,13 @@ def _age_sec(before: str, after: str) -> float:
     return (datetime.fromisoformat(after) - datetime.fromisoformat(before)).total_seconds()
 
 
-def _looks(scrape: Scrape) -> float:
+def _evaluated(scrape: Scrape) -> float:
     counted = scrape.by("result", "proposals_total")
     skipped = scrape.by("reason", "proposals_skipped_total").values()
     return sum(counted.get(result, 0) for result in RESULTS) + sum(skipped)
 
 
-def _look(client: Client, settings: Settings, books: Sequence[str]) -> tuple[str | None, dict[str, _Fields]]:
+def _read_proposals(client: Client, settings: Settings, books: Sequence[str]) -> tuple[str | None, dict[str, _Fields]]:
     """When the newest cycle ended, and each book's proposal (empty if it has none)."""
     with client.pipeline(transaction=False) as pipe:
         pipe.hget(keys.HEARTBEAT, liveness.PROPOSALS_CYCLE_MS)

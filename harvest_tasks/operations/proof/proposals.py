@@ -7,16 +7,8 @@ from typing import Any, Final, Self
 
 from harvest_tasks.metrics.scrape import Scrape
 from harvest_tasks.operations import diagnosis
-from harvest_tasks.operations.proof.check import (
-    CheckResult,
-    check_of,
-    fails,
-    from_findings,
-    listed,
-    not_run,
-    passes,
-    refusals,
-)
+from harvest_tasks.operations.diagnosis import listed
+from harvest_tasks.operations.proof.check import CheckResult, check_of, fails, from_findings, not_run, passes, refusals
 from harvest_tasks.proposing import inputs, markets
 from harvest_tasks.proposing.cycle import ALL_SYMBOLS, chosen_symbols, decide_proposals
 from harvest_tasks.proposing.inputs import Inputs
@@ -31,7 +23,7 @@ from kernel.proposals.partial_exit import HarvestAction
 
 _FIELDS: Final = ("harvest_action", "R_net", "kill_score", "last_update_epoch")
 PROPOSER: Final = diagnosis.UNITS["proposals"]
-RUN_IT: Final = f"systemctl restart {PROPOSER} (or harvest up); journalctl -u {PROPOSER}"
+RESTART_PROPOSALS: Final = f"systemctl restart {PROPOSER} (or harvest up); journalctl -u {PROPOSER}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +50,9 @@ class ProposalInputs:
 
 
 @check_of("market state")
-def check_market_states(look: ProposalInputs, settings: Settings, scrape: Scrape) -> CheckResult:
+def check_market_states(current: ProposalInputs, settings: Settings, scrape: Scrape) -> CheckResult:
     """Whether each symbol has a valid market state."""
-    given = {found.symbol: found.market for found in look.gathered if found.market != {}}
+    given = {found.symbol: found.market for found in current.gathered if found.market != {}}
     wrong = refusals(given, lambda reply: markets.read_market(reply, is_synthetic=False), NoProposal)
     if wrong:
         first = next(iter(wrong))
@@ -70,51 +62,51 @@ def check_market_states(look: ProposalInputs, settings: Settings, scrape: Scrape
     aged = "none states its time" if oldest is None else f"the oldest is {oldest:.0f} s old"
     return from_findings(
         [diagnosis.market_states_missing(scrape)],
-        f"{len(given)} of {len(look.gathered)} symbols have a valid one, {aged}",
+        f"{len(given)} of {len(current.gathered)} symbols have a valid one, {aged}",
     )
 
 
 @check_of("risk proposals")
-def check_risk_proposals(look: ProposalInputs, settings: Settings) -> CheckResult:
+def check_risk_proposals(current: ProposalInputs, settings: Settings) -> CheckResult:
     """Whether each risk proposal is valid; names the symbols that use the fallback."""
-    wrong = refusals({found.symbol: found.risk for found in look.gathered}, markets.read_risk_proposal, NoProposal)
+    wrong = refusals({found.symbol: found.risk for found in current.gathered}, markets.read_risk_proposal, NoProposal)
     if wrong:
         first = next(iter(wrong))
         remedy = f"correct the service that writes {settings.riskproposal_prefix}{first}"
         return fails(listed(f"{name}: {why}" for name, why in wrong.items()), remedy)
-    without = [found.symbol for found in look.gathered if not _states_distance(found)]
-    seen = f"{len(look.gathered) - len(without)} of {len(look.gathered)} symbols have one"
+    without = [found.symbol for found in current.gathered if not _states_distance(found)]
+    seen = f"{len(current.gathered) - len(without)} of {len(current.gathered)} symbols have one"
     if without:
         seen += f"; FALLBACK_STOP_PCT={settings.fallback_stop_pct} is used for {listed(without)}"
     return passes(seen)
 
 
 @check_of("one cycle")
-def check_one_cycle(look: ProposalInputs) -> CheckResult:
+def check_one_cycle(current: ProposalInputs) -> CheckResult:
     """What `harvest propose --once` would compute now, without its writes."""
-    wrong = [f"{d.book}: {d.detail or d.reason}" for d in look.decided if isinstance(d, ProposalOutcome)]
+    wrong = [f"{d.book}: {d.detail or d.reason}" for d in current.decided if isinstance(d, ProposalOutcome)]
     if wrong:
         return fails(f"not computed: {listed(wrong)}", "correct that input; check again with harvest propose --once")
-    flat = len(look.decided) - len(look.due)
-    return passes(f"{len(look.due)} proposals computed, {flat} books without a position, nothing written")
+    flat = len(current.decided) - len(current.due)
+    return passes(f"{len(current.due)} proposals computed, {flat} books without a position, nothing written")
 
 
 @check_of("proposals")
 def check_published(
-    client: Client, settings: Settings, before: ProposalInputs, look: ProposalInputs, scrape: Scrape
+    client: Client, settings: Settings, before: ProposalInputs, current: ProposalInputs, scrape: Scrape
 ) -> CheckResult:
     """Whether Redis holds a recent, complete proposal for each book that was due one before and after the watch."""
-    books = [book for book in look.due if book in before.due]
+    books = [book for book in current.due if book in before.due]
     synthetic = diagnosis.positions_synthetic(scrape)
     if synthetic:
         return from_findings([synthetic], "")
     if not books:
-        flawed = any(isinstance(decision, ProposalOutcome) for decision in look.decided)
+        flawed = any(isinstance(decision, ProposalOutcome) for decision in current.decided)
         return not_run("none can be computed" if flawed else "no symbol has an open position, so no proposal is due")
     held = _held(client, settings, books)
     oldest = oldest_sec(settings.publish_interval_sec)
-    wrong = [f"{book} {why}" for book, fields in held.items() if (why := _flaw(fields, look.now, oldest))]
-    return fails(listed(wrong), RUN_IT) if wrong else passes(listed(map(_gist, held.items()), "; "))
+    wrong = [f"{book} {why}" for book, fields in held.items() if (why := _flaw(fields, current.now, oldest))]
+    return fails(listed(wrong), RESTART_PROPOSALS) if wrong else passes(listed(map(_gist, held.items()), "; "))
 
 
 def _states_distance(found: Inputs) -> bool:

@@ -51,9 +51,10 @@ class NoRoom(Exception):
 def rehearse(settings: Settings, environ: Mapping[str, str]) -> list[CheckResult]:
     """The results, in order; each check goes on from the state that the one before it left."""
     try:
-        with rehearsal_database(settings, environ) as own:
+        with rehearsal_database(settings, environ) as rehearsal:
             return [
-                act(own) for act in (rehearse_kill_switch, rehearse_each_once, rehearse_rate_limit, rehearse_one_cycle)
+                check(rehearsal)
+                for check in (rehearse_kill_switch, rehearse_each_once, rehearse_rate_limit, rehearse_one_cycle)
             ]
     except NoRoom as why:
         return [not_rehearsed(str(why))]
@@ -119,50 +120,50 @@ class Rehearsal:
 
 
 @check_of(f"{SUBJECT}: kill switch")
-def rehearse_kill_switch(own: Rehearsal) -> CheckResult:
-    set_kill_switch(own.client, own.settings.harvest_kill_switch_key, killed=True)
-    own.open(SYMBOL)
-    own.price(SYMBOL)
-    killed, why = own.harvests(SYMBOL), own.held(SYMBOL)
-    set_kill_switch(own.client, own.settings.harvest_kill_switch_key, killed=False)
-    own.process(SYMBOL)
-    let = own.harvests(SYMBOL)
-    if (killed, let) != (0, 1) or "killed" not in why:
-        return fails(f"{killed} intents while it was on, {let} after it was turned off", _FIX)
-    return passes(f"on: the rung at {own.rung.name} R was held back; off: it was published")
+def rehearse_kill_switch(rehearsal: Rehearsal) -> CheckResult:
+    set_kill_switch(rehearsal.client, rehearsal.settings.harvest_kill_switch_key, killed=True)
+    rehearsal.open(SYMBOL)
+    rehearsal.price(SYMBOL)
+    killed, why = rehearsal.harvests(SYMBOL), rehearsal.held(SYMBOL)
+    set_kill_switch(rehearsal.client, rehearsal.settings.harvest_kill_switch_key, killed=False)
+    rehearsal.process(SYMBOL)
+    published = rehearsal.harvests(SYMBOL)
+    if (killed, published) != (0, 1) or "killed" not in why:
+        return fails(f"{killed} intents while it was on, {published} after it was turned off", _FIX)
+    return passes(f"on: the rung at {rehearsal.rung.name} R was held back; off: it was published")
 
 
 @check_of(f"{SUBJECT}: each once")
-def rehearse_each_once(own: Rehearsal) -> CheckResult:
+def rehearse_each_once(rehearsal: Rehearsal) -> CheckResult:
     """Repeats the price and the fill, with and without the dedup keys."""
-    own.price(SYMBOL)
-    own.open(SYMBOL)
-    names = list(own.client.scan_iter(keys.dedup(SYMBOL, "*")))
-    own.forget(names)
-    own.price(SYMBOL)
-    count, duplicates = own.harvests(SYMBOL), int(own.client.hget(keys.COUNTS, "duplicate") or 0)
+    rehearsal.price(SYMBOL)
+    rehearsal.open(SYMBOL)
+    names = list(rehearsal.client.scan_iter(keys.dedup(SYMBOL, "*")))
+    rehearsal.forget(names)
+    rehearsal.price(SYMBOL)
+    count, duplicates = rehearsal.harvests(SYMBOL), int(rehearsal.client.hget(keys.COUNTS, "duplicate") or 0)
     if (count, duplicates) != (1, 1) or not names:
         return fails(f"{count} harvests, {duplicates} duplicates, {len(names)} dedup keys", _FIX)
     return passes(f"a repeated fill and price changed nothing, with or without the {len(names)} dedup keys")
 
 
 @check_of(f"{SUBJECT}: rate limit")
-def rehearse_rate_limit(own: Rehearsal) -> CheckResult:
-    most = own.settings.harvest_max_actions_per_min
-    own.client.lpush(keys.WINDOW, *[server_ms(own.client)] * most)
-    own.open(OTHER)
-    own.price(OTHER)
-    count, why = own.harvests(OTHER), own.held(OTHER)
+def rehearse_rate_limit(rehearsal: Rehearsal) -> CheckResult:
+    most = rehearsal.settings.harvest_max_actions_per_min
+    rehearsal.client.lpush(keys.WINDOW, *[server_ms(rehearsal.client)] * most)
+    rehearsal.open(OTHER)
+    rehearsal.price(OTHER)
+    count, why = rehearsal.harvests(OTHER), rehearsal.held(OTHER)
     if count or "rate_limited" not in why:
         return fails(f"{count} harvests beyond {most} in a minute", _FIX)
     return passes(f"after {most} intents the next one was held back")
 
 
 @check_of(f"{SUBJECT}: one cycle")
-def rehearse_one_cycle(own: Rehearsal) -> CheckResult:
+def rehearse_one_cycle(rehearsal: Rehearsal) -> CheckResult:
     """Runs `harvest propose --once` twice."""
-    own.client.hset(own.settings.marketstate_prefix + SYMBOL, mapping=dict[Any, Any](CALM))
-    done = [run_cycle(own.client, own.settings, [SYMBOL], server_now(own.client)) for _ in range(2)]
+    rehearsal.client.hset(rehearsal.settings.marketstate_prefix + SYMBOL, mapping=dict[Any, Any](CALM))
+    done = [run_cycle(rehearsal.client, rehearsal.settings, [SYMBOL], server_now(rehearsal.client)) for _ in range(2)]
     results = [outcome.result for summary in done for outcome in summary.outcomes]
     if results != [ProposalResult.PUBLISHED, ProposalResult.UNCHANGED]:
         return fails(f"the results were {', '.join(results)}", _FIX)
@@ -174,11 +175,11 @@ def rehearsal_database(settings: Settings, environ: Mapping[str, str]) -> Iterat
     """A rehearsal in the highest empty database, emptied again at the end. Raises `NoRoom`."""
     client, url = _claimed(settings)
     kept = {name: text for name, text in environ.items() if name.lower() in CHOSEN}
-    own = Rehearsal(client, Settings.from_env({**kept, "REDIS_URL": url}))
+    rehearsal = Rehearsal(client, Settings.from_env({**kept, "REDIS_URL": url}))
     try:
-        yield own
+        yield rehearsal
     finally:
-        own.close()
+        rehearsal.close()
         client.close()
 
 

@@ -34,16 +34,16 @@ def read_only_checks(target: Deployment, before: Scrape, seconds: float) -> list
     client, settings = target.client, target.settings
     first, began_ms = ProposalInputs.of(client, settings), server_ms(client)
     watched = proposal_rate.watch_proposals(client, settings, first.due, seconds)
-    after, look = target.scrape(), ProposalInputs.of(client, settings)
+    after, current = target.scrape(), ProposalInputs.of(client, settings)
     return [
         calc_only.check_code(),
         calc_only.check_rights(client, settings),
         systemd_units.check_units(),
         *deployment.check_deployment(after),
-        proposals.check_market_states(look, settings, after),
-        proposals.check_risk_proposals(look, settings),
-        proposals.check_one_cycle(look),
-        proposals.check_published(client, settings, first, look, after),
+        proposals.check_market_states(current, settings, after),
+        proposals.check_risk_proposals(current, settings),
+        proposals.check_one_cycle(current),
+        proposals.check_published(client, settings, first, current, after),
         proposal_rate.check_rate(watched, settings, before, after),
         intents.check_output_streams(client, settings, after),
         intents.check_each_once(client, settings),

@@ -6,8 +6,8 @@ from pathlib import Path
 from shutil import which
 from typing import Final
 
-from harvest_tasks.operations.diagnosis import UNITS
-from harvest_tasks.operations.proof.check import CheckResult, check_of, fails, listed, not_run, passes
+from harvest_tasks.operations.diagnosis import UNITS, listed
+from harvest_tasks.operations.proof.check import CheckResult, check_of, fails, not_run, passes
 
 BOOTED: Final = Path("/run/systemd/system")
 _NAMES: Final = (*dict.fromkeys(UNITS.values()), *(f"quantum-harvest-{role}" for role in ("beat", "flower", "metrics")))
