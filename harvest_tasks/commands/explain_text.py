@@ -168,5 +168,5 @@ def _stop(report: BookReport) -> str:
 def _reservation(report: BookReport, reservation: Reservation) -> str:
     waited = report.guards.now_ms - reservation.placed_ms
     late = waited > report.settings.harvest_intent_timeout_sec * 1000
-    alarm = ", no reply for too long" if late else ""
-    return f"{figure(reservation.qty)} by {reservation.intent_id}, {duration(max(0, waited))} ago{alarm}"
+    overdue = ", no reply for too long" if late else ""
+    return f"{figure(reservation.qty)} by {reservation.intent_id}, {duration(max(0, waited))} ago{overdue}"

@@ -72,9 +72,8 @@ def flower(port: int) -> Child:
 
 
 def at_lowest_priority(child: Child) -> Child:
-    """`child` at the lowest CPU priority: Flower must not delay the workers. It asks for a password if one is set."""
-    environ = {"FLOWER_UNAUTHENTICATED": "yes", **child.environ}
-    return replace(child, argv=["nice", "-n", "19", *child.argv], environ=environ)
+    """`child` at the lowest CPU priority, for what must not delay the workers."""
+    return replace(child, argv=["nice", "-n", "19", *child.argv])
 
 
 def command(name: str, *arguments: str) -> Child:

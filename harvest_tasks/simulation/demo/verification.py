@@ -17,7 +17,7 @@ from harvest_tasks.simulation.demo.recording import Fields, Recording, parse_int
 from harvest_tasks.wire.execution_result import Refused, Routed, parse
 from harvest_tasks.wire.intent import Delivery, intent_payload
 from harvest_tasks.wire.position import LEDGER_FIELDS, position_fields
-from harvest_tasks.wire.symbols import possible_books as books_of
+from harvest_tasks.wire.symbols import possible_books
 from kernel.positions.decision import decide
 from kernel.positions.entry import Entry, Fill
 from kernel.positions.guards import Guards
@@ -59,7 +59,7 @@ class FoldedSession:
             self.positions.setdefault(routed.book, Position(routed.book))
             reached = [routed.book]
         else:
-            reached = [book for book in books_of(routed.symbol) if book in self.positions]
+            reached = [book for book in possible_books(routed.symbol) if book in self.positions]
         for book in reached:
             self.counts.update(("in", self._deliver(book, routed.entry)))
         if not reached:
