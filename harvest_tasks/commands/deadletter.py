@@ -77,7 +77,7 @@ def retry(message_id: str | None, everything: bool, as_json: bool) -> None:
         try:
             results = retry_dead_letters(client, settings.stream_execution_result, message_ids)
         except StreamBusy as error:
-            raise Failure(f"{error}; try again") from error
+            raise Failure(f"{error}. Fix: try again") from error
     if as_json:
         show_json([_as_dict(result) for result in results])
     else:

@@ -68,7 +68,9 @@ def _serve(registry: CollectorRegistry, address: str, port: int) -> None:
     try:
         server, thread = start_http_server(port, address, registry)
     except OSError as error:
-        raise Failure(f"cannot listen on {address} port {port}: {error.strerror}; see --address and --port") from error
+        raise Failure(
+            f"cannot listen on {address} port {port}: {error.strerror}. Fix: choose another --address or --port"
+        ) from error
     click.echo(f"ready metrics=http://{address}:{port}/metrics")
     _until_stopped()
     server.shutdown()

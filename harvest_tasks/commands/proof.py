@@ -89,4 +89,4 @@ def _write(file: Path, text: str) -> None:
     try:
         file.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise Failure(f"{file} cannot be written: {error.strerror}; see --report") from error
+        raise Failure(f"{file} cannot be written: {error.strerror}. Fix: choose another file for --report") from error

@@ -57,7 +57,7 @@ def _switch_mode(client: Client, symbol: str) -> None:
 
 def _release(client: Client, name: str) -> str:
     if not positions.is_tracked(client, name):
-        raise Failure(f"{name} is not tracked: `harvest positions --all` lists every tracked book")
+        raise Failure(f"{name} is not tracked. Fix: choose one that harvest positions --all lists")
     (found,) = positions.read_books(client, [name])
     if isinstance(found, UnreadableBook):
         raise Failure(found.why)

@@ -184,7 +184,7 @@ def _comparison(replies: Replies) -> Metric:
     kinds = Counter(leading_word(text.partition(" ")[2]) for text in replies.get("compared", {}).values())
     return gauges(
         "reconciled_books",
-        "Open books by the result of the last comparison with the exchange snapshot: see harvest reconcile.",
+        "Open books by the result of the last comparison with the exchange's record: see harvest reconcile.",
         ("result",),
         {(kind,): float(kinds[kind]) for kind in COMPARISON_RESULTS},
     )

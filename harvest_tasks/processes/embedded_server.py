@@ -79,7 +79,7 @@ class EmbeddedServer:
         while not self.answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
-                raise EmbeddedError(f"the embedded server did not start: {self.last_log_line()}")
+                raise EmbeddedError(f"the embedded server did not start: {self.last_log_line()}. Fix: set REDIS_URL")
             time.sleep(0.002)
 
     def stop(self, within: float = 10.0) -> None:

@@ -626,7 +626,7 @@ def test_retry_gives_up_while_messages_keep_coming(
     monkeypatch.setattr(execution_result, "parse", while_messages_come)
     result = harvest("deadletter", "retry", "--all")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.endswith("keeps changing, so nothing was retried; try again\n")
+    assert result.stderr.endswith("keeps changing, so nothing was retried. Fix: try again\n")
 
 
 def test_what_is_still_refused_stays(desk: Desk, harvest: Harvest) -> None:

@@ -51,7 +51,8 @@ def test_a_port_that_is_taken_is_one_line_and_exit_code_1(redis: Client, harvest
         done = harvest("metrics", "--port", str(port))
     assert done.exit_code == 1
     assert done.stderr == (
-        f"harvest: cannot listen on 127.0.0.1 port {port}: Address already in use; see --address and --port\n"
+        f"harvest: cannot listen on 127.0.0.1 port {port}: Address already in use. "
+        "Fix: choose another --address or --port\n"
     )
 
 

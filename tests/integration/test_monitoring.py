@@ -141,10 +141,10 @@ def test_the_pages_name_every_alert_and_no_other() -> None:
 
 def test_every_alert_of_an_incident_is_a_rule_on_the_named_metric(scrape: Scrape) -> None:
     page = (DOCS / "incidents.md").read_text(encoding="utf-8")
-    alarms = re.findall(r"`(Harvest[A-Z]\w+)`(?: on `(harvest_\w+)`)?", page)
-    assert len(alarms) >= 12
-    assert [rule for rule, _ in alarms if rule not in RULES] == []
-    assert [(rule, figure) for rule, figure in alarms if figure not in expression(rule)] == []
+    alerts = re.findall(r"`(Harvest[A-Z]\w+)`(?: on `(harvest_\w+)`)?", page)
+    assert len(alerts) >= 12
+    assert [rule for rule, _ in alerts if rule not in RULES] == []
+    assert [(rule, figure) for rule, figure in alerts if figure not in expression(rule)] == []
 
 
 # the dashboard
