@@ -3,7 +3,6 @@
 Exit codes: 0 done; 1 did not succeed; 2 wrong setting or usage; 3 server not reachable; 4 stopped, but by force.
 """
 
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Final
 
@@ -11,51 +10,27 @@ import click
 
 from harvest_tasks.commands.exit_codes import UNREACHABLE
 
-
-@dataclass(frozen=True, slots=True)
-class LazyCommand:
-    """Where a command is defined (`module:name`) and what it does, known without importing it."""
-
-    target: str
-    summary: str
-
-
 COMMANDS: Final = {
-    "up": LazyCommand(
-        "harvest_tasks.commands.up:up", "Start a server, workers, beat and Flower, and keep them running."
-    ),
-    "run": LazyCommand("harvest_tasks.commands.run:run", "Run one process of `up` in the foreground, for systemd."),
-    "demo": LazyCommand(
-        "harvest_tasks.commands.demo:demo", "Play recorded prices through real workers, in under a minute."
-    ),
-    "paper": LazyCommand(
-        "harvest_tasks.commands.paper:paper", "Execute live intents on paper: the reference executor."
-    ),
-    "doctor": LazyCommand(
-        "harvest_tasks.commands.doctor:doctor", "Find the first thing that is wrong, and how to fix it."
-    ),
-    "proof": LazyCommand("harvest_tasks.commands.proof:proof", "Check a whole deployment, and write a report."),
-    "metrics": LazyCommand("harvest_tasks.commands.metrics:metrics", "Serve metrics to Prometheus."),
-    "propose": LazyCommand("harvest_tasks.commands.propose:propose", "Compute and publish proposals in this process."),
-    "positions": LazyCommand("harvest_tasks.commands.positions:positions", "Show the tracked positions."),
-    "intents": LazyCommand("harvest_tasks.commands.intents:intents", "Show the newest intents."),
-    "history": LazyCommand("harvest_tasks.commands.history:history", "Show past harvests and closed positions."),
-    "explain": LazyCommand(
-        "harvest_tasks.commands.explain:explain", "Explain a book: risk, R, rungs, guards, decisions."
-    ),
-    "kill": LazyCommand("harvest_tasks.commands.kill:kill", "Stop publishing intents, or allow it again."),
-    "release": LazyCommand("harvest_tasks.commands.release:release", "Let frozen books publish again."),
-    "reconcile": LazyCommand(
-        "harvest_tasks.commands.reconcile:reconcile", "Compare positions with the exchange's, and adopt those."
-    ),
-    "deadletter": LazyCommand(
-        "harvest_tasks.commands.deadletter:deadletter", "List entries that Harvest could not use, and retry them."
-    ),
-    "instruments": LazyCommand(
-        "harvest_tasks.commands.instruments:instruments", "Show the exchange's rules: steps, minimums, maximums."
-    ),
-    "config": LazyCommand("harvest_tasks.commands.config:config", "Show every setting and where it comes from."),
+    "up": "Start a server, workers, beat and Flower, and keep them running.",
+    "run": "Run one process of `up` in the foreground, for systemd.",
+    "demo": "Play recorded prices through real workers, in under a minute.",
+    "paper": "Execute live intents on paper: the reference executor.",
+    "doctor": "Find the first thing that is wrong, and how to fix it.",
+    "proof": "Check a whole deployment; on request, write a report.",
+    "metrics": "Serve metrics to Prometheus.",
+    "propose": "Compute and publish proposals in this process.",
+    "positions": "Show the tracked positions.",
+    "intents": "Show the newest intents.",
+    "history": "Show past harvests and closed positions.",
+    "explain": "Explain a book: risk, R, rungs, guards, decisions.",
+    "kill": "Stop publishing intents, or allow it again.",
+    "release": "Let frozen books publish again.",
+    "reconcile": "Compare positions with the exchange's, or adopt the exchange's.",
+    "deadletter": "List entries that Harvest could not use, and retry them.",
+    "instruments": "Show the exchange's rules: steps, minimums, maximums.",
+    "config": "Show every setting and where it comes from.",
 }
+"""What each command does. The command NAME is the function NAME in the module `harvest_tasks.commands.NAME`."""
 
 
 class Commands(click.Group):
@@ -67,13 +42,12 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module, _, name = COMMANDS[cmd_name].target.partition(":")
-        command: click.Command = getattr(import_module(module), name)
+        command: click.Command = getattr(import_module(f"harvest_tasks.commands.{cmd_name}"), cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
+            formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -112,8 +86,10 @@ def _exit_code(error: Exception) -> int:
 
 
 def _explain(error: Exception) -> None:
-    hint = " (see REDIS_URL and BROKER_URL)" if _exit_code(error) == UNREACHABLE else ""
-    for line in f"{error}{hint}".splitlines():
+    text = str(error)
+    if _exit_code(error) == UNREACHABLE and "Fix:" not in text:
+        text = f"{text.rstrip('.')}. Fix: start the server, or correct REDIS_URL or BROKER_URL"
+    for line in text.splitlines():
         click.echo(f"harvest: {line}", err=True)
 
 
