@@ -18,6 +18,7 @@ from waiting import wait_until
 
 from harvest_tasks.server.client import Client
 
+README = Path(__file__).parents[2] / "README.md"
 DEMO = [str(Path(sys.executable).with_name("harvest")), "demo"]
 LONGEST_SEC = 75.0
 """A minute after set-up is promised; the rest is for a machine that runs other things, too."""
@@ -29,6 +30,12 @@ def watched(environ: dict[str, str], tmp_path: Path) -> dict[str, str]:
     short = tmp_path / "t"
     short.mkdir()
     return {**environ, "TMPDIR": str(short), "STARTED_BY_DEMO_TEST": tmp_path.name, "HARVEST_MIN_R": "nonsense"}
+
+
+def lines_of_the_readme() -> list[str]:
+    """What README.md shows of the demo's output, with single blanks."""
+    block = README.read_text(encoding="utf-8").partition("Some of its lines:\n\n```\n")[2].partition("```")[0]
+    return [" ".join(line.split()) for line in block.splitlines()]
 
 
 def until_gone(watched: dict[str, str]) -> None:
@@ -67,6 +74,9 @@ def test_the_demo_verifies_itself_and_leaves_nothing(watched: dict[str, str], re
     if summary["minutes"] == summary["minutes_on_tape"]:
         # The same in every run, on every machine, as long as the kernel, the prices and the strategy are the same.
         assert (summary["intents_digest"], summary["with_harvesting"]["pnl"]) == ("e1b3c011909131a4", "23.34")
+        printed = " ".join(done.stderr.split())
+        assert len(lines_of_the_readme()) > 5
+        assert [line for line in lines_of_the_readme() if line not in printed] == []
 
 
 def test_a_demo_that_is_stopped_ends_cleanly(watched: dict[str, str]) -> None:
