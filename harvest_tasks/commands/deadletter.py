@@ -64,11 +64,12 @@ def list_messages(limit: int, as_json: bool) -> None:
 @click.option("--all", "everything", is_flag=True, help="Every dead-letter message.")
 @json_option
 def retry(message_id: str | None, everything: bool, as_json: bool) -> None:
-    """Add the entry of dead-letter message ID to the input stream again, if Harvest would accept it now.
+    """Retry the entry of dead-letter message ID.
 
-    A refused entry is accepted later only after a change of Harvest itself, such as an update. First check that its
-    producer has not sent the fill again: without a trade id, that counts as another fill. A book that the entry froze
-    stays frozen. Exit code 1 if a message cannot be retried.
+    Adds it to the input stream again, if Harvest would accept it now. A refused entry is accepted later only after a
+    change of Harvest itself, such as an update. First check that its producer has not sent the fill again: without a
+    trade id, that counts as another fill. A book that the entry froze stays frozen. Exit code 1 if a message cannot be
+    retried.
     """
     if (message_id is None) is not everything:
         raise click.UsageError("name one message, or give --all")

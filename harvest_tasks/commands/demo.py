@@ -29,7 +29,7 @@ REJECT_SHARE: Final = 0.1
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON, and nothing else on stdout.")
-@click.option("--seed", default="1", show_default=True, help="Which intents the executor rejects.")
+@click.option("--seed", default="1", show_default=True, help="Decides which intents the executor rejects.")
 @click.option(
     "--speed",
     type=click.FloatRange(0),

@@ -21,14 +21,20 @@ def on() -> None:
 
 @kill.command()
 def off() -> None:
-    """Allow publishing: intents that are due are published within a second, if their price is still fresh."""
+    """Allow publishing again.
+
+    Intents that are due are published within a second, if their price is still fresh.
+    """
     _write(killed=False)
 
 
 @kill.command()
 @json_option
 def status(as_json: bool) -> None:
-    """Show whether publishing is allowed: exit code 0 if it is, 1 if not."""
+    """Show whether publishing is allowed.
+
+    Exit code 0 if it is, 1 if not.
+    """
     with reached() as (settings, client):
         found = read_kill_switch(client, settings.harvest_kill_switch_key)
     if as_json:

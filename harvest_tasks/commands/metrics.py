@@ -26,14 +26,13 @@ SERVER_TIMEOUT_SEC: Final = 3.0
 
 @click.command()
 @click.option("--address", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=click.IntRange(1, 65535), default=9810, show_default=True)
+@click.option("--port", type=click.IntRange(1, 65535), default=9810, show_default=True, help="Port to listen on.")
 @click.option("--once", is_flag=True, help="Print one scrape instead of serving them.")
 def metrics(address: str, port: int, once: bool) -> None:
     """Serve metrics to Prometheus until SIGTERM or Ctrl-C.
 
     Reads the server and the broker at each scrape, and writes to neither. While the server is unreachable, harvest_up
-    is 0.
-    Log lines go to stderr.
+    is 0. Log lines go to stderr.
     """
     settings = Settings.from_env(os.environ)
     logging.basicConfig(level=settings.log_level, format=LOG_FORMAT, stream=sys.stderr)

@@ -13,8 +13,15 @@ NAMES = (*roles.WORKERS, "beat", "flower")
 
 @click.command()
 @click.argument("name", type=click.Choice(NAMES))
-@click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Slots for fills.")
-@click.option("--flower-port", type=click.IntRange(1, 65535), envvar="FLOWER_PORT", default=5555, show_default=True)
+@click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Worker processes for fills.")
+@click.option(
+    "--flower-port",
+    type=click.IntRange(1, 65535),
+    envvar="FLOWER_PORT",
+    default=5555,
+    show_default=True,
+    help="Flower's port.",
+)
 def run(name: str, workers: int, flower_port: int) -> None:
     """Run one process of `harvest up` in the foreground, on the server of REDIS_URL.
 

@@ -33,7 +33,7 @@ _READY_WITHIN_SEC: Final = 30.0
     envvar="FLOWER_PORT",
     help=f"Flower's port on {LOOPBACK}.  [default: {FLOWER_PORT}, or a free one if that is taken]",
 )
-@click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Slots for fills.")
+@click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Worker processes for fills.")
 def up(flower: bool, flower_port: int | None, workers: int) -> None:
     """Start a server, workers, beat and Flower, and keep them running.
 

@@ -114,6 +114,13 @@ def test_every_command_a_page_names_exists_with_its_options(page: Path) -> None:
     assert [(words, found) for words, found in unknown if found] == []
 
 
+def test_every_fix_that_the_product_prints_names_commands_that_exist() -> None:
+    text = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "harvest_tasks").glob("**/*.py"))
+    fixes = re.findall(r"Fix: ([^\"\n]*)", text)
+    assert len(fixes) >= 10
+    assert {name for fix in fixes for name in re.findall(r"\bharvest ([a-z]+)", fix)} <= set(COMMANDS)
+
+
 @every_page
 def test_every_setting_a_page_names_exists(page: Path) -> None:
     assert [name for name in sorted(constants(page.read_text(encoding="utf-8"))) if not is_known(name)] == []
