@@ -6,11 +6,10 @@ import click
 from rich.text import Text
 
 from harvest_tasks.commands.formatting import cost, duration, figure, money, r_text, recent
-from harvest_tasks.commands.session import reached
+from harvest_tasks.commands.session import parse_symbol, reached
 from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json
 from harvest_tasks.fills.inbox import known_books
 from harvest_tasks.operations.history import History, read_history
-from harvest_tasks.wire import symbols
 from harvest_tasks.wire.history import HarvestKind, HarvestRow, LifecycleRow
 from harvest_tasks.wire.symbols import symbol_of
 from kernel.positions.holding import Origin
@@ -43,10 +42,7 @@ LIFECYCLES = (
 
 
 def _symbol(_ctx: click.Context, _param: click.Parameter, text: str | None) -> str | None:
-    try:
-        return None if text is None else symbols.valid_symbol(symbol_of(text.upper()))
-    except symbols.InvalidSymbol as error:
-        raise click.BadParameter(str(error)) from error
+    return None if text is None else parse_symbol(symbol_of(text))
 
 
 @click.command()

@@ -10,10 +10,11 @@ import click
 from rich.text import Text
 
 from harvest_tasks.commands.formatting import printable
+from harvest_tasks.commands.session import parse_symbol
 from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json, width
 from harvest_tasks.settings.exchange_info import instrument_of
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.wire import symbols
+from harvest_tasks.wire.symbols import symbol_of
 from kernel.positions.quantities import plain
 
 COLUMNS = (
@@ -42,10 +43,7 @@ class InstrumentRow:
 
 
 def _symbols(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]) -> tuple[str, ...]:
-    try:
-        return tuple(dict.fromkeys(symbols.valid_symbol(symbols.symbol_of(text.upper())) for text in texts))
-    except symbols.InvalidSymbol as error:
-        raise click.BadParameter(str(error)) from error
+    return tuple(dict.fromkeys(parse_symbol(symbol_of(text)) for text in texts))
 
 
 @click.command()

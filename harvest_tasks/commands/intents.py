@@ -6,11 +6,10 @@ import click
 from rich.text import Text
 
 from harvest_tasks.commands.formatting import figure, recent
-from harvest_tasks.commands.session import reached
+from harvest_tasks.commands.session import parse_symbol, reached
 from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json
 from harvest_tasks.operations.intents import PublishedIntent, newest_intents
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.wire import symbols
 
 COLUMNS = (
     Column("Time (UTC)"),
@@ -26,10 +25,7 @@ COLUMNS = (
 
 
 def _symbol(_ctx: click.Context, _param: click.Parameter, text: str | None) -> str | None:
-    try:
-        return None if text is None else symbols.valid_symbol(text.upper())
-    except symbols.InvalidSymbol as error:
-        raise click.BadParameter(str(error)) from error
+    return None if text is None else parse_symbol(text)
 
 
 @click.command()

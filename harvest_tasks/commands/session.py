@@ -1,4 +1,4 @@
-"""What commands share: the settings and a client, waking workers, and how a command fails."""
+"""What commands share: symbols as arguments, the settings and a client, waking workers, and how a command fails."""
 
 import logging
 import os
@@ -12,6 +12,7 @@ from redis.exceptions import ResponseError
 
 from harvest_tasks.server.client import Client, connect
 from harvest_tasks.settings.model import Settings
+from harvest_tasks.wire.symbols import InvalidSymbol, valid_symbol
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +25,14 @@ class Failure(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         click.echo(f"harvest: {self.format_message()}", file=file, err=True)
+
+
+def parse_symbol(text: str) -> str:
+    """The symbol that a user typed, in either case. Raises click's `BadParameter`."""
+    try:
+        return valid_symbol(text.upper())
+    except InvalidSymbol as error:
+        raise click.BadParameter(str(error)) from error
 
 
 @contextmanager

@@ -8,6 +8,8 @@ from typing import Final, TypeVar
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 PREFIX: Final = "harvest_"
+MAX_SERIES: Final = 500
+"""Most books or symbols with a series of their own in one metric."""
 NEVER: Final = inf
 """The age of something that never happened."""
 

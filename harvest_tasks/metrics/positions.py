@@ -7,7 +7,7 @@ from typing import Final
 
 from prometheus_client.core import Metric
 
-from harvest_tasks.metrics.families import NEVER, gauge, gauges, leading_word
+from harvest_tasks.metrics.families import MAX_SERIES, NEVER, gauge, gauges, leading_word
 from harvest_tasks.metrics.replies import Replies
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Command
@@ -19,8 +19,6 @@ from kernel.positions.holding import Holding
 from kernel.positions.ladder_state import Reservation
 from kernel.positions.r_multiple import in_r, profit_per_unit
 
-MAX_SERIES: Final = 500
-"""Most books with their own series; those with the largest absolute R come first."""
 COMPARISON_RESULTS: Final = ("agreed", "differ", "unknown", "unreadable")
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from prometheus_client.core import Metric
 
-from harvest_tasks.metrics.families import gauge, gauges
+from harvest_tasks.metrics.families import MAX_SERIES, gauge, gauges
 from harvest_tasks.metrics.replies import Replies
 from harvest_tasks.proposing.markets import market_age_sec
 from harvest_tasks.proposing.publish import LIFETIMES
@@ -17,8 +17,6 @@ from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire.symbols import possible_books, symbol_of
 from kernel.proposals.partial_exit import HarvestAction
 
-MAX_SERIES: Final = 500
-"""Most books or symbols with their own series: the highest kill scores, the oldest market states."""
 SCORE_PARTS: Final = ("regime_flip", "sigma_spike", "ts_drop", "age_penalty")
 OWN_FIELDS: Final = ("kill_score", "R_net", "last_update_epoch", "harvest_action", "position_source")
 _FIELDS: Final = (*OWN_FIELDS, *(f"k_{part}" for part in SCORE_PARTS))
