@@ -25,7 +25,7 @@ class LogFormat(StrEnum):
 
 
 class Line:
-    """An event in a word or two, and its facts. It is formatted only when it is written."""
+    """An event in a word or two, and its facts, which are formatted only if the line is written."""
 
     __slots__ = ("event", "facts")
 
@@ -62,18 +62,19 @@ class JsonFormatter(logging.Formatter):
         return self.formatException(record.exc_info) if record.exc_info else None
 
 
-def formatter(form: LogFormat) -> logging.Formatter:
-    return JsonFormatter() if form == LogFormat.JSON else TextFormatter()
+def formatter(log_format: LogFormat) -> logging.Formatter:
+    return JsonFormatter() if log_format == LogFormat.JSON else TextFormatter()
 
 
-def log_to_stderr(level: str, form: LogFormat) -> None:
+def log_to_stderr(level: str, log_format: LogFormat) -> None:
     """Log to stderr, in a process that is not Celery's."""
     handler = logging.StreamHandler()
-    handler.setFormatter(formatter(form))
+    handler.setFormatter(formatter(log_format))
     logging.basicConfig(level=level, handlers=[handler])
 
 
 def redacted(text: str) -> str:
+    """`text` without the user and password of any URL in it."""
     return _LOGIN.sub("://***@", text)
 
 

@@ -14,9 +14,9 @@ from harvest_tasks.wire.symbols import InvalidSymbol, valid_symbol
 
 @app.task(name="harvest_tasks.proposals.compute_proposal", throws=(InvalidSymbol,))
 def compute_proposal(symbol: str) -> dict[str, Any]:
-    """Compute and publish one symbol's proposal: its hash fields with `symbol book result reason detail`.
+    """Compute and publish one symbol's proposal. Returns its hash fields with `symbol book result reason detail`.
 
-    In hedge mode this is the first book's, and `other_books` lists the rest.
+    In hedge mode these are the first book's, and `other_books` lists those of the rest. Raises `InvalidSymbol`.
     """
     summary = _task_cycle([valid_symbol(symbol)])
     first, *others = (outcome.as_dict() for outcome in summary.outcomes)
@@ -25,7 +25,10 @@ def compute_proposal(symbol: str) -> dict[str, Any]:
 
 @app.task(name="harvest_tasks.proposals.compute_proposals", throws=(InvalidSymbol,))
 def compute_proposals(symbols: Sequence[str] = (ALL_SYMBOLS,)) -> dict[str, Any]:
-    """Compute and publish a chunk of symbols and return the sums; `*` follows the positions of the tracker."""
+    """Compute and publish the proposals of `symbols`. Returns the sums. Raises `InvalidSymbol`.
+
+    `*` stands for every symbol that ever had a fill.
+    """
     return _task_cycle([symbols] if isinstance(symbols, str) else symbols).as_dict()
 
 

@@ -1,4 +1,4 @@
-"""The tasks that workers run: thin bodies around `fills` and `reconciling`. Those of proposals are in `proposals`."""
+"""The tasks of workers: thin bodies around `fills` and `reconciling`. The tasks of proposals are in `proposals`."""
 
 import logging
 from functools import partial
@@ -21,8 +21,9 @@ log = logging.getLogger(__name__)
 
 @app.task(name="harvest_tasks.watcher.watch_fills", ignore_result=True)
 def watch_fills(succeeds: bool = False) -> None:
-    """Watch for one slice unless another watcher does, and start the next one. `succeeds`: it follows one that is about
-    to end.
+    """Watch the input for one slice, unless another watcher does, and start the next slice.
+
+    `succeeds`: this slice succeeds one that is about to end, and waits for its lease.
     """
     settings = current_settings()
     begin_next = partial(watch_fills.apply_async, kwargs={"succeeds": True}, expires=settings.watch_slice_sec)
@@ -39,13 +40,13 @@ def watch_fills(succeeds: bool = False) -> None:
 
 @app.task(name="harvest_tasks.brain.process_fills", ignore_result=True)
 def process_fills(books: list[str]) -> None:
-    """Process the inboxes of `books`. A further wake-up sees to what is left after `PROCESS_FOR_SEC`."""
+    """Process the inboxes of `books`. After `PROCESS_FOR_SEC`, a new wake-up is sent for what is left."""
     report_and_wake(*this_brain().process(books, monotonic() + PROCESS_FOR_SEC))
 
 
 @app.task(name="harvest_tasks.sweep.evaluate_positions", ignore_result=True)
 def evaluate_positions() -> None:
-    """Bring fresh marks to open positions, and process them and every other book that waits."""
+    """Deliver fresh marks to open positions, and process these and every other book with entries in its inbox."""
     settings = current_settings()
     client = shared_client(settings.redis_url)
     # Before marks fill the inboxes: adoption and mismatch consider only books with an empty inbox.
@@ -56,20 +57,20 @@ def evaluate_positions() -> None:
 
 @app.task(name="harvest_tasks.reconciliation.reconcile_positions", ignore_result=True)
 def reconcile_positions() -> None:
-    """Compare the tracked positions with the exchange's own record once, and freeze what differs for the second time.
+    """Compare the tracked positions with the exchange snapshots, and freeze books that differ for the second time.
 
-    A fill that never reached the input leaves no trace in it; this is how it shows.
+    This is how a fill that never reached the input is found: it leaves no trace there.
     """
     settings = current_settings()
     client = shared_client(settings.redis_url)
-    found = mismatch.reconcile_books(client, settings)
-    log.debug(Line("reconciled", **found.counts))
-    wake(found.frozen)
+    reconciled = mismatch.reconcile_books(client, settings)
+    log.debug(Line("reconciled", **reconciled.counts))
+    wake(reconciled.frozen)
     liveness.record_sign(client, liveness.RECONCILED_MS, server_ms(client))
 
 
 @app.task(name="harvest_tasks.health.heartbeat", ignore_result=True)
 def heartbeat() -> None:
-    """Note that beat got a task run."""
+    """Record that a worker ran a task that beat sent."""
     client = shared_client(current_settings().redis_url)
     liveness.record_sign(client, liveness.BEAT_MS, server_ms(client))

@@ -9,13 +9,13 @@ from typing import Final, TypedDict
 MOST_ENTRIES: Final = 100
 """Entries for proposals. Beat compares all entries before each one it sends, so its work grows with their square."""
 SMALLEST_CHUNK: Final = 500
-"""Symbols in one message: so many that its own cost is small, and that the server publishes most while the rest is
-computed.
+"""Symbols in one message: enough to make the cost of the message small, and to let the server publish most proposals
+while the rest is computed.
 """
 EVERY_SEC: Final = 1.0
 HEARTBEAT_SEC: Final = 5.0
 EXPIRES_SEC: Final = 5.0
-"""More than the clocks of two hosts differ: a worker ahead of beat by more would drop every message."""
+"""More than the clocks of two hosts may differ: a worker that is further ahead of beat would drop every message."""
 
 
 class ScheduleEntry(TypedDict):

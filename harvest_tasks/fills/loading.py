@@ -1,6 +1,6 @@
 """Parses what is read before a plan is made: the state of the guards, and each book with its waiting entries."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
@@ -59,13 +59,21 @@ def guard_state(time: Any, switch: Any, oldest: Any, settings: Settings, now_ms:
     """
     seconds, micros = map(int, checked(time))
     now = seconds * 1000 + micros // 1000 if now_ms is None else now_ms
-    used_up = checked(oldest) is not None and int(oldest) > now - WINDOW_MS
+    used_up = checked(oldest) is not None and published_in_window([int(oldest)], now) > 0
     return Guards(
         now_ms=now,
         fresh_ms=settings.harvest_require_fresh_snapshot_sec * 1000,
         killed=switch not in SWITCH_OFF,
         budget=0 if used_up else settings.harvest_max_actions_per_min,
     )
+
+
+def published_in_window(published_ms: Iterable[float], now_ms: int) -> int:
+    """How many intents with these publish times (unix ms) count against the rate limit at `now_ms`, as in commit.lua.
+
+    Publish times ahead of the clock count, too: the clock was set back.
+    """
+    return sum(at > now_ms - WINDOW_MS for at in published_ms)
 
 
 def loaded_book(name: str, replies: Sequence[Any], fallback_stop_pct: Decimal) -> LoadedBook | BusyBook | FailedBook:

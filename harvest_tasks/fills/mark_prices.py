@@ -1,17 +1,15 @@
 """Mark prices that other services keep in Redis: `quantum:ticker:<SYMBOL>`, then `quantum:market:<SYMBOL>`."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, Command, paced_round_trips
 from harvest_tasks.wire.numbers import positive
 from harvest_tasks.wire.refusal import InvalidInput
-from harvest_tasks.wire.timestamps import unix_ms
+from harvest_tasks.wire.timestamps import TIME_NAMES, unix_ms
 from kernel.positions.entry import Mark
 from kernel.positions.mark import FUTURE_TOLERANCE_MS
-
-_TIME_NAMES: Final = ("ts", "timestamp", "time")
 
 
 def read_marks(client: Client, symbols: Sequence[str], now_ms: int) -> dict[str, Mark | str]:
@@ -23,8 +21,8 @@ def read_marks(client: Client, symbols: Sequence[str], now_ms: int) -> dict[str,
     commands: list[Command] = []
     for symbol in symbols:
         commands += (
-            ("HMGET", keys.ticker(symbol), "markPrice", *_TIME_NAMES),
-            ("HMGET", keys.market(symbol), "price", *_TIME_NAMES),
+            ("HMGET", keys.ticker(symbol), "markPrice", *TIME_NAMES),
+            ("HMGET", keys.market(symbol), "price", *TIME_NAMES),
         )
     replies = paced_round_trips(client, commands)
     return {symbol: _newest(replies[i * 2 : i * 2 + 2], now_ms) for i, symbol in enumerate(symbols)}

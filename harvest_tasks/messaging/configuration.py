@@ -29,8 +29,8 @@ VISIBILITY_TIMEOUT_SEC: Final = 60
 TIME_LIMIT_SEC: Final = 50
 """Under the visibility timeout, so that a task is dead before its message is given to another worker."""
 SOFT_TIME_LIMIT_SEC: Final = 40
-SOCKET_TIMEOUT_SEC: Final = 10
-CONNECT_TIMEOUT_SEC: Final = 5
+BROKER_TIMEOUT_SEC: Final = 10
+BROKER_CONNECT_TIMEOUT_SEC: Final = 5
 RESULT_LIFETIME_SEC: Final = 300
 
 # By its alias: Celery's `broker_transport` would not hold for redis+socket://, and would stand in every URL it shows.
@@ -84,8 +84,8 @@ def _broker(settings: Settings) -> dict[str, Any]:
             "unacked_restore_interval": 2,
             "unacked_restore_throttle": 1,
             "unacked_mutex_expire": 10,
-            "socket_timeout": SOCKET_TIMEOUT_SEC,
-            "socket_connect_timeout": CONNECT_TIMEOUT_SEC,
+            "socket_timeout": BROKER_TIMEOUT_SEC,
+            "socket_connect_timeout": BROKER_CONNECT_TIMEOUT_SEC,
             "socket_keepalive": True,
             "health_check_interval": 10,
         },
@@ -103,8 +103,8 @@ def _results(settings: Settings) -> dict[str, Any]:
         "result_backend_transport_options": {
             "retry_policy": {"max_retries": 3, "interval_start": 0, "interval_step": 0.2, "interval_max": 1}
         },
-        "redis_socket_timeout": SOCKET_TIMEOUT_SEC,
-        "redis_socket_connect_timeout": CONNECT_TIMEOUT_SEC,
+        "redis_socket_timeout": BROKER_TIMEOUT_SEC,
+        "redis_socket_connect_timeout": BROKER_CONNECT_TIMEOUT_SEC,
         "redis_backend_health_check_interval": 10,
         # redis-py's unix socket connection does not take it.
         "redis_socket_keepalive": not settings.result_backend.startswith("redis+socket:"),

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from prometheus_client.core import Metric
 
-from harvest_tasks.fills.loading import SWITCH_OFF, WINDOW_MS
+from harvest_tasks.fills.loading import SWITCH_OFF, published_in_window
 from harvest_tasks.metrics.families import gauge, parse_number
 from harvest_tasks.metrics.replies import Replies
 from harvest_tasks.server import keys
@@ -28,7 +28,7 @@ def families(replies: Replies, settings: Settings, now_ms: int) -> Iterator[Metr
     yield gauge(
         "intents_last_minute",
         "Intents published by all workers in the last 60 s.",
-        sum(parse_number(at) > now_ms - WINDOW_MS for at in replies.get("window", ())),
+        published_in_window(map(parse_number, replies.get("window", ())), now_ms),
     )
     yield gauge(
         "intents_per_minute_limit",

@@ -7,7 +7,6 @@ then counts. An operator has to see the count beforehand, so it is read here the
 from dataclasses import replace
 
 from harvest_tasks.fills import loading
-from harvest_tasks.fills.loading import WINDOW_MS
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, checked
 from harvest_tasks.settings.model import Settings
@@ -23,6 +22,5 @@ def read_guards(client: Client, settings: Settings) -> Guards:
         pipe.lrange(keys.WINDOW, 0, limit - 1)
         time, switch, published_ms = pipe.execute(raise_on_error=False)
     guards = loading.guard_state(time, switch, None, settings, None)
-    # Publish times ahead of the clock count, too: the clock was set back.
-    used = sum(int(at) > guards.now_ms - WINDOW_MS for at in checked(published_ms))
+    used = loading.published_in_window(map(int, checked(published_ms)), guards.now_ms)
     return replace(guards, budget=limit - used)

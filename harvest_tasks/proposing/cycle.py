@@ -1,7 +1,7 @@
 """One cycle of proposals: read, compute, publish.
 
-A cycle reads everything about its symbols in one round trip, or in two if some are tracked, and computes; the server
-publishes the first proposals while the next ones are computed, and is waited for once.
+A cycle reads everything about its symbols in one round trip, or in two if some are tracked. The server publishes the
+first proposals while the next ones are computed; the cycle waits for its replies once, at the end.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -51,7 +51,7 @@ def chosen_symbols(client: Client, names: Sequence[str]) -> list[str]:
 
 
 def decide_proposals(found: Inputs, settings: Settings, now: float) -> Iterator[Publication | ProposalOutcome]:
-    """What to publish for the symbol, or why nothing can be; at least one decision."""
+    """What to publish for each book of the symbol, or why nothing can be published; at least one decision."""
     positions = sourced_positions(found, settings, now)
     for sourced in positions:
         yield _decision(sourced, found, settings, now)
@@ -67,8 +67,8 @@ def _decision(sourced: SourcedPosition, found: Inputs, settings: Settings, now: 
     try:
         market = markets.read_market(found.market, is_synthetic=sourced.source is Source.SYNTHETIC)
         risk = markets.read_risk_proposal(found.risk)
-    except NoProposal as wrong:
-        return _skipped(sourced.book, wrong.reason, wrong.detail)
+    except NoProposal as error:
+        return _skipped(sourced.book, error.reason, error.detail)
     proposal = compute_harvest_proposal(sourced.position, market.state, risk, _theta(settings.fallback_stop_pct))
     return Publication(sourced.book, proposal_fields(sourced, market, proposal, now))
 
@@ -92,21 +92,21 @@ def _theta(fallback_stop_pct: Decimal) -> HarvestTheta:
 
 
 def apply_decisions(
-    client: Client, settings: Settings, decided: Iterable[Publication | ProposalOutcome], now: float
+    client: Client, settings: Settings, decisions: Iterable[Publication | ProposalOutcome], now: float
 ) -> list[ProposalOutcome]:
     """Publish the decisions as they are made. Returns their outcomes in the same order."""
-    noted: list[Publication | ProposalOutcome] = []
-    replies = iter(publish.publish(client, settings, _publications(decided, noted), now))
-    outcomes = (d if isinstance(d, ProposalOutcome) else _outcome(d, next(replies)) for d in noted)
-    return [kept for _, group in groupby(outcomes, lambda o: o.symbol) for kept in _worth_reporting(list(group))]
+    kept: list[Publication | ProposalOutcome] = []
+    replies = iter(publish.publish(client, settings, _publications(decisions, kept), now))
+    outcomes = (d if isinstance(d, ProposalOutcome) else _outcome(d, next(replies)) for d in kept)
+    return [o for _, group in groupby(outcomes, lambda o: o.symbol) for o in _worth_reporting(list(group))]
 
 
 def _publications(
-    decided: Iterable[Publication | ProposalOutcome], noted: list[Publication | ProposalOutcome]
+    decisions: Iterable[Publication | ProposalOutcome], kept: list[Publication | ProposalOutcome]
 ) -> Iterator[Publication]:
-    """The decisions to publish; every decision is also added to `noted`."""
-    for decision in decided:
-        noted.append(decision)
+    """The decisions to publish; every decision is also added to `kept`."""
+    for decision in decisions:
+        kept.append(decision)
         if isinstance(decision, Publication):
             yield decision
 
@@ -136,7 +136,7 @@ def _skipped(book: str, reason: SkipReason, detail: str = "") -> ProposalOutcome
 
 
 def _stale(gathered: Sequence[Inputs], settings: Settings, now: float) -> list[str]:
-    """The symbols whose market state is older than a proposal may become."""
+    """The symbols whose market state is older than a proposal may get."""
     oldest = LIFETIMES * settings.max_publish_age_sec
     ages = ((found.symbol, markets.market_age_sec(found.market, now)) for found in gathered)
     return [name for name, age in ages if age is not None and age > oldest]

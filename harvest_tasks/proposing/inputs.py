@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 from redis.exceptions import ResponseError
 
-from harvest_tasks.proposing.skip_reason import Fields, HashReply
+from harvest_tasks.proposing.skip_reason import HashReply
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, Command, checked, is_wrong_type, pairs_to_dict, round_trip
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire import symbols
+from harvest_tasks.wire.fields import Fields
 
 STREAM_DEPTH = 100
 """A symbol's position is looked for in this many of the newest stream entries."""
@@ -61,7 +62,7 @@ def _tracked(client: Client, books: Sequence[str]) -> dict[str, dict[str, HashRe
 
 
 def _replies(client: Client, commands: Sequence[Command]) -> list[Any]:
-    """As the server sent them; some may be errors of keys of a wrong type, any other error is raised."""
+    """The replies as the server sent them, also the errors of keys of a wrong type. Raises any other error."""
     return [reply if is_wrong_type(reply) else checked(reply) for reply in round_trip(client, commands)]
 
 

@@ -1,17 +1,17 @@
-"""What do other programs say of a symbol's market? Reads the market state and the risk proposal for the kernel."""
+"""What do other programs publish about a symbol's market? Reads the market state and the risk proposal."""
 
 from enum import StrEnum
 from math import inf
 from typing import NamedTuple
 
 from harvest_tasks.proposing.skip_reason import (
-    Fields,
     HashReply,
     NoProposal,
     SkipReason,
     hash_fields,
     needs_usable_input,
 )
+from harvest_tasks.wire.fields import Fields
 from harvest_tasks.wire.numbers import optional_float, required_float
 from harvest_tasks.wire.refusal import InvalidInput
 from kernel.proposals.market import MarketState, P1Proposal
@@ -33,7 +33,7 @@ class Market(NamedTuple):
 
 @needs_usable_input
 def read_market(reply: HashReply, *, is_synthetic: bool) -> Market:
-    """The market state; for a synthetic position, neutral values when there is none."""
+    """The market state; without one, neutral values for a synthetic position. Raises `NoProposal` for any other."""
     found = hash_fields(reply)
     if found:
         return Market(_state(found), MarketSource.REDIS_HASH)
@@ -65,7 +65,7 @@ def read_risk_proposal(reply: HashReply) -> P1Proposal | None:
 
 
 def market_age_sec(reply: HashReply, now: float) -> float | None:
-    """Seconds since the market state was made; None without a time, infinite for an impossible one such as 0."""
+    """Seconds since the market state was made; None if it states no time, infinite for an impossible one such as 0."""
     if not isinstance(reply, dict) or not reply.get("ts_timestamp"):
         return None
     try:

@@ -1,12 +1,12 @@
-"""Which position does a hash describe? Makes the kernel's snapshot of it, or None of a closed position."""
+"""Which position does a hash describe? Turns it into the kernel's snapshot, or into None for a closed position."""
 
-from harvest_tasks.proposing.skip_reason import Fields, NoProposal, SkipReason, needs_usable_input
+from harvest_tasks.proposing.skip_reason import NoProposal, SkipReason, needs_usable_input
+from harvest_tasks.wire.exchange_position import MAX_AGE_MS
+from harvest_tasks.wire.fields import Fields
 from harvest_tasks.wire.numbers import optional_float, required_float
 from harvest_tasks.wire.position import read_open_figures
 from kernel.proposals.snapshot import PositionSide, PositionSnapshot
 
-MAX_AGE_SEC = 10 * 365 * 86400.0
-"""A higher age is not a real one: 1.7 billion seconds is the age since a time of 0."""
 CLOCK_SKEW_SEC = 60.0
 
 _SIDES = {
@@ -19,7 +19,7 @@ _SIDES = {
 
 @needs_usable_input
 def external_position(symbol: str, found: Fields) -> PositionSnapshot | None:
-    """From another program's hash or stream entry.
+    """The position in another program's hash or stream entry; None if it is closed. Raises `NoProposal`.
 
     Its `unrealized_pnl` is that of the whole position, so R needs the size: a hash without `qty` or `quantity` is
     unusable, and 0 is a closed position. A short's size may be negative.
@@ -45,7 +45,7 @@ def external_position(symbol: str, found: Fields) -> PositionSnapshot | None:
 
 @needs_usable_input
 def tracked_position(symbol: str, found: Fields, now: float) -> PositionSnapshot | None:
-    """From the hash of a book that fills are folded into; `now` in unix seconds."""
+    """The position in a tracked book's hash at `now` (unix seconds); None if it is closed. Raises `NoProposal`."""
     figures = read_open_figures(found)
     if figures is None:
         return None
@@ -92,6 +92,6 @@ def _side(found: Fields, qty: float) -> PositionSide:
 
 
 def _age(seconds: float) -> float:
-    if not -CLOCK_SKEW_SEC <= seconds <= MAX_AGE_SEC:
+    if not -CLOCK_SKEW_SEC <= seconds <= MAX_AGE_MS / 1000:
         raise NoProposal(SkipReason.BAD_TIME, f"an age of {seconds:.0f} s is not possible")
     return max(seconds, 0.0)

@@ -38,7 +38,7 @@ _PUBLISH_REPLIES: Final = {reply.value: reply for reply in PublishReply}
 
 
 class Publication(NamedTuple):
-    """The proposal of `book`; without fields it is removed."""
+    """The proposal of `book`, as the `fields` of its hash. Without fields, the proposal is removed."""
 
     book: str
     fields: Mapping[str, str]
@@ -49,9 +49,10 @@ def removal(book: str) -> Publication:
 
 
 def publish(client: Client, settings: Settings, publications: Iterable[Publication], now: float) -> list[PublishReply]:
-    """Publish; returns what became of each, in order. `now` is in unix seconds.
+    """Publish the proposals. Returns what became of each, in order. `now` is in unix seconds.
 
-    Calls are sent as they are made and waited for once. After the rest is published, the first error is raised.
+    Calls are sent as they are made; their replies are read at the end. Raises the first error, after the rest is
+    published.
     """
     calls = (_call(settings, books, now) for books in _portions(publications, BOOKS_PER_CALL))
     replies = script.run_batches(client, _portions(calls, CALLS_AT_ONCE))

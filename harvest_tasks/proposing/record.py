@@ -1,4 +1,4 @@
-"""A proposal as the fields of its Redis hash: all plain text, the numbers in plain decimals."""
+"""A proposal as the fields of its Redis hash: plain text, and numbers as plain decimals."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -57,5 +57,5 @@ def _text(value: float) -> str:
 
 @lru_cache(maxsize=8)
 def utc(now: float) -> str:
-    """Whole seconds as `2026-01-23T14:30:00`, which sorts as text."""
+    """`now` (unix seconds) as `2026-01-23T14:30:00`, which sorts as text."""
     return datetime.fromtimestamp(int(now), UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -1,16 +1,16 @@
-"""What keeps a proposal from being made: an input that cannot be used is refused with a reason, never guessed."""
+"""Why is there no proposal? An input that cannot be used is refused with a reason; its value is never guessed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from enum import StrEnum
 from functools import wraps
 from typing import ParamSpec, TypeAlias, TypeVar
 
 from redis.exceptions import ResponseError
 
+from harvest_tasks.wire.fields import Fields
 from harvest_tasks.wire.refusal import InvalidInput, RefusalReason
 from kernel.errors import KernelError
 
-Fields: TypeAlias = Mapping[str, str]
 HashReply: TypeAlias = Fields | ResponseError
 """A hash as it was read, or the error of reading a key of another type."""
 
@@ -41,23 +41,23 @@ class NoProposal(Exception):
 
 
 def hash_fields(reply: HashReply) -> Fields:
-    """The hash itself; empty when there is none."""
+    """The hash in `reply`, empty if the key does not exist. Raises `NoProposal` for a key of another type."""
     if isinstance(reply, ResponseError):
         raise NoProposal(SkipReason.WRONG_KEY_TYPE, str(reply))
     return reply
 
 
 def needs_usable_input(read: Callable[_P, _T]) -> Callable[_P, _T]:
-    """`read`, which then raises `NoProposal` for a number that is missing or malformed, or that the kernel refuses."""
+    """Make `read` raise `NoProposal` for a number that is missing or malformed, or that the kernel refuses."""
 
     @wraps(read)
     def checked(*args: _P.args, **kwargs: _P.kwargs) -> _T:
         try:
             return read(*args, **kwargs)
-        except InvalidInput as flaw:
-            is_missing = flaw.reason is RefusalReason.MISSING
-            raise NoProposal(SkipReason.MISSING_NUMBER if is_missing else SkipReason.BAD_NUMBER, flaw.detail) from None
-        except KernelError as refusal:
-            raise NoProposal(SkipReason.OUT_OF_RANGE, str(refusal)) from None
+        except InvalidInput as error:
+            is_missing = error.reason is RefusalReason.MISSING
+            raise NoProposal(SkipReason.MISSING_NUMBER if is_missing else SkipReason.BAD_NUMBER, error.detail) from None
+        except KernelError as error:
+            raise NoProposal(SkipReason.OUT_OF_RANGE, str(error)) from None
 
     return checked

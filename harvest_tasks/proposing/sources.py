@@ -1,7 +1,7 @@
 """Where does a symbol's position come from? Sources are asked in order until one knows the symbol.
 
-That source decides, even if it says that the position is closed or if its hash cannot be used: a position from the
-next source may not be the one that is meant.
+That source decides, even if it says that the position is closed or if its hash cannot be used: the position of the next
+source may be another one.
 """
 
 from collections.abc import Callable, Iterator
@@ -113,6 +113,6 @@ def _reader(name: str, reply: HashReply, now: float) -> Callable[[], PositionSna
 def _sourced(book: str, source: Source, read: Callable[[], PositionSnapshot | None]) -> _SourcedPositions:
     try:
         position = read()
-    except NoProposal as wrong:
-        return [UnusablePosition(book, source, wrong.reason, wrong.detail)]
+    except NoProposal as error:
+        return [UnusablePosition(book, source, error.reason, error.detail)]
     return [OpenPosition(book, source, position)] if position else []

@@ -49,7 +49,7 @@ warned_flaws = WarnedFlaws()
 
 
 class ProposalOutcome(NamedTuple):
-    """What became of one book. `fields` is the proposal as computed now, empty unless one was computed."""
+    """What became of one book's proposal. `fields` is the proposal as computed now, empty if none was computed."""
 
     symbol: str
     book: str
@@ -59,7 +59,7 @@ class ProposalOutcome(NamedTuple):
     fields: Mapping[str, str] = _NOTHING
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON: the proposal's fields beside what became of it."""
+        """The proposal's fields and what became of it, for JSON."""
         outcome = {"symbol": self.symbol, "book": self.book, "result": self.result.value}
         return {**self.fields, **outcome, "reason": self.reason.value if self.reason else "", "detail": self.detail}
 

@@ -1,8 +1,8 @@
 """Adoption: positions that were open before Harvest first ran are taken over from the exchange snapshots.
 
-The input stream may hold only the last fills of such a position: the exit of one that was opened before the oldest
-entry looks like a short. So every book begins frozen. It is released when all input of that time was applied and the
-position is what the exchange reports, by itself or because the snapshot was adopted.
+The input stream may hold only the last fills of such a position: if it was opened before the oldest entry, its exit
+looks like a short. So every book begins frozen. It is released when all input up to then was applied and the position
+is what the exchange reports, either already or because the exchange snapshot was adopted.
 """
 
 import logging
@@ -47,7 +47,7 @@ class _Acts:
 
 @dataclass(frozen=True, slots=True)
 class _Waits:
-    """The book gets nothing yet; `note` is for the next audit."""
+    """The book gets nothing yet; the next audit reads `note`."""
 
     note: str
 
@@ -96,17 +96,17 @@ def advance_adoption(client: Client, settings: Settings) -> Sequence[str]:
 
 
 def adopt_entry(audited: AuditedBook, now_ms: int) -> Adopt:
-    """The entry that makes the position what the exchange reports, unless it has changed since."""
-    held, found = audited.tracked.position.holding.qty, audited.exchange
-    if isinstance(found, ExchangeSnapshot):
-        return Adopt("", now_ms - (found.age_ms or 0), held, found.qty, found.entry, found.stop)
+    """The entry that makes the position what the exchange reports, unless the position has changed since."""
+    held, snapshot = audited.tracked.position.holding.qty, audited.exchange
+    if isinstance(snapshot, ExchangeSnapshot):
+        return Adopt("", now_ms - (snapshot.age_ms or 0), held, snapshot.qty, snapshot.entry, snapshot.stop)
     return Adopt("", now_ms, held, ZERO, ZERO)
 
 
 def _introduce(pipe: Any, client: Client, settings: Settings) -> Sequence[str]:
-    """Track, frozen, the open positions that no entry of the input has named. Returns their books.
+    """Track the open positions that no input entry has named, as frozen books. Returns these.
 
-    Only the input says which symbols have legs, so it is applied first.
+    Only the input says which symbols have legs, so all of it must have been applied.
     """
     known = frozenset(inbox.known_books(client))
     reported = exchange.read_all_exchange_positions(client, settings, known)
@@ -125,7 +125,10 @@ def _is_missing(book: str, found: ExchangePosition, known: frozenset[str]) -> bo
 
 
 def _settle(pipe: Any, client: Client, settings: Settings, state: Mapping[str, str]) -> Sequence[str]:
-    """Do the next step for each book that waits, and end the adoption when none has one. Returns the books to wake."""
+    """Do the next step for each book that waits for adoption, and end the adoption when no book has a next step.
+
+    Returns the books to wake.
+    """
     audit = audits.audit_books(client, settings, frozenset(inbox.known_books(client)), vanished_is_flat=True)
     verdicts = {audited.book: verdict for audited in audit.books if (verdict := _verdict(audited, audit, state))}
     changed = [
@@ -146,7 +149,7 @@ def _settle(pipe: Any, client: Client, settings: Settings, state: Mapping[str, s
 
 
 def _verdict(audited: AuditedBook, audit: Audit, notes: Mapping[str, str]) -> _Verdict | None:
-    """None for a book that does not wait for adoption, or no longer does."""
+    """What happens to a book now; None if it does not wait for adoption, or no longer does."""
     tracked, comparison = audited.tracked, audited.comparison
     if tracked.waiting:
         # The first entry of a new book freezes it.
@@ -171,7 +174,7 @@ def _verdict(audited: AuditedBook, audit: Audit, notes: Mapping[str, str]) -> _V
 
 
 def _until_readable(audited: AuditedBook, audit: Audit, notes: Mapping[str, str], why: str) -> _Waits | _Stuck:
-    """Another service writes the snapshots and may be starting, too, so an unreadable one gets some time."""
+    """Wait `UNREADABLE_PATIENCE_MS` for a readable snapshot: the service that writes it may be starting, too."""
     observation = observed(notes, audited.book, "unreadable", audit)
     note = observation.to_text()
     return _Stuck(note, why) if observation.has_lasted(audit, UNREADABLE_PATIENCE_MS) else _Waits(note)
@@ -206,7 +209,7 @@ def _conclude(stuck: Mapping[str, str]) -> None:
 
 
 def _is_executed(pipe: Any) -> bool:
-    """False if something changed meanwhile: the next step finds it."""
+    """Execute the transaction. Returns False if something changed meanwhile, which the next step then finds."""
     try:
         pipe.execute()
     except WatchError:

@@ -1,4 +1,4 @@
-"""Audits: tracked positions are compared with the exchange snapshots, and nothing is written."""
+"""Audits: compare tracked positions with the exchange snapshots, and write nothing."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -38,8 +38,10 @@ class AuditedBook:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """`input_progress` is read after the exchange snapshots and before the positions: by then the input stream had what
-    the snapshots reflect, as far as the producer had written it. `known` are the tracked books.
+    """The audited `books`, those that were `unreadable`, and the tracked books (`known`).
+
+    `input_progress` is read after the exchange snapshots and before the positions: by then the input stream had the
+    fills that the snapshots reflect, as far as the producer had written them.
     """
 
     now_ms: int

@@ -1,8 +1,8 @@
 """Does one tracked position agree with the exchange's? Pure.
 
 What always holds of a comparison:
-1. Two quantities differ when they are further apart than the tolerance allows of the larger one, or on two sides.
-2. Nothing differs from an exchange snapshot that cannot be read, is stale, or never existed.
+1. Two quantities differ if they are on opposite sides, or apart by more than the tolerance times the larger one.
+2. An exchange snapshot that cannot be read, is stale, or never existed makes no difference.
 """
 
 from dataclasses import dataclass
@@ -66,9 +66,9 @@ Comparison = Agreement | Difference | NotReported | UnreadableSnapshot
 def compare(
     position: Position, exchange: ExchangePosition | None, tolerance: Decimal, *, was_reported: bool
 ) -> Comparison:
-    """Compare `position` with what the exchange reports of its book; `tolerance` is a ratio.
+    """Compare `position` with what the exchange reports of its book; `tolerance` is a ratio of the larger quantity.
 
-    A book that `was_reported` before and is reported no more is closed.
+    If the book `was_reported` before and is reported no more, the exchange holds nothing.
     """
     book, held = position.book, position.holding.qty
     match exchange:

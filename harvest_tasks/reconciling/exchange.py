@@ -1,7 +1,7 @@
 """What does the exchange hold? Reads the snapshots that another service keeps in `quantum:state:positions:<BOOK>`.
 
 A one-way position is under its symbol, a leg under its book's name. A leg may also be under the symbol, one leg at a
-time: the snapshot names it by `position_side`, or its symbol is known to have legs.
+time: then the snapshot names it by `position_side`, or the symbol is known to have legs.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -15,12 +15,12 @@ from harvest_tasks.wire.exchange_position import (
     ExchangeFlat,
     ExchangePosition,
     ExchangeSnapshot,
-    Fields,
     OtherLegOnly,
     UnreadableSnapshot,
     books_of,
     read_exchange_position,
 )
+from harvest_tasks.wire.fields import Fields
 from harvest_tasks.wire.symbols import hedge_legs, is_symbol, possible_books, symbol_of
 
 INTERVALS_UNTIL_STALE: Final = 10
@@ -59,7 +59,10 @@ def read_exchange_positions(
 def _of_symbol(
     symbol: str, replies: Sequence[Fields | None], known: Collection[str], now_ms: int, max_age_ms: int
 ) -> Iterator[ExchangePosition]:
-    """From the hashes under the keys of the symbol and its legs (None: not a hash); a leg's own key goes first."""
+    """The exchange positions in the hashes under the keys of the symbol and its legs (None: not a hash).
+
+    For a leg, its own key counts, if there is one.
+    """
     shared, *own = replies
     own_keys = {leg: fields for leg, fields in zip(hedge_legs(symbol), own, strict=True) if fields != {}}
     for leg, fields in own_keys.items():
@@ -84,7 +87,7 @@ def _exchange_position(
 
 
 def _has_legs(symbol: str, own_keys: Mapping[str, Any], known: Collection[str]) -> bool:
-    """The tracked books decide; without one, the snapshots do."""
+    """Whether the symbol has legs: its tracked books decide, without any of these its snapshots."""
     return any(leg in known for leg in hedge_legs(symbol)) or (bool(own_keys) and symbol not in known)
 
 

@@ -1,7 +1,7 @@
-"""Mismatches: what differs between a tracked position and the exchange is noted, and freezes the book when it lasts.
+"""Mismatches: a difference between a tracked position and the exchange is noted, and freezes the book if it lasts.
 
-Exchange snapshots come through another service and lag behind fills, so one observation is no reason to act: a second
-audit must find exactly the same.
+Exchange snapshots come through another service and lag behind fills. So one observation is no reason to act: a second
+audit must find exactly the same difference.
 """
 
 import logging
@@ -25,7 +25,7 @@ from kernel.positions.quantities import plain
 log = logging.getLogger(__name__)
 
 SECOND_LOOK_MS: Final = 5_000
-"""A mismatch that lasts so long freezes its book."""
+"""A mismatch that lasts this long freezes its book."""
 
 _Fields = dict[Any, Any]  # redis-py's type for a hash is invariant
 
@@ -39,7 +39,7 @@ _COUNTED: Final[Mapping[type, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """`what` was so at every audit since `since_ms` (unix ms), when the newest input entry was `newest_id`."""
+    """Every audit since `since_ms` (unix ms) found `what`; then the newest input entry was `newest_id`."""
 
     since_ms: int
     newest_id: str
@@ -50,12 +50,15 @@ class Observation:
         return audit.now_ms - self.since_ms >= at_least_ms and audit.input_progress.has_reached(self.newest_id)
 
     def to_text(self) -> str:
-        """As text, which `observed` reads back."""
+        """The observation as text, which `observed` reads back."""
         return f"{self.since_ms} {self.newest_id} {self.what}"
 
 
 def observed(notes: Mapping[str, str], book: str, what: str, audit: Audit) -> Observation:
-    """The observation noted for `book` if it says the same, else a first one; so, too, after the clock was set back."""
+    """The observation noted for `book` if `what` is unchanged, else a new one.
+
+    It is also a new one if the noted one is from the future: the clock was set back.
+    """
     before = _observation(notes.get(book, ""))
     if before is not None and before.what == what and before.since_ms <= audit.now_ms:
         return before
@@ -96,7 +99,7 @@ def confirm_mismatches(client: Client, settings: Settings) -> list[str]:
 
 
 def _judge(client: Client, audit: Audit, notes: Mapping[str, str]) -> list[str]:
-    """Freeze the books whose mismatch lasted, and note the other mismatches. Returns the frozen books."""
+    """Freeze the books whose mismatch lasted, and note the other mismatches. Returns the books it froze."""
     frozen: list[str] = []
     kept: dict[str, str] = {}
     for audited in _audited_books(client, audit):
@@ -116,12 +119,12 @@ def _judge(client: Client, audit: Audit, notes: Mapping[str, str]) -> list[str]:
 
 
 def _audited_books(client: Client, audit: Audit) -> Sequence[AuditedBook]:
-    """The books that a mismatch may freeze: none during an adoption, which puts mismatches right."""
+    """The books that a mismatch may freeze: none during an adoption, which resolves mismatches itself."""
     return () if client.exists(keys.ADOPTION) else audit.books
 
 
 def _unfrozen(client: Client, audited: AuditedBook, difference: Difference, audit: Audit) -> list[TrackedBook]:
-    """The books to freeze: that of the difference, or those that are tracked in the other mode."""
+    """The books to freeze: the book that differs, or those of its symbol that are tracked in the other mode."""
     if difference.kind is not DifferenceKind.OTHER_MODE:
         found: Sequence[TrackedBook | UnreadableBook] = [audited.tracked]
     else:
@@ -150,7 +153,7 @@ def _note(client: Client, before: Mapping[str, str], after: Mapping[str, str]) -
 
 
 def _remember(client: Client, audit: Audit) -> None:
-    """Keep the result for each open position, so that a snapshot that vanishes is known to have existed."""
+    """Store the result for each open position, so that a snapshot that vanishes is known to have existed."""
     found = {audited.book: _result_text(audited, audit.now_ms) for audited in audit.books if _is_reported(audited)}
     with client.pipeline(transaction=True) as pipe:
         pipe.delete(keys.COMPARED)

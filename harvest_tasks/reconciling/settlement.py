@@ -62,7 +62,7 @@ class SettledBook:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """`forgot_loss`: every book is right, so the loss of input is forgotten."""
+    """What became of each book. `forgot_loss`: every book is right now, so the record of lost input was deleted."""
 
     settled: Sequence[SettledBook]
     forgot_loss: bool
@@ -77,7 +77,7 @@ def comparison_rows(audit: Audit) -> list[ComparedRow]:
 
 
 def is_named(book: str, names: Collection[str]) -> bool:
-    """Whether `names` name `book`, by itself or by its symbol; no names name all."""
+    """Whether `names` contain `book` or its symbol; no names stand for all books."""
     return not names or book in names or symbol_of(book) in names
 
 
@@ -133,7 +133,7 @@ def _result(audited: AuditedBook) -> tuple[str, Decimal | None, Decimal | None, 
 
 
 def _audit_of_all_input(client: Client, settings: Settings) -> Audit:
-    """An audit whose positions include all input."""
+    """An audit whose positions include all input. Raises `UnreadInput` after `INPUT_PATIENCE_SEC`."""
     deadline = monotonic() + INPUT_PATIENCE_SEC
     while True:
         audit = audits.audit_all(client, settings)
@@ -172,7 +172,7 @@ def _is_right(audited: AuditedBook, settled: SettledBook | None) -> bool:
 
 
 def _forget(client: Client, lost: Mapping[str, str]) -> bool:
-    """Forget `lost`, unless more was lost since it was read."""
+    """Delete the record `lost` of lost input, unless more was lost since it was read. Returns whether it is deleted."""
     with client.pipeline(transaction=True) as pipe:
         pipe.watch(keys.LOST)
         if not lost or pipe.hgetall(keys.LOST) != lost:

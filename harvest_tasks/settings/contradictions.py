@@ -1,4 +1,4 @@
-"""Which settings rule each other out? Each alone is valid."""
+"""Which settings contradict each other, although each alone is valid?"""
 
 from collections.abc import Iterator
 from itertools import chain
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def contradiction_lines(settings: "Settings") -> Iterator[str]:
-    """An error line for each setting that another one rules out."""
+    """An error line for each setting that contradicts another one."""
     found = chain(_two_servers(settings), _live(settings), _without_effect(settings), _shared_keys(settings))
     return (
         variables.error_line(name.upper(), variables.setting_text(getattr(settings, name)), why) for name, why in found

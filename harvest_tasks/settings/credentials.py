@@ -9,11 +9,11 @@ from harvest_tasks.settings import redis_url, variables
 DIRECTORY: Final = "CREDENTIALS_DIRECTORY"
 """The variable in which systemd names their directory."""
 FILES: Final = {"REDIS_URL": "redis-password", "BROKER_URL": "broker-password", "RESULT_BACKEND": "broker-password"}
-"""The file with the password, for each variable whose URL may name a user without one."""
+"""The file with the password, for each variable whose URL may name a user without a password."""
 
 
 def completed(given: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
-    """`given` with these passwords in its URLs. An unreadable password raises nothing: see `unusable`."""
+    """`given` with the passwords of the credentials in its URLs. Skips unreadable ones, which `unusable` reports."""
     return {
         **given,
         **{name: redis_url.with_password(given[name], read_secret(path)) for name, path in _used(given, environ)},
@@ -21,7 +21,7 @@ def completed(given: Mapping[str, str], environ: Mapping[str, str]) -> dict[str,
 
 
 def unusable(given: Mapping[str, str], environ: Mapping[str, str]) -> Iterator[str]:
-    """A line for each URL whose password cannot be read."""
+    """An error line for each URL whose password cannot be read."""
     for name, path in _files(given, environ):
         try:
             problem = "" if read_secret(path) else "is empty"

@@ -1,4 +1,4 @@
-"""Which rules has the exchange for each symbol? Reads a saved GET /fapi/v1/exchangeInfo of Binance's USD-M futures.
+"""What are the exchange's rules for each symbol? Reads a saved GET /fapi/v1/exchangeInfo of Binance's USD-M futures.
 
 Its numbers are text, read exactly or refused. An exit is a market order, which has to pass both lot filters: the
 stricter limit counts, and a zero is no limit.
@@ -151,7 +151,7 @@ def _word(name: str, entry: Mapping[str, object], field: str) -> str:
 
 
 def _filters(name: str, filters: object) -> dict[str, Filter]:
-    """By type."""
+    """The filters of the symbol `name`, by type."""
     found: dict[str, Filter] = {}
     for each in filters if isinstance(filters, list) else ():
         kind = each.get("filterType") if isinstance(each, dict) else None
@@ -171,7 +171,7 @@ class _Rules:
     filters: Mapping[str, Filter]
 
     def limit(self, kind: str, field: str) -> Decimal:
-        """Zero stands for no limit."""
+        """The number in `field` of the filter `kind`; zero stands for no limit."""
         if kind not in self.filters:
             self.refuse(kind, "is missing")
         if field not in self.filters[kind]:
@@ -223,7 +223,7 @@ def _check_steps(rules: _Rules, lots: Sequence[_Lot], step: Decimal) -> None:
     for lot in lots:
         if lot.step and step % lot.step:
             rules.refuse(lot.kind, f"stepSize {plain(lot.step)} does not divide {plain(step)}, the other lot filter's")
-        # What a filter accepts is its minQty and whole steps more.
+        # A filter accepts its minQty plus any number of whole steps.
         if lot.step and lot.min_qty % lot.step:
             rules.refuse(lot.kind, f"minQty {plain(lot.min_qty)} is not a multiple of stepSize {plain(lot.step)}")
 
@@ -248,6 +248,6 @@ def _min_notional(rules: _Rules) -> Decimal:
 
 
 def _shown(value: object) -> str:
-    """On one line and cut to length, as ASCII."""
+    """`value` as ASCII, on one line and cut to length."""
     text = ascii(value)
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."

@@ -21,11 +21,11 @@ FIXED_FAMILIES: Final = (
     keys.ticker(""),
     keys.market(""),
 )
-"""What the keys of one kind begin with."""
+"""The prefix of each kind of key with a fixed name."""
 
 
 def clashes(names: Mapping[str, str], prefixes: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """(setting, problem) for each of the settings `names` and `prefixes` whose keys another one has, too."""
+    """(setting, problem) for each setting whose key (`names`) or keys (`prefixes`) something else uses, too."""
     taken: dict[str, str] = dict.fromkeys(FIXED_KEYS, "a key of Harvest's own")
     for setting, key in names.items():
         if key in taken:

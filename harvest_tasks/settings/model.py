@@ -1,6 +1,6 @@
-"""What may a deployment choose? One frozen object, read once from the environment, refused when any value is wrong.
+"""The settings: one frozen object, read once from the environment, and refused if any value is wrong.
 
-`Settings.from_env` reads each field from the text of the variable with its name in capitals; nothing else makes one.
+`Settings.from_env` reads each field from the variable with its name in capitals. Nothing else makes a `Settings`.
 """
 
 import os
@@ -19,10 +19,10 @@ from harvest_tasks.settings.exchange_info import ExchangeInfoError, Listings, re
 from kernel.positions.ladder import Basis, Ladder, Rung
 
 SERVER_PARTS: Final = ("redis_host", "redis_port", "redis_db")
-"""Together they are another way to write `redis_url`; None where they are not given."""
+"""Settings that together are another way to write `redis_url`; each is None if it is not given."""
 
 NONE_TEXTS: Final = {"symbols": readers.OPEN_POSITIONS, "instruments_file": readers.NO_FILE}
-"""What None is written as, by setting."""
+"""The text that stands for None, by setting."""
 
 CELERY_VARIABLES: Final = {
     "CELERY_BROKER_URL": "broker_url",
@@ -30,7 +30,7 @@ CELERY_VARIABLES: Final = {
     "CELERY_BROKER_WRITE_URL": "broker_url",
     "CELERY_RESULT_BACKEND": "result_backend",
 }
-"""Variables that Celery prefers to any configuration, and the settings that they would silently replace."""
+"""Variables that Celery prefers to its configuration, and the setting that each would silently replace."""
 
 
 class SettingsError(Exception):
@@ -78,7 +78,7 @@ class Settings(BaseModel):
     result_backend: CeleryUrl = Field(default_factory=lambda data: data["broker_url"])
 
     symbols: Annotated[tuple[str, ...] | None, BeforeValidator(readers.symbol_list)] = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
-    """None stands for `*`: the symbols with an open position."""
+    """None is written `*`: the symbols with an open position."""
     publish_interval_sec: Annotated[float, readers.decimal_number("0.1", "3600")] = 10.0
     max_publish_age_sec: Annotated[int, readers.whole_number(1, 86_400)] = 60
     change_eps_pct: Annotated[Decimal, readers.decimal_number("0", "1")] = Decimal("0.001")
@@ -91,14 +91,14 @@ class Settings(BaseModel):
     log_level: Annotated[str, readers.choice(LOG_LEVELS)] = "INFO"
     log_format: Annotated[LogFormat, readers.choice(LogFormat)] = LogFormat.TEXT
     adhoc_rate_limit: Annotated[str, readers.rate_limit(slowest_per_minute=6)] = "120/m"
-    """Of the calls one worker starts. A call that waited longer than Celery's visibility timeout would run twice."""
+    """How many calls one worker starts. A call that waited longer than Celery's visibility timeout would run twice."""
 
     harvest_mode: Annotated[Mode, readers.choice(Mode)] = Mode.SHADOW
     harvest_live_confirm: Annotated[str, readers.choice(("yes", "no"))] = "no"
     harvest_live_stops: Flag = False
     position_source: Annotated[PositionSource, readers.choice(PositionSource)] = PositionSource.AUTO
     synthetic_fallback: Flag = Field(default_factory=lambda data: data["harvest_mode"] is Mode.SHADOW)
-    """Always false in live mode, which refuses a variable that says otherwise."""
+    """Always false in live mode, where setting it to true is refused."""
 
     stream_execution_result: Key = "quantum:stream:execution.result"
     stream_trade_intent: Key = "quantum:stream:trade.intent"
@@ -132,7 +132,7 @@ class Settings(BaseModel):
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
-        """Raises SettingsError."""
+        """The settings that `environ` gives. Raises SettingsError, with a line for each problem."""
         known = {field.upper() for field in cls.model_fields}
         given = {name: environ[name] for name in sorted(known & set(environ))}
         damaged = variables.damaged_lines(given)
@@ -154,12 +154,12 @@ class Settings(BaseModel):
 
     @cached_property
     def ladder(self) -> Ladder:
-        """Without the rungs under `harvest_min_r`; never empty."""
+        """The ladder without the rungs under `harvest_min_r`; never empty."""
         return Ladder(self.harvest_ladder, self.harvest_ladder_basis).at_least(self.harvest_min_r)
 
     @cached_property
     def instruments(self) -> Listings:
-        """What `instruments_file` lists, read once; nothing without a file. Raises InstrumentsError."""
+        """What `instruments_file` lists, read once; empty without a file. Raises ExchangeInfoError."""
         return Listings() if self.instruments_file is None else read_exchange_info(self.instruments_file)
 
     def describe(self) -> list[tuple[str, str, str]]:

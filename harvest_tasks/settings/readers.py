@@ -1,4 +1,4 @@
-"""How is each kind of setting read from text? Strictly; the error is one sentence that says what is allowed."""
+"""How is each kind of setting read from text? Strictly: the error is one sentence that says what is allowed."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -16,7 +16,7 @@ from kernel.positions.ladder import Ladder, Rung
 OPEN_POSITIONS: Final = "*"
 """The value of SYMBOLS that stands for all open positions."""
 NO_FILE: Final = "none"
-"""Stands for no file; a file of this name can be given as ./none."""
+"""The value that stands for no file; a file with this name can be given as ./none."""
 
 _HOST: Final = re.compile(r"\A([A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]+\])\Z")
 _KEY: Final = re.compile(r"\A[A-Za-z0-9_.{}-]+(:[A-Za-z0-9_.{}-]+)*\Z")
@@ -25,7 +25,7 @@ _PER_MINUTE: Final = {"s": Decimal(60), "m": Decimal(1), "h": Decimal(1) / 60}
 
 
 def reader_of(setting: FieldInfo) -> Callable[[str], Any]:
-    """The function that reads this setting from text. It raises ValueError with the sentence."""
+    """The function that reads `setting` from text; it raises ValueError with a sentence that says what is allowed."""
     (validator,) = (part for part in setting.metadata if isinstance(part, BeforeValidator))
     return cast("Callable[[str], Any]", validator.func)
 

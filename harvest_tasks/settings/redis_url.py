@@ -21,7 +21,7 @@ _DEFAULT_PORT: Final = 6379
 
 
 class RedisUrl(str):
-    """A URL that can carry a password: its repr does not."""
+    """A URL that may contain a password, which its repr leaves out."""
 
     __slots__ = ()
 
@@ -31,7 +31,9 @@ class RedisUrl(str):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """`login` is percent-encoded as in the URL, with its `@`, or empty. `host` is empty for a socket, `path` else."""
+    """The parts of a server's URL. `login` is percent-encoded and ends in its `@`, or is empty. A socket has a `path`,
+    any other server a `host`; the other one is empty.
+    """
 
     scheme: str
     login: str
@@ -52,7 +54,7 @@ class Address:
         return self._url("unix", "db")
 
     def for_celery(self) -> RedisUrl:
-        """Verifies the server's certificate, as redis-py does by default."""
+        """The URL in Celery's spelling. It verifies the server's certificate, as redis-py does by default."""
         if self.scheme == "rediss" and "ssl_cert_reqs" not in dict(self.tls):
             return replace(self, tls=(("ssl_cert_reqs", "required"), *self.tls)).for_celery()
         return self._url("redis+socket", "virtual_host")
@@ -83,7 +85,7 @@ def celery_url(text: str) -> RedisUrl:
 
 
 def next_database(url: str) -> RedisUrl:
-    """For Celery: the server of redis-py's `url`, one database further."""
+    """Celery's URL of the database that follows the one of redis-py's `url`, on the same server."""
     address = parse_address(url, DATA_FORMS)
     return replace(address, db=address.db + 1).for_celery()
 
@@ -101,7 +103,7 @@ def with_password(text: str, password: bytes) -> str:
 
 
 def parse_address(text: str, forms: dict[str, tuple[str, ...]] = DATA_FORMS) -> Address:
-    """Raises ValueError, whose message never holds a part of `text`."""
+    """The parts of the URL `text`. Raises ValueError, whose message never contains a part of `text`."""
     scheme, found, _ = text.partition("://")
     if not found or scheme not in forms:
         raise ValueError(f"must begin with {', '.join(f'{form}://' for form in forms)}")

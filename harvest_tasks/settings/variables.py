@@ -16,7 +16,7 @@ _LONGEST_SHOWN: Final = 60
 
 
 def unknown_lines(names: Iterable[str], known: Iterable[str]) -> list[str]:
-    """An error line for each name with the prefix that is not a setting."""
+    """An error line for each of `names` that has the prefix `OWN_PREFIX` and is not a setting."""
     known = set(known)
     strangers = (name for name in names if name.upper().startswith(OWN_PREFIX) and name not in known)
     return [_unknown_line(name, known) for name in sorted(strangers)]
@@ -64,7 +64,7 @@ def setting_text(value: object) -> str:
 
 def _unknown_line(name: str, known: set[str]) -> str:
     visible = name.encode("unicode_escape").decode("ascii")
-    # The prefix alone would make any two of our names look alike.
+    # With the prefix, any two settings would look alike.
     stems = {setting.removeprefix(OWN_PREFIX): setting for setting in known}
     near = get_close_matches(name.upper().strip().removeprefix(OWN_PREFIX), stems, n=1)
     return f"{visible}: is not a setting; " + (f"did you mean {stems[near[0]]}?" if near else "unset it")

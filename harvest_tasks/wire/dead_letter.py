@@ -1,4 +1,4 @@
-"""What is kept of an entry that could not be used: why, where it came from, and enough of it to recognise it."""
+"""What is kept of an entry that could not be used? The reason, its source, and enough of it to recognise it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,23 +1,20 @@
-"""What does the exchange hold of a book? Parses the exchange snapshot, a hash that another service writes.
+"""What does the exchange hold in a book? Parses the exchange snapshot, a hash that another service writes.
 
 A snapshot that cannot be read does not mean that the position is flat.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from harvest_tasks.wire.fields import upper
+from harvest_tasks.wire.fields import Fields, upper
 from harvest_tasks.wire.numbers import positive, signed
 from harvest_tasks.wire.refusal import InvalidInput, RefusalReason, shown
 from harvest_tasks.wire.symbols import hedge_legs
-from harvest_tasks.wire.timestamps import unix_ms
+from harvest_tasks.wire.timestamps import TIME_NAMES, unix_ms
 
-Fields = Mapping[str, str]
-
-QTY_NAMES: Final = ("qty", "quantity")
-TIME_NAMES: Final = ("ts", "timestamp", "time", "updated_at")
+_QTY_NAMES: Final = ("qty", "quantity")
+_TIME_NAMES: Final = (*TIME_NAMES, "updated_at")
 MAX_AGE_MS: Final = 10 * 365 * 86_400_000
 """A higher age is not a real one: 1.7 billion seconds is the age since a time of 0."""
 
@@ -40,7 +37,7 @@ class ExchangeSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class ExchangeFlat:
-    """No position. `stale` says why the snapshot may miss a position that opened since; else it is empty."""
+    """No position. `stale` says why the snapshot may miss a position that opened since then, or is empty."""
 
     book: str
     stale: str = ""
@@ -48,7 +45,7 @@ class ExchangeFlat:
 
 @dataclass(frozen=True, slots=True)
 class UnreadableSnapshot:
-    """There is a snapshot, and nothing can be concluded from it."""
+    """There is a snapshot, but it cannot be used."""
 
     book: str
     why: str
@@ -65,9 +62,10 @@ ExchangePosition = ExchangeSnapshot | ExchangeFlat | UnreadableSnapshot | OtherL
 
 
 def books_of(symbol: str, fields: Fields, is_hedge: bool) -> tuple[str, ...]:
-    """The books that the hash under the key of `symbol` is a snapshot of.
+    """The books that the hash under the key of `symbol` describes.
 
-    That is the leg which it names. Else, in hedge mode, it is the leg of its side, or both legs if it has no side.
+    It describes the leg that it names. If it names none: in hedge mode the leg of its side, or both legs if it has no
+    side; in one-way mode the symbol's only book.
     """
     stated = upper(fields.get("position_side"))
     if stated in _LEGS:
@@ -81,7 +79,7 @@ def books_of(symbol: str, fields: Fields, is_hedge: bool) -> tuple[str, ...]:
 def read_exchange_position(
     book: str, fields: Fields, now_ms: int, max_age_ms: int
 ) -> ExchangeSnapshot | ExchangeFlat | UnreadableSnapshot:
-    """Parse the snapshot `fields` of `book` at `now_ms`; with a time over `max_age_ms` ago it is stale."""
+    """Parse the snapshot `fields` of `book` at `now_ms`. It is stale if it states a time over `max_age_ms` ago."""
     try:
         stale = _staleness(fields, now_ms, max_age_ms)
         qty = _qty(fields)
@@ -105,7 +103,7 @@ def _snapshot(book: str, qty: Decimal, fields: Fields) -> ExchangeSnapshot:
 
 
 def _staleness(fields: Fields, now_ms: int, longest_ms: int) -> str:
-    name = next((name for name in TIME_NAMES if fields.get(name)), None)
+    name = next((name for name in _TIME_NAMES if fields.get(name)), None)
     if name is None:
         return ""
     age_ms = now_ms - unix_ms(name, fields[name])
@@ -113,8 +111,8 @@ def _staleness(fields: Fields, now_ms: int, longest_ms: int) -> str:
 
 
 def _qty(fields: Fields) -> Decimal:
-    """The quantity of a short may be negative."""
-    name = next((name for name in QTY_NAMES if fields.get(name)), "qty")
+    """The quantity as written; that of a short may be negative."""
+    name = next((name for name in _QTY_NAMES if fields.get(name)), "qty")
     return signed(name, _stated(name, fields))
 
 
@@ -131,18 +129,18 @@ def _sign(book: str, qty: Decimal, fields: Fields) -> int:
             RefusalReason.BAD_POSITION_SIDE, f"position_side is {shown(stated)}, not LONG, SHORT or BOTH"
         )
     if leg not in (0, sign) or _LEGS.get(upper(stated), leg) != leg:
-        raise InvalidInput(RefusalReason.CONFLICTING, f"it is of the other side than {book}")
+        raise InvalidInput(RefusalReason.CONFLICTING, f"its side is not that of {book}")
     return sign
 
 
 def _stop(fields: Fields) -> Decimal | None:
-    """Many services write 0 for no stop."""
+    """The price of the stop; many services write 0 for none."""
     text = fields.get("current_sl")
     return positive("current_sl", text) if text and signed("current_sl", text) else None
 
 
 def _age_ms(fields: Fields) -> int | None:
-    """An impossible age is ignored."""
+    """The age, None if it is absent or impossible."""
     try:
         age_ms = int(positive("age_sec", fields.get("age_sec")) * 1000)
     except InvalidInput:

@@ -1,6 +1,6 @@
 """What does an entry of the execution stream mean? `parse` makes a kernel entry of it, refuses it, or ignores it.
 
-What it returns is complete and exact: no other module checks it again.
+Its result is complete and exact: no other module checks it again.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ class IgnoredReason(StrEnum):
 
 
 class Routed(NamedTuple):
-    """`entry` is for `book`; when that is None, for every book of `symbol`."""
+    """`entry` is for `book`, or for every book of `symbol` if `book` is None."""
 
     symbol: str
     book: str | None
@@ -36,7 +36,7 @@ class Routed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The entry cannot be used. `book`: the book whose fill this was; its position may be wrong from here on."""
+    """The entry cannot be used. If it was a fill for `book`, that book's position may be wrong from here on."""
 
     reason: RefusalReason
     detail: str
@@ -150,18 +150,18 @@ def _kinds(layers: Layers) -> set[_Kind]:
 
 
 def _book_of_fill(layers: Layers) -> str | None:
-    """The one valid book that `layers` name, if any of them says it is a fill."""
+    """The one valid book that `layers` name, if one of them says that the entry is a fill; else None."""
     if _fill not in _kinds(layers):
         return None
     try:
-        values = wire_fields.read_fields(layers, wire_fields.BOOK)
+        values = wire_fields.read_fields(layers, wire_fields.BOOK_FIELDS)
     except InvalidInput:
         return None
     return _book(values["symbol"], values.get("position_side")) if "symbol" in values else None
 
 
 def _intent_id(values: Mapping[str, Any]) -> str | None:
-    """The correlation id counts only without an intent id: beside one it may be the producer's own."""
+    """The intent's id. The correlation id counts only without it: beside it, it may be the producer's own."""
     return values.get("intent_id") or values.get("correlation_id")
 
 
@@ -181,7 +181,7 @@ def _qty_of_notional(layers: Layers, price: Decimal) -> Decimal:
 
 
 def _other_asset(symbol: str, asset: str | None) -> str | None:
-    """`asset`, or None when it is the symbol's quote currency: a symbol ends in its name."""
+    """`asset`, or None if it is the quote currency of the symbol, whose name then ends in it."""
     return None if asset is None or symbol.partition("_")[0].endswith(asset) else asset
 
 

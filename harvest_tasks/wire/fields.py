@@ -1,6 +1,6 @@
-"""Which fields may an entry of each kind have? Their names, what each means, and how its value is read.
+"""Which fields may an entry of each kind have? One table a kind: field names, what each means, how its value is read.
 
-A field that a table does not list is ignored.
+A field that is not in the table is ignored.
 """
 
 import re
@@ -13,9 +13,12 @@ from harvest_tasks.wire.payload import Layers, Numeral, is_absent
 from harvest_tasks.wire.refusal import InvalidInput, RefusalReason, shown
 from kernel.positions.entry import Side
 
+Fields: TypeAlias = Mapping[str, str]
+"""A hash or a stream entry of Redis: text by field name."""
+
 FieldReader: TypeAlias = Callable[[str, object], Any]
 FieldRules: TypeAlias = Mapping[str, tuple[str, FieldReader]]
-"""Field name -> what it means, and how its value is read. Names with the same meaning are aliases."""
+"""By field name: its meaning, and the function that reads its value. Names with the same meaning are aliases."""
 
 _is_identifier = re.compile(r"[!-~]{1,64}").fullmatch
 _is_asset = re.compile(r"[A-Z0-9]{2,16}").fullmatch
@@ -25,7 +28,7 @@ _POSITION_SIDES = frozenset(("LONG", "SHORT", "BOTH"))
 
 
 def read_fields(layers: Layers, rules: FieldRules) -> dict[str, Any]:
-    """The values in `layers` by meaning, as `rules` read them. Raises `InvalidInput`, also if two contradict."""
+    """The values in `layers` by meaning, as `rules` read them. Raises `InvalidInput`, also if two values contradict."""
     values: dict[str, Any] = {}
     for layer in layers:
         for name, value in layer.items():
@@ -63,7 +66,7 @@ def _position_side(name: str, value: object) -> str:
 
 
 def _identifier(name: str, value: object) -> str:
-    """Text, or a JSON integer, whose digits it then is."""
+    """An id: text, or a JSON integer, which gives its digits."""
     if isinstance(value, str) and _is_identifier(value):
         if type(value) is not Numeral:
             return value
@@ -81,18 +84,18 @@ def _asset(name: str, value: object) -> str:
 
 
 def upper(value: object) -> str:
-    """A word in upper case, or empty text: only ASCII, since `str.upper` makes FILLED of a ligature, too."""
+    """A word in upper case; empty if it is not ASCII, since `str.upper` would turn even a ligature into FILLED."""
     if isinstance(value, str) and len(value) <= _LONGEST_WORD and value.isascii():
         return value.upper()
     return ""
 
 
-BOOK: Final[FieldRules] = {
+BOOK_FIELDS: Final[FieldRules] = {
     "symbol": ("symbol", _symbol),
     "position_side": ("position_side", _position_side),
 }
 FILL: Final[FieldRules] = {
-    **BOOK,
+    **BOOK_FIELDS,
     "side": ("side", _side),
     "action": ("side", _side),
     "qty": ("qty", positive),
@@ -114,12 +117,12 @@ PLANNED_PRICE: Final[FieldRules] = {"entry_price": ("price", positive)}
 NOTIONAL: Final[FieldRules] = {"position_size_usd": ("notional", positive)}
 MARK: Final[FieldRules] = {"symbol": ("symbol", _symbol), "price": ("price", positive)}
 FUNDING: Final[FieldRules] = {
-    **BOOK,
+    **BOOK_FIELDS,
     "amount": ("amount", signed),
     "asset": ("asset", _asset),
 }
 ORDER_ENDED: Final[FieldRules] = {
-    **BOOK,
+    **BOOK_FIELDS,
     "intent_id": ("intent_id", _identifier),
     "correlation_id": ("correlation_id", _identifier),
 }

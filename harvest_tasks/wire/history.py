@@ -21,7 +21,7 @@ from kernel.positions.quantities import EXACT, on_grid, plain
 from kernel.positions.r_multiple import in_r, net_r, shown_r
 
 ROWS_KEPT: Final = 100
-"""Rows of a kind and symbol."""
+"""How many rows of each kind are kept for a symbol."""
 
 
 class HarvestKind(StrEnum):
@@ -31,8 +31,8 @@ class HarvestKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HarvestRow:
-    """`qty` (base currency) taken at the mean `price`, with the gross profit `pnl` (quote currency), at `r` multiples
-    of the risk, cut to 6 decimals. What was only suggested has the mark as its price.
+    """`qty` (base currency) taken at the mean `price`, with the gross profit `pnl` (quote currency), at the R multiple
+    `r`, cut to 6 decimals. The `price` of a suggested harvest is the mark.
     """
 
     kind: HarvestKind
@@ -49,8 +49,8 @@ class HarvestRow:
 
 @dataclass(frozen=True, slots=True)
 class LifecycleRow:
-    """A position from its open to its close. `net_pnl` is `realized_pnl` - `fees` + `funding` (quote currency), `net_r`
-    the same in units of the risk of all that was entered, cut to 6 decimals; other assets are not in it.
+    """A position from its open to its close. `net_pnl` is `realized_pnl` - `fees` + `funding` (quote currency), without
+    `other_fees`. `net_r` is `net_pnl` in units of the risk of all quantity entered, cut to 6 decimals.
     """
 
     book: str
@@ -85,7 +85,7 @@ def ended_rows(before: Position, after: Position, entry: Entry) -> Iterator[Hist
         return
     ended = after.epoch != before.epoch or not after.is_open
     still_open = () if ended else after.ladder_state.reservations
-    # What an entry does not concern is passed on, the very same.
+    # If the entry does not concern them, they are the same object.
     if still_open is not before.ladder_state.reservations:
         kept = {reservation.intent_id for reservation in still_open}
         for reservation in before.ladder_state.reservations:
@@ -139,7 +139,7 @@ def _with_last_fill(held: Holding, entry: Entry, reservation: Reservation) -> Re
 
 
 def _final(before: Position, after: Position, entry: Entry) -> Holding:
-    """The holding of the lifecycle that ended: of a flip, without the fee, which counts in the new one."""
+    """The holding at the end of the lifecycle. The fee of a flip is not in it: it counts in the new lifecycle."""
     if after.epoch == before.epoch:
         return after.holding
     if isinstance(entry, Fill):

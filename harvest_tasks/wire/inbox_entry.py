@@ -1,4 +1,4 @@
-"""How does an entry wait in an inbox? As one compact JSON array of text.
+"""How is an entry written in an inbox? As one compact JSON array.
 
 A character for its kind comes first, then the entry's fields in their order; decimals are plain text. Only parsed
 entries are packed, so `unpack` does not validate their values again.
@@ -32,7 +32,7 @@ ADOPTING: Final = "adopting"
 
 
 class BadInboxEntry(ValueError):
-    """Text that `pack` did not write. `raw` is the text."""
+    """The text `raw` is not one that `pack` writes."""
 
     def __init__(self, raw: str) -> None:
         super().__init__(f"not a packed entry: {raw[:200]!a}")
@@ -40,7 +40,7 @@ class BadInboxEntry(ValueError):
 
 
 def pack(entry: Entry) -> str:
-    """`entry` as text; `unpack` gives it back."""
+    """`entry` as text, from which `unpack` makes an equal entry."""
     return f"[{','.join(_texts(entry))}]"
 
 
@@ -57,7 +57,7 @@ _DECODE: Final = json.JSONDecoder().decode
 
 
 def _texts(entry: Entry) -> tuple[str, ...]:
-    """Each value as JSON."""
+    """The kind and each field as JSON."""
     match entry:
         case Fill():
             return (
@@ -75,14 +75,12 @@ def _texts(entry: Entry) -> tuple[str, ...]:
                 _word(entry.fee_asset),
             )
         case Mark():
-            seen = () if entry.read_ms is None else (str(entry.read_ms),)
-            return '"M"', quoted(entry.source_id), str(entry.time_ms), _number(entry.price), *seen
+            read_ms = () if entry.read_ms is None else (str(entry.read_ms),)
+            return '"M"', quoted(entry.source_id), str(entry.time_ms), _number(entry.price), *read_ms
         case OrderEnded():
-            said = quoted(entry.status), quoted(entry.intent_id)
-            return '"O"', quoted(entry.source_id), str(entry.time_ms), *said
+            return '"O"', quoted(entry.source_id), str(entry.time_ms), quoted(entry.status), quoted(entry.intent_id)
         case Funding():
-            received = _number(entry.amount), _word(entry.asset)
-            return '"U"', quoted(entry.source_id), str(entry.time_ms), *received
+            return '"U"', quoted(entry.source_id), str(entry.time_ms), _number(entry.amount), _word(entry.asset)
         case Adopt():
             numbers = map(_number, (entry.tracked_qty, entry.qty, entry.entry, entry.stop))
             return '"A"', quoted(entry.source_id), str(entry.time_ms), *numbers

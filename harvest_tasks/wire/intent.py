@@ -1,6 +1,6 @@
 """What do other programs read of an intent? One JSON payload whose bytes depend on the intent's cause alone.
 
-Names come twice where two generations of executors read them: `side`/`action`, `qty`/`quantity`,
+Some values have two names, for two generations of executors: `side`/`action`, `qty`/`quantity`,
 `reduce_only`/`reduceOnly`. Numbers are JSON numbers written from exact decimals.
 """
 
@@ -17,7 +17,11 @@ INTENT_SOURCE = "harvest_brain"
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """How intents leave: `live` to the intent stream, else to the suggestions; stops may stay in shadow."""
+    """How intents are delivered: if `live` to the intent stream, else to the suggestions.
+
+    Without `live_stops`, moves of the stop are only suggested in live mode, too. `timeout_ms` after its time an intent
+    expires.
+    """
 
     live: bool
     live_stops: bool
@@ -71,5 +75,5 @@ def _stop_price(stop_price: Decimal | None) -> dict[str, str]:
 
 def _iso(unix_ms: int) -> str:
     """`2026-01-23T14:30:00.123Z`."""
-    moment = datetime.fromtimestamp(unix_ms // 1000, UTC).isoformat()
-    return f"{moment[:19]}.{unix_ms % 1000:03d}Z"
+    seconds = datetime.fromtimestamp(unix_ms // 1000, UTC).isoformat()
+    return f"{seconds[:19]}.{unix_ms % 1000:03d}Z"

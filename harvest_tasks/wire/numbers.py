@@ -1,4 +1,4 @@
-"""Numbers as text: every rule for what counts as a number. Text is checked in full before any of it is converted.
+"""Which text counts as a number? Text is checked in full before any of it is converted. There are three sets of rules.
 
 - Entries and rules of the exchange: `positive`, `signed`, `exact_number`. Producers that compute in floats write
   `8.7e-06` and `0.30000000000000004`, so both are numbers. At most 40 characters, 15 digits before the point, 20 after

@@ -1,4 +1,4 @@
-"""Which objects does an entry hold? Its flat fields, and JSON objects nested in `payload`, `data` or `signal`.
+"""Which objects does an entry consist of? Its flat fields, and JSON objects nested in `payload`, `data` or `signal`.
 
 JSON is read strictly and numbers stay text. Sizes and depth are checked on the text, before the parser runs.
 """
@@ -27,7 +27,7 @@ _GLIMPSE_CHARS = 16_384
 _GLIMPSE_WORD = 64
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-# A string first, so that brackets inside strings do not count; one that never ends swallows the rest.
+# Strings come first, so that brackets inside them do not count; a string that never ends takes up the rest.
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{\]}]', re.DOTALL)
 _MEMBER = re.compile(r'"(symbol|status|position_side)"\s*+:\s*+"([^"\\]{1,40})"')
 
@@ -66,7 +66,7 @@ def _check_size(fields: Mapping[str, str]) -> None:
     if len(fields) > MAX_FIELDS:
         raise InvalidInput(RefusalReason.TOO_MANY_FIELDS, f"the entry has over {MAX_FIELDS} fields")
     text = "".join((*fields, *fields.values()))
-    # A surrogate stands for one byte that was not UTF-8, and "replace" turns it into one.
+    # A surrogate stands for one byte that was not UTF-8, and "replace" turns it into one byte.
     if len(text) > MAX_ENTRY_BYTES or (not text.isascii() and len(text.encode("utf-8", "replace")) > MAX_ENTRY_BYTES):
         raise InvalidInput(RefusalReason.ENTRY_TOO_BIG, f"the entry is over {MAX_ENTRY_BYTES} bytes")
     _check_text(text)
@@ -127,7 +127,7 @@ def _nested(layer: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
 
 
 def _event_first(found: list[Mapping[str, object]]) -> Layers:
-    """The innermost object that states a status is the event; the others wrap it, or led to it."""
+    """`found`, with the innermost object that states a status first: it is the event, and the others wrap it."""
     stating = [layer for layer in found if not is_absent(layer.get("status"))]
     return (*reversed(stating), *(layer for layer in found if is_absent(layer.get("status"))))
 

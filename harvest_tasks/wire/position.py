@@ -33,7 +33,7 @@ _NO_MARK: Final = {"mark": "", "mark_ms": "", "peak": "", "trough": ""}
 
 
 class UnreadablePosition(ValueError):
-    """A hash under a position key that the ledger did not write."""
+    """The hash under a position's key is not one that the ledger writes."""
 
 
 class LedgerCounts(NamedTuple):
@@ -44,8 +44,8 @@ class LedgerCounts(NamedTuple):
 
 
 class PositionTimes(NamedTuple):
-    """Unix ms: when the mark was made, and when the oldest intent was published that has no reply and is not called
-    overdue. None: there is none, or the text is no time.
+    """Unix ms: the time of the mark, and when the oldest intent was published that has no reply and is not reported as
+    overdue. None: there is none, or the text is not a time.
     """
 
     mark_ms: int | None
@@ -91,9 +91,9 @@ def position_fields(position: Position) -> dict[str, str]:
 
 
 def changed_fields(before: Position, after: Position) -> dict[str, str]:
-    """What must be written to a hash that holds `before` so that it holds `after`, a position of the same book.
+    """The fields to write to a hash that holds `before` so that it holds `after`, a position of the same book.
 
-    Values that were passed on are the same objects.
+    A value that did not change is the same object in both.
     """
     changed = {"applied": _id_text(after.applied)}
     if _lifecycle(after) != _lifecycle(before):
@@ -108,7 +108,7 @@ def changed_fields(before: Position, after: Position) -> dict[str, str]:
 
 
 def _texts(written: Mapping[str, Writer], after: Sequence[Any], before: Sequence[Any] | None = None) -> dict[str, str]:
-    """The fields of `after` that are others than `before`'s, by name; all without a `before`."""
+    """The fields of `after` that differ from `before`, as text by name; all of them without `before`."""
     old = before or repeat(_NOTHING)
     triples = zip(written.items(), after, old, strict=False)
     return {name: text(new) for (name, text), new, was in triples if new is not was}
@@ -139,7 +139,7 @@ def _ladder_fields(after: LadderState, before: LadderState | None = None) -> dic
 
 
 def read_position(book: str, fields: Mapping[str, str]) -> Position:
-    """The position that `position_fields` wrote; a book that was never seen when there are no fields.
+    """The position that `position_fields` wrote; the empty position of `book` when there are no fields.
 
     Raises `UnreadablePosition` when something else wrote them.
     """
@@ -152,18 +152,18 @@ def read_position(book: str, fields: Mapping[str, str]) -> Position:
 
 
 def read_ledger_counts(fields: Mapping[str, str]) -> LedgerCounts:
-    """The ledger's own fields; zeros of a book that was never committed. Raises ValueError."""
+    """The ledger's own fields; zeros for a book that was never committed. Raises ValueError."""
     return LedgerCounts(int(fields.get(VERSION_FIELD, "0")), int(fields.get("trades_generation", "0")))
 
 
 def read_times(values: Sequence[str | None]) -> PositionTimes:
-    """From the reply to HMGET of `TIME_FIELDS`."""
+    """The times in the reply to HMGET of `TIME_FIELDS`."""
     mark_ms, unanswered_ms = values
     return PositionTimes(_time_ms(mark_ms), _time_ms(unanswered_ms))
 
 
 def read_figures(book: str, values: Sequence[str | None]) -> PositionFigures:
-    """From the reply to HMGET of `FIGURE_FIELDS`; zeros of a book that was never committed.
+    """The figures in the reply to HMGET of `FIGURE_FIELDS`; zeros for a book that was never committed.
 
     Raises `UnreadablePosition`.
     """
@@ -190,7 +190,7 @@ def _time_ms(text: str | None) -> int | None:
 
 
 def read_open_figures(fields: Mapping[str, str]) -> OpenFigures | None:
-    """The figures of an open position, None of a flat one. Raises `InvalidInput` without a mark."""
+    """The figures of an open position, or None for a flat one. Raises `InvalidInput`, also if it has no mark yet."""
     qty = required_float(fields, QTY_FIELD)
     if qty == 0:
         return None
@@ -206,7 +206,7 @@ def read_open_figures(fields: Mapping[str, str]) -> OpenFigures | None:
 
 
 def is_open_qty(text: str | None) -> bool:
-    """Whether the quantity of a hash, as text, is that of an open position."""
+    """Whether `text`, the quantity field of a hash, is that of an open position."""
     return text not in (None, "0")
 
 
@@ -306,7 +306,7 @@ def _reservation(
 
 
 def _unanswered_text(reservations: tuple[Reservation, ...]) -> str:
-    """When the oldest intent was published that is unanswered and not called overdue; kept for the sweep to read."""
+    """When the oldest intent was published that has no reply and is not reported as overdue; the sweep reads it."""
     return str(min((r.placed_ms for r in reservations if not r.overdue), default=""))
 
 
@@ -373,4 +373,4 @@ _LADDER_STATE: Final[Mapping[str, Writer]] = {
     "atr": _optional,
     "held": _held_text,
 }
-"""How each value of a holding, of a mark and of progress is written, in the order in which they have them."""
+"""How each value of a holding, a mark and a ladder state is written as text, in the order of their attributes."""

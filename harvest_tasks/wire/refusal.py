@@ -6,7 +6,7 @@ _SHOWN = 40
 
 
 class RefusalReason(StrEnum):
-    """A word for dead letters and counters; the detail beside it names the field."""
+    """One word for dead letters and counters; the detail that goes with it names the field."""
 
     ENTRY_TOO_BIG = "entry_too_big"
     TOO_MANY_FIELDS = "too_many_fields"
@@ -43,7 +43,7 @@ class InvalidInput(ValueError):
 
 
 def shown(value: object) -> str:
-    """Raw input as a detail line shows it: at most 40 characters, as ASCII."""
+    """Raw input as shown in a detail: ASCII, at most 40 characters."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):

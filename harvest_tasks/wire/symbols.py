@@ -1,4 +1,4 @@
-"""What counts as a symbol, and which books a symbol has."""
+"""What is a valid symbol, and which books does a symbol have?"""
 
 import re
 
@@ -6,7 +6,7 @@ is_symbol = re.compile(r"[A-Z0-9]{2,24}(?:_[0-9]{6})?").fullmatch
 
 
 class InvalidSymbol(ValueError):
-    """Text that names no market."""
+    """The text is not a valid symbol."""
 
 
 def valid_symbol(text: object) -> str:
@@ -27,5 +27,5 @@ def hedge_legs(name: str) -> tuple[str, str]:
 
 
 def possible_books(name: str) -> tuple[str, str, str]:
-    """Every book a symbol can have: its own in one-way mode, then its legs in hedge mode."""
+    """Every book that a symbol can have: its own in one-way mode, then its legs in hedge mode."""
     return name, *hedge_legs(name)

@@ -1,13 +1,17 @@
-"""When did an entry happen? Reads unix seconds, unix milliseconds or ISO 8601, else the time in its stream id."""
+"""When did an entry happen? Reads unix seconds, unix milliseconds or ISO 8601; without these, its stream id tells."""
 
 import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Final
 
 from harvest_tasks.wire.numbers import well_formed
 from harvest_tasks.wire.payload import Layers, is_absent
 from harvest_tasks.wire.refusal import InvalidInput, RefusalReason, shown
 from kernel.positions.quantities import exact
+
+TIME_NAMES: Final = ("ts", "timestamp", "time")
+"""The fields in which other services state a time, in the order in which they are looked at."""
 
 _is_integer = re.compile(r"[1-9][0-9]{0,14}").fullmatch
 _is_iso = re.compile(
@@ -18,17 +22,17 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
 _FIRST_MS = 1_230_768_000_000
-"""2009 began."""
+"""The start of 2009."""
 _END_MS = 4_133_980_800_000
-"""2100 ended."""
+"""The end of 2100."""
 _SMALLEST_MS = 100_000_000_000
 """A number below this is in seconds: as milliseconds it would be before 1973, as seconds it reaches 5138."""
 _SAME_MS = 1_000
-"""Two names may state one time at different precision, such as whole seconds beside milliseconds."""
+"""Two fields may state one time at different precision, such as whole seconds beside milliseconds."""
 
 
 def event_time(entry_id: str, layers: Layers) -> int:
-    """Unix ms that the first layer with a time states, else those of the stream id."""
+    """The time (unix ms) in the first layer that states one, else that of the stream id."""
     for layer in layers:
         ts, timestamp = layer.get("ts"), layer.get("timestamp")
         if is_absent(timestamp):
@@ -42,7 +46,7 @@ def event_time(entry_id: str, layers: Layers) -> int:
 
 
 def unix_ms(name: str, value: object) -> int:
-    """`value` in unix ms, rounded down; a time without an offset is UTC."""
+    """`value` in unix ms, rounded down; a time without an offset is UTC. Raises `InvalidInput`."""
     ms = _read_ms(name, value)
     if not _FIRST_MS <= ms < _END_MS:
         detail = f"{name} {shown(value)} is not between 2009 and 2100"
@@ -74,12 +78,12 @@ def _read_ms(name: str, value: object) -> int:
 
 def _read_iso(name: str, text: str) -> int:
     try:
-        moment = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(text)
     except ValueError:
         raise InvalidInput(RefusalReason.NOT_A_TIME, f"{name} {shown(text)} is not a date and time") from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return (moment - _EPOCH) // _MILLISECOND
+    if time.tzinfo is None:
+        time = time.replace(tzinfo=UTC)
+    return (time - _EPOCH) // _MILLISECOND
 
 
 @exact

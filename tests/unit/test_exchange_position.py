@@ -114,7 +114,7 @@ def test_a_leg_is_read_under_its_own_name() -> None:
     ],
 )
 def test_a_record_of_the_other_side_is_none_of_the_leg(book: str, fields: dict[str, str]) -> None:
-    assert read(book, **fields) == UnreadableSnapshot(book, f"it is of the other side than {book}")
+    assert read(book, **fields) == UnreadableSnapshot(book, f"its side is not that of {book}")
 
 
 def test_the_key_of_a_symbol_is_the_net_position_unless_it_names_a_leg_or_the_symbol_has_legs() -> None:

@@ -11,13 +11,12 @@ from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.simulation.demo.recording import parse_intent
 from harvest_tasks.simulation.demo.session import Session
+from harvest_tasks.wire.fields import Fields
 from kernel.positions.position import Position
 from kernel.positions.quantities import ZERO
 
 _MAX_INTENTS: Final = 40
 """Newest intents kept, enough for a large terminal."""
-
-Fields = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)

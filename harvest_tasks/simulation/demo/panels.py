@@ -9,7 +9,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from harvest_tasks.simulation.demo.live_state import Fields, LiveState, SentIntent
+from harvest_tasks.simulation.demo.live_state import LiveState, SentIntent
+from harvest_tasks.wire.fields import Fields
 from kernel.positions.position import Position
 from kernel.positions.quantities import plain
 from kernel.positions.r_multiple import r_multiple

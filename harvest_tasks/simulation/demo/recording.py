@@ -10,12 +10,11 @@ from harvest_tasks.fills.inbox import known_books
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
+from harvest_tasks.wire.fields import Fields
 
 PAGE: Final = 1_000
 _PUBLICATION_FIELDS: Final = frozenset(("trace_id", "timestamp", "expires_at"))
 """Fields of an intent that depend on the time; all others are the same in every run."""
-
-Fields = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)

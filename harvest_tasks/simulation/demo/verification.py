@@ -13,8 +13,9 @@ from typing import Final
 
 from harvest_tasks.fills.symbol_rules import base_rules
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.simulation.demo.recording import Fields, Recording, parse_intent
+from harvest_tasks.simulation.demo.recording import Recording, parse_intent
 from harvest_tasks.wire.execution_result import Refused, Routed, parse
+from harvest_tasks.wire.fields import Fields
 from harvest_tasks.wire.intent import Delivery, intent_payload
 from harvest_tasks.wire.position import LEDGER_FIELDS, position_fields
 from harvest_tasks.wire.symbols import possible_books

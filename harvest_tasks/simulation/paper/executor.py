@@ -7,7 +7,7 @@ and its acknowledgement are one transaction. The executor sees only fills that H
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
 from redis.exceptions import RedisError, ResponseError, WatchError
@@ -18,18 +18,17 @@ from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.simulation.paper.execution import Answer, Execution, ExecutionTerms, execute
 from harvest_tasks.simulation.paper.order import BadOrder, Order, parse_order
+from harvest_tasks.wire.fields import Fields
 from harvest_tasks.wire.position import UnreadablePosition, read_position
 from kernel.positions.position import Position
 
 log = logging.getLogger(__name__)
 
-READ_BATCH: Final = 100
-BLOCK_MS: Final = 500
-PAUSE_SEC: Final = 1.0
+_READ_BATCH: Final = 100
+_BLOCK_MS: Final = 500
+_PAUSE_SEC: Final = 1.0
 MARKER_TTL_SEC: Final = 7 * 86_400
 RESULTS_MAXLEN: Final = 1_000_000
-
-Fields = Mapping[str, str]
 
 
 class PaperExecutor:
@@ -48,10 +47,10 @@ class PaperExecutor:
             try:
                 self.drain()
                 while not is_stopping():
-                    self._answer_next(">", BLOCK_MS)
+                    self._answer_next(">", _BLOCK_MS)
             except RedisError as error:
                 log.warning("server unavailable, retrying: %s", error)
-                time.sleep(PAUSE_SEC)
+                time.sleep(_PAUSE_SEC)
 
     def drain(self) -> None:
         """Answer all pending intents, then all unread ones. Raises redis-py's errors."""
@@ -71,7 +70,7 @@ class PaperExecutor:
     def _answer_next(self, begin: str, block_ms: int | None = None) -> bool:
         """Answer the next entries after `begin`; False if there were none."""
         reply: Any = self._client.xreadgroup(
-            keys.PAPER_GROUP, keys.PAPER_CONSUMER, {self._intents: begin}, count=READ_BATCH, block=block_ms
+            keys.PAPER_GROUP, keys.PAPER_CONSUMER, {self._intents: begin}, count=_READ_BATCH, block=block_ms
         )
         entries: list[tuple[str, Fields]] = reply[0][1] if reply else []
         for entry_id, fields in entries:
