@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> object:
-        """Loads what is asked for: a program that only proposes never loads the code that makes intents."""
+        """Import a name when it is first used: a program that only proposes never loads the code that makes intents."""
         if name in __all__:
             for home in _MODULES:
                 found = vars(import_module(home)).get(name)
@@ -84,7 +84,7 @@ _MODULES: Final = (
     "kernel.positions.ladder",
     "kernel.positions.r_multiple",
 )
-"""Modules that have all of these names."""
+"""The modules that define or import these names."""
 
 
 def __dir__() -> list[str]:

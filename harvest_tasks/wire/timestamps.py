@@ -1,4 +1,4 @@
-"""When did an entry happen? Reads unix seconds, unix milliseconds or ISO 8601; without these, its stream id tells."""
+"""When did an entry happen? Reads unix seconds, unix milliseconds or ISO 8601; else the stream id has one."""
 
 import re
 from datetime import UTC, datetime, timedelta

@@ -3,8 +3,8 @@
 What always holds of a decision:
 1. Each rung of a lifecycle is published at most once per attempt; rungs crossed together make one harvest.
 2. It depends on the position, the rules and the guards alone.
-3. A refusal is new (not `noted`) once per action and reason.
-4. Deciding again with the same guards publishes nothing, and every refusal is `noted`.
+3. A refusal is new (not `repeated`) once per action and reason.
+4. Deciding again with the same guards publishes nothing, and every refusal is `repeated`.
 """
 
 from collections.abc import Callable
@@ -26,8 +26,8 @@ from kernel.positions.stops import break_even_price, due_stop, is_tighter, with_
 class Decision(NamedTuple):
     """One action that is due: published if `refusal` is None, else held back for that reason.
 
-    `intents` are what is due; there are none if nothing can be asked for (nothing left, below the minimum). `noted`:
-    the action was held back for the same reason the last time.
+    `intents` are what is due; there are none if nothing can be asked for (nothing left, below the minimum). `repeated`:
+    the same reason held the action back the last time.
     """
 
     position_id: str
@@ -42,7 +42,7 @@ Decided = tuple[Position, Guards, list[Decision]]
 
 
 class _Due(NamedTuple):
-    """An action that is due: its intents, or what prevents them, and the position once they are published."""
+    """An action that is due: its intents or, if there cannot be any, the `refusal`; and the position once published."""
 
     action: str
     intents: tuple[Intent, ...]
@@ -51,18 +51,18 @@ class _Due(NamedTuple):
 
 
 def decide(position: Position, rules: Rules, guards: Guards) -> Decided:
-    """What is due of `position`: the position once that is published or held back, the guards left, and the decisions.
+    """Decide what is due of `position`. Returns the position and the guards after that, and the decisions.
 
     Harvests come first, then moves of the stop. Nothing is due of a position that is flat or has no mark. Exact in any
-    decimal context; pure, so the caller publishes the intents of decisions without a `refusal`.
+    decimal context. Pure: the caller publishes the intents of each decision without a `refusal`.
     """
     if getcontext().prec < DIGITS:
         with localcontext(EXACT):
             return decide(position, rules, guards)
-    made: list[Decision] = []
+    decisions: list[Decision] = []
     mark = position.mark
     if mark is None or not position.holding.qty:
-        return position, guards, made
+        return position, guards, decisions
     stops = position.ladder_state.break_even or reaches(position.holding, mark.price, rules, rules.set_be_at_r)
     if stops:
         position = _past_break_even(position, rules)
@@ -73,21 +73,21 @@ def decide(position: Position, rules: Rules, guards: Guards) -> Decided:
                 break
             continue
         position, guards, decision = _decided(position, guards, due)
-        made.append(decision)
+        decisions.append(decision)
         if step is _stop and decision.refusal:
             break
-    return position, guards, made
+    return position, guards, decisions
 
 
 def _decided(position: Position, guards: Guards, due: _Due) -> tuple[Position, Guards, Decision]:
     refusal = due.refusal or guards.refusal(due.intents, position)
-    noted = refusal is not None and (due.action, refusal.value) in position.ladder_state.held
+    repeated = refusal is not None and (due.action, refusal.value) in position.ladder_state.held
     if refusal is None:
         position = due.published()
         guards = guards.spent(len(due.intents))
-    elif not noted:
+    elif not repeated:
         position = position._replace(ladder_state=position.ladder_state.held_back(due.action, refusal.value))
-    return position, guards, Decision(position.position_id, due.action, due.intents, refusal, noted)
+    return position, guards, Decision(position.position_id, due.action, due.intents, refusal, repeated)
 
 
 def _harvest(position: Position, mark: MarkState, rules: Rules) -> _Due | None:
@@ -110,10 +110,10 @@ def _stop(position: Position, mark: MarkState, rules: Rules) -> _Due | None:
 
 
 _IN_ORDER = (_harvest, _stop, _stop)
-"""A published move to break-even may make a trailing one due. It is decided in the same look, so that looking again at
-the same entries decides nothing more."""
+"""A published move to break-even may make a trailing one due. Both are decided in one call, so that deciding again
+about the same entries publishes nothing more."""
 _BEFORE_BREAK_EVEN = (_harvest,)
-"""No stop moves before the mark was at break-even."""
+"""No stop moves before R has reached `set_be_at_r`."""
 
 
 def harvested(position: Position, harvest: DueHarvest, live: bool) -> Position:
@@ -131,7 +131,7 @@ def stop_moved(position: Position, action: str, intent: Intent) -> Position:
 
 
 def _past_break_even(position: Position, rules: Rules) -> Position:
-    """`position` with break-even set if its stop is beyond that price already: then trailing may begin."""
+    """`position` with break-even set if its stop is at that price or beyond it already, so that trailing may begin."""
     if position.ladder_state.break_even or is_tighter(position, break_even_price(position, rules)):
         return position
     return position._replace(ladder_state=position.ladder_state._replace(break_even=True))

@@ -1,4 +1,4 @@
-"""Entries, from which a position is folded: fills, marks, ends of orders, funding, operators' steps, reconciling.
+"""Entries, from which a position is folded: fills, marks, ended orders, funding, adoptions, freezes and releases.
 
 An entry is one immutable fact. Its `source_id` is the id of its stream entry (`<unix ms>-<seq>`), which orders the
 entries of a book; it is empty for an entry that did not come from the stream. `time_ms` is the event's own time in unix
@@ -68,7 +68,7 @@ class Fill(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """A mark price (quote currency, > 0). `read_ms`: when it was read (unix ms), if from a key and not the stream."""
+    """A mark price (quote currency, > 0). `read_ms`: when it was read from a key (unix ms); None from the stream."""
 
     source_id: str
     time_ms: int
@@ -95,9 +95,10 @@ class Funding(NamedTuple):
 
 
 class Adopt(NamedTuple):
-    """The exchange's record of the position replaces the tracked one, if that still holds `tracked_qty`.
+    """The exchange snapshot replaces the tracked position, if that still holds `tracked_qty`.
 
-    Both quantities are signed (long > 0, base currency); `entry` (the mean) and `stop` are prices (quote currency).
+    Both quantities are signed (long > 0, base currency); `qty`, `entry` (the mean) and `stop` are the snapshot's, the
+    last two prices (quote currency).
     """
 
     source_id: str

@@ -45,7 +45,7 @@ def due_rungs(position: Position, mark: MarkState, rules: Rules) -> list[Rung]:
 
 
 def due_harvest(position: Position, mark: MarkState, rules: Rules) -> tuple[str, DueHarvest | Refusal] | None:
-    """The action that is due with its harvest, or with what prevents one; None if no rung is due."""
+    """The action that is due, with its harvest or the reason why there cannot be one; None if no rung is due."""
     rungs = due_rungs(position, mark, rules)
     if not rungs:
         return None

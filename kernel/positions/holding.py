@@ -16,7 +16,7 @@ from kernel.positions.entry import Adopt, Fill
 from kernel.positions.quantities import GRID, ZERO, on_grid
 
 MIN_STOP_DISTANCE = Decimal("0.0001")
-"""A stop that is nearer to the entry than this share of it does not measure a risk."""
+"""A stop nearer to the entry than this share of the entry does not measure a risk."""
 
 Amounts = tuple[tuple[str, Decimal], ...]
 """Amounts by asset, ordered by the asset's name."""
@@ -27,7 +27,7 @@ class Origin(StrEnum):
 
     FILLS = "fills"
     ADOPTED = "adopted"
-    """The exchange's record, which the fills do not explain."""
+    """The exchange snapshot, which the fills do not explain."""
 
 
 class Holding(NamedTuple):
@@ -113,7 +113,7 @@ def opened(fill: Fill, qty: Decimal, terms: RiskTerms) -> Holding:
 
 
 def added(holding: Holding, qty: Decimal, price: Decimal, fee: Decimal = ZERO) -> Holding:
-    """`qty` (> 0) more on the holding's own side, for a `fee` (quote currency).
+    """`holding` with `qty` (> 0) more on its own side, for a `fee` (quote currency).
 
     The mean entry is (held * mean entry + qty * price) / (held + qty), rounded half-even to 12 decimals.
     """
@@ -135,7 +135,7 @@ def added(holding: Holding, qty: Decimal, price: Decimal, fee: Decimal = ZERO) -
 
 
 def reduced(holding: Holding, qty: Decimal, price: Decimal, fee: Decimal = ZERO) -> Holding:
-    """`qty` (0 < qty <= held) less, for a `fee` (quote currency).
+    """`holding` with `qty` (0 < qty <= held) less, for a `fee` (quote currency).
 
     The profit realized is side * qty * (price - mean entry).
     """
@@ -171,7 +171,7 @@ def funded(holding: Holding, amount: Decimal, asset: str | None) -> Holding:
 
 
 def adopted(adopt: Adopt, terms: RiskTerms) -> Holding:
-    """A new lifecycle of what the exchange's record says is held (`adopt.qty` != 0)."""
+    """A new lifecycle of what the exchange snapshot says is held (`adopt.qty` != 0)."""
     sign = 1 if adopt.qty > 0 else -1
     stop = usable_stop(adopt.entry, adopt.stop, sign)
     return Holding(

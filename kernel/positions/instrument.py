@@ -14,7 +14,7 @@ from kernel.positions.quantities import EXACT, GRID, ZERO, exact, floor_to_step,
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """Of one market order: quantity `step`, `min_qty` and `max_qty` (base currency; None is no maximum),
+    """The limits of one market order: quantity `step`, `min_qty` and `max_qty` (base currency; None is no maximum),
     `min_notional` (quote currency), and the price step `tick` (quote currency; None keeps 12 decimals).
 
     Raises `InvalidNumber` if `step` or `tick` is not above 0, or `max_qty` is below one step.
@@ -54,8 +54,8 @@ class Instrument:
     def parts(self, qty: Decimal) -> tuple[Decimal, ...]:
         """`qty` (> 0) split into the fewest orders that `max_qty` allows, as equal as the step allows.
 
-        Larger parts come first; what is finer than the step goes with the last one. No other split has a larger
-        smallest part: if one of these is below the minimum, no split avoids that.
+        Larger parts come first; what is finer than the step goes with the last one. The smallest part is as large as in
+        any split: if it is below the minimum, no split avoids that.
         """
         if self.max_qty is None or qty <= self.max_qty:
             return (qty,)

@@ -68,7 +68,7 @@ def intent_id(position_id: str, action: str) -> str:
 
 
 def harvest_action(rungs: Sequence[str], firing: int) -> str:
-    """`partial:0.5+1:2`: the second harvest of these rungs."""
+    """The action of a harvest: `partial:0.5+1:2` is the second one of the rungs 0.5 and 1."""
     return f"{HARVEST_ACTION}{'+'.join(rungs)}:{firing}"
 
 
@@ -78,16 +78,16 @@ def part_of(action: str, k: int, n: int) -> str:
 
 
 def stop_action(kind: IntentKind, stop_price: Decimal) -> str:
-    """`sl_be`, or `trail:` and the price."""
+    """The action of a move of the stop: `sl_be`, or `trail:` and the price."""
     return "sl_be" if kind is IntentKind.MOVE_SL_BE else f"trail:{plain(stop_price)}"
 
 
 def resize_action(stop_price: Decimal, base_qty: Decimal, qty: Decimal) -> str:
-    """The stop at the same price for another quantity. `base_qty` grows on each add, so no action occurs twice."""
+    """The action of a stop at the same price for another `qty`. `base_qty` grows on each add, so none occurs twice."""
     return f"resize:{plain(stop_price)}:{plain(base_qty)}:{plain(qty)}"
 
 
 def reason_text(r: Decimal, level: str) -> str:
-    """`R=0.52 >= 0.5`: R cut (never rounded up) to two decimals, or to as many as the level has."""
+    """The reason of an intent, such as `R=0.52 >= 0.5`: R is cut, never rounded up, to two decimals or the level's."""
     decimals = max(2, len(level.partition(".")[2]))
     return f"R={r.quantize(Decimal(1).scaleb(-decimals), rounding=ROUND_DOWN, context=EXACT)} >= {level}"

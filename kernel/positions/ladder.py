@@ -24,7 +24,7 @@ class Basis(StrEnum):
     """The quantity still open and not reserved."""
 
 
-# Without slots, which `cached_property` cannot do with.
+# No slots: `cached_property` needs a `__dict__`.
 @dataclass(frozen=True)
 class Rung:
     """At R multiple `r` (> 0), close `fraction` (a share, 0 < fraction <= 1) of the ladder's basis."""
@@ -34,13 +34,13 @@ class Rung:
 
     @cached_property
     def name(self) -> str:
-        """Its R as plain text: `0.5`."""
+        """The rung's R as plain text, such as `0.5`."""
         return plain(self.r)
 
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """Rungs in ascending order of R. Raises `InvalidLadder` if 1 or 2 does not hold."""
+    """Rungs in ascending order of R. Raises `InvalidLadder` if invariant 1 or 2 does not hold."""
 
     rungs: tuple[Rung, ...]
     basis: Basis = Basis.ORIGINAL

@@ -16,7 +16,7 @@ from kernel.positions.quantities import ZERO
 
 MAX_ATTEMPTS = 3
 HARVEST_ACTION = "partial:"
-"""The action of every harvest begins with it."""
+"""The prefix of the action of every harvest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Reservation:
     overdue: bool = False
 
     def after(self, qty: Decimal, price: Decimal, pnl: Decimal) -> "Reservation":
-        """After a fill of `qty` for it; a fill of more than it reserved leaves 0."""
+        """The reservation after a fill of `qty` for it; a fill of more than it reserved leaves 0."""
         return replace(
             self,
             qty=max(ZERO, self.qty - qty),
@@ -89,7 +89,7 @@ class LadderState(NamedTuple):
         return 1 + max(fired.get(rung, 0) for rung in rungs)
 
     def fired(self, claims: tuple[Claim, ...], left_over: Decimal, placed: tuple[Reservation, ...]) -> "LadderState":
-        """After a harvest of `claims` was published, with the reservations `placed` for its parts."""
+        """The state after a harvest of `claims` was published, with the reservations `placed` for its parts."""
         rungs = tuple(claim.rung for claim in claims)
         number = self.firing(rungs)
         return self._replace(
@@ -103,15 +103,15 @@ class LadderState(NamedTuple):
         )
 
     def taken(self, intent_id: str, qty: Decimal, price: Decimal, pnl: Decimal) -> "LadderState":
-        """After a fill of `qty` at `price` for `intent_id` that realized `pnl`: that much less is reserved."""
+        """The state after a fill of `qty` at `price` for `intent_id` that realized `pnl`: `qty` less is reserved."""
         after = (r.after(qty, price, pnl) if r.intent_id == intent_id else r for r in self.reservations)
         return self._replace(reservations=tuple(r for r in after if r.qty))
 
     def released(self, intent_id: str) -> tuple["LadderState", tuple[str, ...]]:
-        """After the order of `intent_id` ended unfilled: its quantity is free, and its rungs are armed again.
+        """The state after the order of `intent_id` ended unfilled, and the names of the rungs that are given up.
 
-        A rung whose last attempt this was is spent instead; the second value names these. The parts of a harvest are
-        one attempt: each adds what it left unfilled to what its rungs are owed.
+        The order's quantity is free, and its rungs are armed again. A rung whose last attempt this was is given up: it
+        stays spent. The parts of a harvest are one attempt: each adds what it left unfilled to what its rungs are owed.
         """
         ended = next((r for r in self.reservations if r.intent_id == intent_id), None)
         if ended is None:
@@ -131,7 +131,7 @@ class LadderState(NamedTuple):
         return freed, given_up
 
     def capped(self, limit: Decimal) -> "LadderState":
-        """With reservations cut, newest first, until they sum to at most `limit` (base currency)."""
+        """The state with its reservations cut, newest first, until they sum to at most `limit` (base currency)."""
         excess = self.reserved - limit
         if excess <= 0:
             return self
@@ -144,21 +144,23 @@ class LadderState(NamedTuple):
         return self._replace(reservations=tuple(kept))
 
     def late_intents(self, placed_before_ms: int) -> tuple[str, ...]:
-        """Ids of the intents published at or before it (unix ms) that have no reply and are not marked overdue."""
+        """Ids of the intents that were published at or before `placed_before_ms` (unix ms), have no reply, and are not
+        marked overdue yet.
+        """
         return tuple(r.intent_id for r in self.reservations if r.placed_ms <= placed_before_ms and not r.overdue)
 
     def marked_overdue(self, placed_before_ms: int) -> "LadderState":
-        """With these intents marked overdue. Their quantity stays reserved: a reply may still come."""
+        """The state with `late_intents` marked overdue. Their quantity stays reserved: a reply may still come."""
         late = self.late_intents(placed_before_ms)
         marked = (replace(r, overdue=True) if r.intent_id in late else r for r in self.reservations)
         return self._replace(reservations=tuple(marked))
 
     def held_back(self, action: str, reason: str) -> "LadderState":
-        """With `reason` as the last one that held `action` back."""
+        """The state with `reason` as the last one that held `action` back."""
         return self._replace(held=tuple(sorted({**dict(self.held), action: reason}.items())))
 
     def not_held_back(self, action: str) -> "LadderState":
-        """With nothing holding `action` back."""
+        """The state after nothing holds `action` back any more."""
         if not self.held:
             return self
         return self._replace(held=tuple(item for item in self.held if item[0] != action))

@@ -2,7 +2,7 @@
 
 What always holds of a mark:
 1. The newest event time wins; an older price changes nothing.
-2. A price that claims to come from the future loses to the next one that arrives before its time, and is no peak or
+2. A price with a time in the future is replaced by the next one that arrives before that time, and is neither peak nor
    trough.
 """
 

@@ -6,7 +6,7 @@ except its `overrides`, which the caller sets.
 What always holds of a position:
 1. Folding entries in one go or one by one gives the same position.
 2. An entry that was applied before changes nothing, and the same object comes back.
-3. Each open and each flip starts a new lifecycle: the epoch counts up, holding and ladder state start afresh.
+3. Each open and each flip starts a new lifecycle: the epoch counts up, and holding and ladder state start anew.
 4. Reservations never sum to more than the quantity held.
 5. Only the mean entry, and a risk computed from a ratio, are rounded (half-even to 12 decimals).
 6. A hedge-mode leg never crosses zero: an exit takes at most what the leg holds.
@@ -119,7 +119,7 @@ def apply(position: Position, entry: Entry, terms: RiskTerms = DEFAULT_TERMS) ->
 
 
 def _after_other(position: Position, entry: OrderEnded | Funding | Overdue | Freeze | Release) -> Position:
-    """After an entry that changes neither quantity nor price."""
+    """`position` after an entry that changes neither quantity nor price."""
     match entry:
         case OrderEnded():
             return position._replace(ladder_state=position.ladder_state.released(entry.intent_id)[0])
@@ -172,7 +172,7 @@ def _filled(position: Position, fill: Fill, terms: RiskTerms, entry_id: EntryId,
 
 
 def _with(position: Position, holding: Holding, mark: MarkState, state: LadderState, entry_id: EntryId) -> Position:
-    """The same lifecycle after a fill or a mark; `_replace` takes three times as long."""
+    """`position` in the same lifecycle after a fill or a mark; `_replace` would take three times as long."""
     return Position(
         position.book,
         position.epoch,
@@ -211,7 +211,7 @@ def _begun(
 
 
 def _adopted(position: Position, adopt: Adopt, terms: RiskTerms) -> Position:
-    """The exchange's record in place of the tracked one; unchanged if that has moved since the two were compared."""
+    """`position` as the exchange snapshot has it; unchanged if its quantity changed since the two were compared."""
     held = position.holding
     if held.qty != adopt.tracked_qty or (held.qty, held.avg_entry) == (adopt.qty, adopt.entry):
         return position

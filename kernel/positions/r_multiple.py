@@ -1,4 +1,4 @@
-"""R: what a holding has gained, in multiples of what it risks. All that computes an R in decimals does it here.
+"""R: what a holding has gained, in multiples of what it risks. Every R in decimals is computed here.
 
 R = side * (price - mean entry) / risk per unit, less costs where they are asked for. What always holds of R:
 1. It does not depend on the quantity held.

@@ -24,7 +24,7 @@ MIN_RESIZE = Decimal("0.1")
 
 
 def due_stop(position: Position, mark: MarkState, rules: Rules) -> Intent | None:
-    """The stop move that is due now of a position whose R is, or was, at `set_be_at_r` or more; None if none is due."""
+    """The stop move that is due now, or None. Call it for a position whose R is, or was, at `set_be_at_r` or more."""
     if not position.ladder_state.break_even:
         return _break_even(position, mark, rules)
     return _trailing(position, mark, rules) or _resized(position, mark, rules)

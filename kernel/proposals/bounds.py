@@ -35,7 +35,7 @@ QUANTITY = PRICE
 MONEY = Range(-1e30, 1e30)
 """Quote currency: a price difference times a quantity."""
 FRACTION = Range(1e-9, 10.0)
-"""A share of a price. One nearer to 0 does not measure anything."""
+"""A share of a price. A smaller one does not measure anything."""
 NON_NEGATIVE = Range(0.0, 1e15)
 POSITIVE = Range(1e-9, 1e15)
 FINITE = Range(-1e15, 1e15)

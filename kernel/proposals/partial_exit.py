@@ -2,7 +2,7 @@
 
 What always holds of a partial exit:
 1. A level counts at R_net >= its R; a higher R_net never gives a smaller target.
-2. Targets are cumulative shares of the original quantity: the same proposal again asks for nothing more.
+2. Targets are cumulative shares of the original quantity: repeating a proposal asks for nothing more.
 3. Tranche weights are not negative and sum to 1.
 """
 
