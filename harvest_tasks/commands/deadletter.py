@@ -6,7 +6,7 @@ from dataclasses import asdict
 import click
 
 from harvest_tasks.commands.formatting import recent
-from harvest_tasks.commands.session import Failure, reached
+from harvest_tasks.commands.session import Failure, connected
 from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json
 from harvest_tasks.operations.dead_letters import (
     DeadLetterMessage,
@@ -47,7 +47,7 @@ def list_messages(limit: int, as_json: bool) -> None:
     Id is the message's own id, for `harvest deadletter retry`. Entry is the refused entry's id in the input stream.
     Size is in bytes.
     """
-    with reached() as (_, client):
+    with connected() as (_, client):
         found = newest_dead_letters(client)
     if as_json:
         show_json(found[:limit])
@@ -74,7 +74,7 @@ def retry(message_id: str | None, everything: bool, as_json: bool) -> None:
     if (message_id is None) is not everything:
         raise click.UsageError("name one message, or give --all")
     message_ids = None if message_id is None else [message_id]
-    with reached() as (settings, client):
+    with connected() as (settings, client):
         try:
             results = retry_dead_letters(client, settings.stream_execution_result, message_ids)
         except StreamBusy as error:

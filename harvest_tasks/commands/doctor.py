@@ -33,7 +33,7 @@ def doctor(everything: bool, as_json: bool) -> None:
     logging.basicConfig(level="WARNING", format="%(message)s", stream=sys.stderr)
     with exporting(settings) as exporter:
         metrics = list(exporter.collect())
-        consumed = session.consumed() if exporter.has_broker else None
+        consumed = session.consumed_queues() if exporter.has_broker else None
         found = diagnose(Scrape(metrics, consumed, time()))
     if as_json:
         show_json(found)

@@ -6,7 +6,7 @@ import click
 from rich.text import Text
 
 from harvest_tasks.commands.formatting import cost, duration, figure, money, r_text, recent
-from harvest_tasks.commands.session import parse_symbol, reached
+from harvest_tasks.commands.session import connected, parse_symbol
 from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json
 from harvest_tasks.fills.inbox import known_books
 from harvest_tasks.operations.history import History, read_history
@@ -56,7 +56,7 @@ def history(symbol: str | None, limit: int, as_json: bool) -> None:
     have made at the mark. PnL and Realized are before fees. Net is after fees and funding; Net R is Net in units of the
     risk of all that was entered. The last 100 of each kind are kept per symbol.
     """
-    with reached() as (_, client):
+    with connected() as (_, client):
         names = [symbol] if symbol else sorted({symbol_of(book) for book in known_books(client)})
         found = read_history(client, names)
     shown = History(found.harvests[:limit], found.lifecycles[:limit], found.unreadable)

@@ -6,7 +6,7 @@ import click
 from rich.text import Text
 
 from harvest_tasks.commands.formatting import figure, recent
-from harvest_tasks.commands.session import parse_symbol, reached
+from harvest_tasks.commands.session import connected, parse_symbol
 from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json
 from harvest_tasks.operations.intents import PublishedIntent, newest_intents
 from harvest_tasks.settings.model import Settings
@@ -38,7 +38,7 @@ def intents(limit: int, symbol: str | None, as_json: bool) -> None:
     A shadow intent is a suggestion that no executor acts on. Qty is the quantity to close; for a stop move, the
     quantity that the stop protects. An Intent id that does not fit is cut.
     """
-    with reached() as (settings, client):
+    with connected() as (settings, client):
         found = newest_intents(client, settings, limit, symbol)
     if as_json:
         show_json(found)

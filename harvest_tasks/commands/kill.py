@@ -3,7 +3,7 @@
 import click
 
 from harvest_tasks.commands.formatting import printable
-from harvest_tasks.commands.session import Failure, reached
+from harvest_tasks.commands.session import Failure, connected
 from harvest_tasks.commands.tables import json_option, show_json
 from harvest_tasks.operations.kill_switch import KillSwitch, NotASwitch, read_kill_switch, set_kill_switch
 
@@ -35,7 +35,7 @@ def status(as_json: bool) -> None:
 
     Exit code 0 if it is, 1 if not.
     """
-    with reached() as (settings, client):
+    with connected() as (settings, client):
         found = read_kill_switch(client, settings.harvest_kill_switch_key)
     if as_json:
         show_json({"key": found.key, "killed": found.is_killed, "value": found.value, "type": found.kind})
@@ -45,7 +45,7 @@ def status(as_json: bool) -> None:
 
 
 def _write(*, killed: bool) -> None:
-    with reached() as (settings, client):
+    with connected() as (settings, client):
         key = settings.harvest_kill_switch_key
         try:
             before = set_kill_switch(client, key, killed=killed)

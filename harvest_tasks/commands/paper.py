@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import click
 
-from harvest_tasks.commands.session import reached
+from harvest_tasks.commands.session import connected
 from harvest_tasks.logs import log_to_stderr
 from harvest_tasks.simulation.paper.execution import ExecutionTerms
 from harvest_tasks.simulation.paper.executor import PaperExecutor
@@ -41,7 +41,7 @@ def paper(slippage_bps: float, fee_bps: float, reject_share: float, ignore_share
     if reject_share + ignore_share > 1:
         raise click.UsageError("--reject-share and --ignore-share sum to more than 1")
     terms = ExecutionTerms(Decimal(repr(slippage_bps)), Decimal(repr(fee_bps)), reject_share, ignore_share, seed)
-    with reached() as (settings, client):
+    with connected() as (settings, client):
         log_to_stderr(settings.log_level, settings.log_format)
         executor = PaperExecutor(client, settings, terms)
         # Before anything else: a wrong address fails at once.

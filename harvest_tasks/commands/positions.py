@@ -6,7 +6,7 @@ import click
 from rich.text import Text
 
 from harvest_tasks.commands.formatting import age, cost, figure, money, printable, r_text
-from harvest_tasks.commands.session import reached
+from harvest_tasks.commands.session import connected
 from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json
 from harvest_tasks.fills.inbox import UnreadableBook, known_books, open_books
 from harvest_tasks.fills.symbol_rules import SymbolRules
@@ -50,7 +50,7 @@ def positions(everything: bool, as_json: bool) -> None:
     units of the risk of all that was entered. Origin is shown for a position adopted from the exchange. For closed
     positions see `harvest history`.
     """
-    with reached() as (settings, client):
+    with connected() as (settings, client):
         names = known_books(client) if everything else open_books(client)
         now_ms = server_ms(client)
         found = read_books(client, names)

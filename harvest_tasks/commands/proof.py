@@ -71,7 +71,7 @@ def _seen(settings: Settings, seconds: float) -> list[CheckResult]:
 
 def _scrape(exporter: Exporter) -> Scrape:
     metrics = list(exporter.collect())
-    return Scrape(metrics, session.consumed() if exporter.has_broker else None, time())
+    return Scrape(metrics, session.consumed_queues() if exporter.has_broker else None, time())
 
 
 def _print(results: Sequence[CheckResult]) -> None:

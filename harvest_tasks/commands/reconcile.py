@@ -6,7 +6,7 @@ import click
 from rich.text import Text
 
 from harvest_tasks.commands.formatting import figure, printable
-from harvest_tasks.commands.session import Failure, reached, wake_workers
+from harvest_tasks.commands.session import Failure, connected, wake_workers
 from harvest_tasks.commands.tables import Cell, Column, json_option, show, show_json
 from harvest_tasks.reconciling.audit import audit_all
 from harvest_tasks.reconciling.settlement import (
@@ -50,7 +50,7 @@ def reconcile(books: Sequence[str], adopt: bool, as_json: bool) -> None:
     Exit code 1 if a book differs, or could not be adopted.
     """
     names = {book.upper() for book in books}
-    with reached() as (settings, client):
+    with connected() as (settings, client):
         audit = audit_all(client, settings)
         rows = [row for row in comparison_rows(audit) if is_named(row.book, names)]
         if not audit.has_snapshots:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import click
 
 from harvest_tasks.commands.formatting import printable
-from harvest_tasks.commands.session import Failure, reached, wake_workers
+from harvest_tasks.commands.session import Failure, connected, wake_workers
 from harvest_tasks.fills import inbox
 from harvest_tasks.fills.inbox import UnreadableBook
 from harvest_tasks.operations import positions
@@ -36,7 +36,7 @@ def release(book: str | None, everything: bool, switch_mode: bool) -> None:
         raise click.UsageError("name one book, or give --all")
     if everything and switch_mode:
         raise click.UsageError("--switch-mode takes one symbol")
-    with reached() as (_, client):
+    with connected() as (_, client):
         if book is None:
             wake_workers(_release_all(client))
         elif switch_mode:

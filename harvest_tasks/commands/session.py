@@ -36,7 +36,7 @@ def parse_symbol(text: str) -> str:
 
 
 @contextmanager
-def reached() -> Iterator[tuple[Settings, Client]]:
+def connected() -> Iterator[tuple[Settings, Client]]:
     """The settings and a client of the server, closed at the end. Raises `SettingsError`."""
     settings = Settings.from_env(os.environ)
     client = connect(settings.redis_url)
@@ -58,7 +58,7 @@ def wake_workers(books: Sequence[str]) -> None:
         click.echo("The broker does not answer. Running workers notice the change within a second anyway.", err=True)
 
 
-def consumed() -> set[str] | None:
+def consumed_queues() -> set[str] | None:
     """The queues that workers consume, by those that answer in time; None where they cannot be asked."""
     from harvest_tasks.celery import app  # reads the environment
 

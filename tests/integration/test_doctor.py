@@ -29,7 +29,7 @@ Doctor = Callable[..., Result]
 def consumed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The queues that workers say they consume."""
     queues = set(UNITS)
-    monkeypatch.setattr(session, "consumed", lambda: queues)
+    monkeypatch.setattr(session, "consumed_queues", lambda: queues)
     return queues
 
 
