@@ -17,7 +17,7 @@ from bench.setup import Setup
 from harvest_tasks.proposing.cycle import run_cycle
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, connect
-from harvest_tasks.server.clock import server_now
+from harvest_tasks.server.clock import server_sec
 from harvest_tasks.settings.model import Settings
 from kernel.proposals.market import MarketState, P1Proposal
 from kernel.proposals.proposal import compute_harvest_proposal
@@ -151,7 +151,7 @@ def _cycle(client: Client, settings: Settings, names: Sequence[str]) -> None:
     size = chunk_size(len(names))
     for start in range(0, len(names), size):
         chunk = names[start : start + size]
-        assert run_cycle(client, settings, chunk, server_now(client)).computed == len(chunk)
+        assert run_cycle(client, settings, chunk, server_sec(client)).computed == len(chunk)
 
 
 def _forget(client: Client, settings: Settings) -> None:
@@ -185,4 +185,4 @@ def _begin(settings: Settings) -> None:
 
 def _computed(names: Sequence[str]) -> int:
     client, settings = _WORKER["one"]
-    return run_cycle(client, settings, names, server_now(client)).computed
+    return run_cycle(client, settings, names, server_sec(client)).computed

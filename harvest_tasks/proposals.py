@@ -7,7 +7,7 @@ from harvest_tasks.celery import app
 from harvest_tasks.proposing.cycle import ALL_SYMBOLS, run_cycle
 from harvest_tasks.proposing.summary import CycleSummary
 from harvest_tasks.server.client import shared_client
-from harvest_tasks.server.clock import server_now
+from harvest_tasks.server.clock import server_sec
 from harvest_tasks.settings.model import current_settings
 from harvest_tasks.wire.symbols import InvalidSymbol, valid_symbol
 
@@ -35,4 +35,4 @@ def compute_proposals(symbols: Sequence[str] = (ALL_SYMBOLS,)) -> dict[str, Any]
 def _task_cycle(names: Sequence[str]) -> CycleSummary:
     settings = current_settings()
     client = shared_client(settings.redis_url)
-    return run_cycle(client, settings, names, server_now(client))
+    return run_cycle(client, settings, names, server_sec(client))

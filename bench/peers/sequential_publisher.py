@@ -11,14 +11,14 @@ from harvest_tasks.proposing.cycle import apply_decisions, decide_proposals
 from harvest_tasks.proposing.inputs import STREAM_DEPTH, Inputs
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
-from harvest_tasks.server.clock import server_now
+from harvest_tasks.server.clock import server_sec
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire.symbols import possible_books
 
 
 def publish(client: Client, settings: Settings, symbols: Iterable[str]) -> int:
     """Publish the proposal of each symbol, and return their number."""
-    computed, now = 0, server_now(client)
+    computed, now = 0, server_sec(client)
     for symbol in symbols:
         outcomes = apply_decisions(
             client, settings, list(decide_proposals(_read(client, settings, symbol), settings, now)), now

@@ -19,7 +19,7 @@ from harvest_tasks.logs import log_to_stderr
 from harvest_tasks.proposing.cycle import ALL_SYMBOLS, run_cycle
 from harvest_tasks.proposing.summary import CycleSummary, ProposalOutcome
 from harvest_tasks.server.client import Client, connect
-from harvest_tasks.server.clock import server_now
+from harvest_tasks.server.clock import server_sec
 from harvest_tasks.settings.model import PositionSource, Settings
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ def _settings(**given: str | None) -> Settings:
 
 
 def _cycle(client: Client, settings: Settings) -> CycleSummary:
-    return run_cycle(client, settings, settings.symbols or (ALL_SYMBOLS,), server_now(client))
+    return run_cycle(client, settings, settings.symbols or (ALL_SYMBOLS,), server_sec(client))
 
 
 def _run(client: Client, settings: Settings, as_json: bool) -> None:

@@ -122,7 +122,7 @@ def queue_entries(pipe: Any, entries: Mapping[str, Entry]) -> None:
         pipe.hincrby(keys.COUNTS, "in", len(entries))
 
 
-def tracked_books(client: Client, names: Iterable[str]) -> list[TrackedBook | UnreadableBook]:
+def read_tracked_books(client: Client, names: Iterable[str]) -> list[TrackedBook | UnreadableBook]:
     """The books `names`, in order, in one round trip; a book that never had an entry is flat."""
     wanted = list(names)
     with client.pipeline(transaction=True) as pipe:
@@ -155,7 +155,7 @@ def deliver_if_unchanged(client: Client, tracked: TrackedBook, entries: Sequence
     return True
 
 
-def in_other_mode(book: str) -> tuple[str, ...]:
+def books_in_other_mode(book: str) -> tuple[str, ...]:
     """The books of the same symbol in the other position mode, which cannot be tracked beside `book`."""
     symbol = symbols.symbol_of(book)
     return tuple(other for other in symbols.possible_books(symbol) if (other == symbol) != (book == symbol))
@@ -165,7 +165,7 @@ def _is_unchanged(pipe: Any, tracked: TrackedBook) -> bool:
     book = tracked.book
     if pipe.xlen(keys.inbox(book)) or int(pipe.hget(keys.position(book), VERSION_FIELD) or 0) != tracked.version:
         return False
-    return not any(pipe.smismember(keys.BOOKS, in_other_mode(book)))
+    return not any(pipe.smismember(keys.BOOKS, books_in_other_mode(book)))
 
 
 def _tracked(name: str, fields: Any, waiting: Any) -> TrackedBook | UnreadableBook:

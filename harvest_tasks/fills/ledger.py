@@ -51,11 +51,11 @@ class Ledger:
 
     def load(self, books: Sequence[str]) -> LoadedBatch:
         """Load `books`, in order, in one round trip. Locks each one that is neither busy nor failed."""
-        commands = [command for book in books for command in self._loading(book)]
+        commands = [command for book in books for command in self._load_commands(book)]
         guard_state = self.guard_state(map(symbol_of, books))
         replies = round_trip(self._client, [*commands, *guard_state.commands])
         rows = [replies[i : i + _COMMANDS_PER_BOOK] for i in range(0, len(commands), _COMMANDS_PER_BOOK)]
-        return self.batch(zip(books, rows, strict=True), guard_state.parse(replies[len(commands) :]))
+        return self.parse_batch(zip(books, rows, strict=True), guard_state.parse(replies[len(commands) :]))
 
     def guard_state(self, symbols: Iterable[str]) -> PipelinedRead[tuple[Guards, dict[str, Rules]]]:
         """A read of what else a plan needs: the guards, and the rules of `symbols`."""
@@ -72,7 +72,7 @@ class Ledger:
 
         return PipelinedRead([*guards, *rules.commands], parse)
 
-    def batch(
+    def parse_batch(
         self, rows: Iterable[tuple[str, Sequence[Any]]], guard_state: tuple[Guards, Mapping[str, Rules]]
     ) -> LoadedBatch:
         """The batch from the `rows` of replies, one of each book, and what `guard_state` read with them."""
@@ -89,7 +89,7 @@ class Ledger:
         prefixes = keys.LOCK_PREFIX, keys.POSITION_PREFIX, self._settings.riskproposal_prefix
         return self._token, self._lock_ms, *prefixes, BATCH
 
-    def _loading(self, book: str) -> tuple[Command, ...]:
+    def _load_commands(self, book: str) -> tuple[Command, ...]:
         """The `_COMMANDS_PER_BOOK` commands that load one book."""
         settings = self._settings
         return (

@@ -9,7 +9,7 @@ from harvest_tasks.fills.plan import Delivered, UnreadableEntry
 from harvest_tasks.server.client import checked, pairs_to_dict
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire import inbox_entry
-from harvest_tasks.wire.numbers import positive
+from harvest_tasks.wire.numbers import positive_number
 from harvest_tasks.wire.position import UnreadablePosition, read_ledger_counts, read_position
 from harvest_tasks.wire.refusal import InvalidInput
 from kernel.positions.entry import Entry
@@ -105,7 +105,7 @@ def stop_distance(published: Any) -> Decimal | None:
     if not isinstance(published, str):
         return None
     try:
-        return positive("stop_dist_pct", published)
+        return positive_number("stop_dist_pct", published)
     except InvalidInput:
         return None
 

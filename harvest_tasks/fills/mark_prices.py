@@ -5,7 +5,7 @@ from typing import Any
 
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, Command, paced_round_trips
-from harvest_tasks.wire.numbers import positive
+from harvest_tasks.wire.numbers import positive_number
 from harvest_tasks.wire.refusal import InvalidInput
 from harvest_tasks.wire.timestamps import TIME_NAMES, unix_ms
 from kernel.positions.entry import Mark
@@ -49,6 +49,6 @@ def _mark(reply: Any, now_ms: int) -> Mark | str:
         # The age of a price without a time is not known, so it cannot count as fresh.
         return "no_time"
     try:
-        return Mark("", unix_ms("ts", stated), positive("price", price), now_ms)
+        return Mark("", unix_ms("ts", stated), positive_number("price", price), now_ms)
     except InvalidInput as flaw:
         return flaw.reason.value

@@ -37,14 +37,14 @@ _READERS: Final = {name: readers.reader_of(Settings.model_fields[setting]) for n
 
 @dataclass(slots=True)
 class _Overrides:
-    """The texts of the known fields, sorted into values in use and reasons of refusal, both by field."""
+    """The texts of the known fields; the `values` read from them, or error lines of those `refused`. All by field."""
 
     texts: Mapping[str, str]
-    used: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
 
     def refuse(self, name: str, why: str) -> None:
-        self.used.pop(name, None)
+        self.values.pop(name, None)
         self.refused[name] = variables.error_line(name, self.texts[name], why)
 
 
@@ -54,14 +54,14 @@ def with_overrides(rules: Rules, default_min_r: Decimal, full_ladder: Ladder, fi
 
     `full_ladder` is the deployment's before its rungs under `default_min_r` are cut; at least one is above that.
     """
-    found = _read({name: fields[name] for name in SETTING_OF if name in fields})
-    ladder = _ladder_of(found, default_min_r, full_ladder)
+    parsed = _read({name: fields[name] for name in SETTING_OF if name in fields})
+    ladder = _ladder_of(parsed, default_min_r, full_ladder)
     return replace(
         rules,
         ladder=ladder,
-        set_be_at_r=found.used.get("set_be_at_r", rules.set_be_at_r),
-        trail_atr_mult=found.used.get("trail_atr_mult", rules.trail_atr_mult),
-        overrides=_summary_line(found, sorted(fields.keys() - SETTING_OF.keys())),
+        set_be_at_r=parsed.values.get("set_be_at_r", rules.set_be_at_r),
+        trail_atr_mult=parsed.values.get("trail_atr_mult", rules.trail_atr_mult),
+        overrides=_summary_line(parsed, sorted(fields.keys() - SETTING_OF.keys())),
     )
 
 
@@ -72,44 +72,44 @@ def with_refused_key(rules: Rules, key: str) -> Rules:
 
 def _read(texts: Mapping[str, str]) -> _Overrides:
     """Each field by itself."""
-    found = _Overrides(texts, refused=variables.damaged_lines(texts))
+    parsed = _Overrides(texts, refused=variables.damaged_lines(texts))
     for name in texts:
-        if name not in found.refused:
-            _read_one(found, name)
-    return found
+        if name not in parsed.refused:
+            _read_one(parsed, name)
+    return parsed
 
 
-def _read_one(found: _Overrides, name: str) -> None:
-    text = found.texts[name]
+def _read_one(parsed: _Overrides, name: str) -> None:
+    text = parsed.texts[name]
     if len(text) > LONGEST_TEXT:
-        found.refuse(name, f"is over {LONGEST_TEXT} characters")
+        parsed.refuse(name, f"is over {LONGEST_TEXT} characters")
         return
     try:
-        found.used[name] = _READERS[name](text)
+        parsed.values[name] = _READERS[name](text)
     except ValueError as error:
-        found.refuse(name, str(error))
+        parsed.refuse(name, str(error))
 
 
-def _ladder_of(found: _Overrides, default_min_r: Decimal, full_ladder: Ladder) -> Ladder:
+def _ladder_of(parsed: _Overrides, default_min_r: Decimal, full_ladder: Ladder) -> Ladder:
     """The ladder without the rungs under `min_r`. Refuses `min_r`, and then `ladder`, when none would be left."""
     for blamed in ("min_r", "ladder"):
-        whole = Ladder(found.used.get("ladder", full_ladder.rungs), full_ladder.basis)
-        ladder = whole.at_least(found.used.get("min_r", default_min_r))
+        whole = Ladder(parsed.values.get("ladder", full_ladder.rungs), full_ladder.basis)
+        ladder = whole.at_least(parsed.values.get("min_r", default_min_r))
         if ladder.rungs:
             return ladder
-        if blamed in found.used:
-            found.refuse(blamed, "leaves no rung")
+        if blamed in parsed.values:
+            parsed.refuse(blamed, "leaves no rung")
     return full_ladder.at_least(default_min_r)
 
 
-def _summary_line(found: _Overrides, unknown: list[str]) -> str:
+def _summary_line(parsed: _Overrides, unknown: list[str]) -> str:
     """The line about the hash; it does not depend on the order of the fields."""
     used = " ".join(
-        f"{name}={_shortened(variables.setting_text(found.used[name]), _LONGEST_VALUE)}"
+        f"{name}={_shortened(variables.setting_text(parsed.values[name]), _LONGEST_VALUE)}"
         for name in SETTING_OF
-        if name in found.used
+        if name in parsed.values
     )
-    refused = [f"refused {found.refused[name]}" for name in SETTING_OF if name in found.refused]
+    refused = [f"refused {parsed.refused[name]}" for name in SETTING_OF if name in parsed.refused]
     parts = [*([used] if used else []), *refused, *([_unknown(unknown)] if unknown else [])]
     return _shortened("; ".join(parts), LONGEST_LINE)
 

@@ -96,7 +96,7 @@ class Router:
                     count, *rows = values
                     batch = None
                     if ledger:
-                        batch = ledger.batch([(book, row) for book, *row in rows], guard_state.parse(replies))
+                        batch = ledger.parse_batch([(book, row) for book, *row in rows], guard_state.parse(replies))
                     return Moved(int(count), tuple(book for book, *_ in rows), batch)
 
     def _run(

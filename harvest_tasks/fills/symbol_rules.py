@@ -11,7 +11,7 @@ from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, Command, PipelinedRead, pairs_to_dict, round_trip, unless_wrong_type
 from harvest_tasks.settings.exchange_info import instrument_of
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.wire.numbers import positive
+from harvest_tasks.wire.numbers import positive_number
 from harvest_tasks.wire.refusal import InvalidInput
 from kernel.positions.instrument import Instrument
 from kernel.positions.ladder import Ladder
@@ -108,6 +108,6 @@ def _is_fresh(kept: _CachedRules | None, now: float) -> bool:
 def _atr(stated: str | None) -> Decimal | None:
     """The ATR, a price difference; None if it is absent or not usable."""
     try:
-        return positive("atr", stated)
+        return positive_number("atr", stated)
     except InvalidInput:
         return None

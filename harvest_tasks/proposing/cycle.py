@@ -10,8 +10,8 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Final, cast
 
-from harvest_tasks.proposing import inputs, markets, publish
-from harvest_tasks.proposing.inputs import Inputs
+from harvest_tasks.proposing import markets, publish
+from harvest_tasks.proposing.inputs import Inputs, read_inputs
 from harvest_tasks.proposing.publish import LIFETIMES, Publication, PublishReply, removal
 from harvest_tasks.proposing.record import proposal_fields
 from harvest_tasks.proposing.skip_reason import NoProposal, SkipReason
@@ -33,9 +33,9 @@ def run_cycle(client: Client, settings: Settings, names: Sequence[str], now: flo
     `*` includes closed positions, so that their proposals are removed; a position that only another program knows must
     be named. `now` is in unix seconds by the server's clock. Raises `InvalidSymbol` before anything is read.
     """
-    gathered = inputs.read_inputs(client, settings, chosen_symbols(client, names))
+    gathered = read_inputs(client, settings, chosen_symbols(client, names))
 
-    decided = (decision for found in gathered for decision in decide_proposals(found, settings, now))
+    decided = (decision for inputs in gathered for decision in decide_proposals(inputs, settings, now))
 
     outcomes = apply_decisions(client, settings, decided, now)
     summary = CycleSummary(int(now * 1000), outcomes, _stale(gathered, settings, now))
@@ -50,23 +50,25 @@ def chosen_symbols(client: Client, names: Sequence[str]) -> list[str]:
     return [valid_symbol(name) for name in dict.fromkeys(names)]
 
 
-def decide_proposals(found: Inputs, settings: Settings, now: float) -> Iterator[Publication | ProposalOutcome]:
+def decide_proposals(inputs: Inputs, settings: Settings, now: float) -> Iterator[Publication | ProposalOutcome]:
     """What to publish for each book of the symbol, or why nothing can be published; at least one decision."""
-    positions = sourced_positions(found, settings, now)
+    positions = sourced_positions(inputs, settings, now)
     for sourced in positions:
-        yield _decision(sourced, found, settings, now)
+        yield _decision(sourced, inputs, settings, now)
     sourced_books = [sourced.book for sourced in positions]
-    for book in sorted({found.symbol, *filter(found.tracked.get, found.tracked)}):
+    for book in sorted({inputs.symbol, *filter(inputs.tracked.get, inputs.tracked)}):
         if book not in sourced_books:
             yield removal(book)
 
 
-def _decision(sourced: SourcedPosition, found: Inputs, settings: Settings, now: float) -> Publication | ProposalOutcome:
+def _decision(
+    sourced: SourcedPosition, inputs: Inputs, settings: Settings, now: float
+) -> Publication | ProposalOutcome:
     if not isinstance(sourced, OpenPosition):
         return _skipped(sourced.book, sourced.reason, f"{sourced.source}: {sourced.detail}")
     try:
-        market = markets.read_market(found.market, is_synthetic=sourced.source is Source.SYNTHETIC)
-        risk = markets.read_risk_proposal(found.risk)
+        market = markets.read_market(inputs.market, is_synthetic=sourced.source is Source.SYNTHETIC)
+        risk = markets.read_risk_proposal(inputs.risk)
     except NoProposal as error:
         return _skipped(sourced.book, error.reason, error.detail)
     proposal = compute_harvest_proposal(sourced.position, market.state, risk, _theta(settings.fallback_stop_pct))
@@ -138,5 +140,5 @@ def _skipped(book: str, reason: SkipReason, detail: str = "") -> ProposalOutcome
 def _stale(gathered: Sequence[Inputs], settings: Settings, now: float) -> list[str]:
     """The symbols whose market state is older than a proposal may get."""
     oldest = LIFETIMES * settings.max_publish_age_sec
-    ages = ((found.symbol, markets.market_age_sec(found.market, now)) for found in gathered)
+    ages = ((inputs.symbol, markets.market_age_sec(inputs.market, now)) for inputs in gathered)
     return [name for name, age in ages if age is not None and age > oldest]

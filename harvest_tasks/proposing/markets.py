@@ -42,13 +42,13 @@ def read_market(reply: HashReply, *, is_synthetic: bool) -> Market:
     raise NoProposal(SkipReason.NO_MARKET_STATE)
 
 
-def _state(found: Fields) -> MarketState:
+def _state(fields: Fields) -> MarketState:
     return MarketState(
-        sigma=required_float(found, "sigma"),
-        ts=required_float(found, "ts"),
-        p_trend=required_float(found, "p_trend"),
-        p_mr=required_float(found, "p_mr"),
-        p_chop=required_float(found, "p_chop"),
+        sigma=required_float(fields, "sigma"),
+        ts=required_float(fields, "ts"),
+        p_trend=required_float(fields, "p_trend"),
+        p_mr=required_float(fields, "p_mr"),
+        p_chop=required_float(fields, "p_chop"),
     )
 
 

@@ -18,35 +18,35 @@ _SIDES = {
 
 
 @needs_usable_input
-def external_position(symbol: str, found: Fields) -> PositionSnapshot | None:
+def external_position(symbol: str, fields: Fields) -> PositionSnapshot | None:
     """The position in another program's hash or stream entry; None if it is closed. Raises `NoProposal`.
 
     Its `unrealized_pnl` is that of the whole position, so R needs the size: a hash without `qty` or `quantity` is
     unusable, and 0 is a closed position. A short's size may be negative.
     """
-    qty = required_float(found, "qty", "quantity")
+    qty = required_float(fields, "qty", "quantity")
     if qty == 0:
         return None
-    side = _side(found, qty)
+    side = _side(fields, qty)
     return PositionSnapshot(
         symbol=symbol,
         side=side,
-        entry_price=required_float(found, "entry_price"),
-        current_price=required_float(found, "current_price"),
-        peak_price=required_float(found, "peak_price"),
-        trough_price=required_float(found, "trough_price"),
-        age_sec=_age(required_float(found, "age_sec")),
-        unrealized_pnl=required_float(found, "unrealized_pnl"),
-        current_sl=optional_float(found, "current_sl"),
-        current_tp=optional_float(found, "current_tp"),
+        entry_price=required_float(fields, "entry_price"),
+        current_price=required_float(fields, "current_price"),
+        peak_price=required_float(fields, "peak_price"),
+        trough_price=required_float(fields, "trough_price"),
+        age_sec=_age(required_float(fields, "age_sec")),
+        unrealized_pnl=required_float(fields, "unrealized_pnl"),
+        current_sl=optional_float(fields, "current_sl"),
+        current_tp=optional_float(fields, "current_tp"),
         qty=abs(qty),
     )
 
 
 @needs_usable_input
-def tracked_position(symbol: str, found: Fields, now: float) -> PositionSnapshot | None:
+def tracked_position(symbol: str, fields: Fields, now: float) -> PositionSnapshot | None:
     """The position in a tracked book's hash at `now` (unix seconds); None if it is closed. Raises `NoProposal`."""
-    figures = read_open_figures(found)
+    figures = read_open_figures(fields)
     if figures is None:
         return None
     return PositionSnapshot(
@@ -81,8 +81,8 @@ def synthetic_position(symbol: str) -> PositionSnapshot:
     )
 
 
-def _side(found: Fields, qty: float) -> PositionSide:
-    text = found.get("side", "")
+def _side(fields: Fields, qty: float) -> PositionSide:
+    text = fields.get("side", "")
     side = _SIDES.get(text.upper())
     if side is None:
         raise NoProposal(SkipReason.BAD_SIDE, f"side is {text!a:.60}, not LONG or SHORT")

@@ -48,14 +48,14 @@ _SourcedPositions: TypeAlias = list[SourcedPosition]
 
 def sourced_positions(inputs: Inputs, settings: Settings, now: float) -> _SourcedPositions:
     """What is open on the symbol, at most once per book; empty when nothing is. `now` is in unix seconds."""
-    for source in _asked(inputs, settings):
-        found = _ask(source, inputs, now)
+    for source in _sources_in_order(inputs, settings):
+        found = _positions_of(source, inputs, now)
         if found is not None:
             return found
     return []
 
 
-def _asked(inputs: Inputs, settings: Settings) -> Iterator[Source]:
+def _sources_in_order(inputs: Inputs, settings: Settings) -> Iterator[Source]:
     if settings.position_source is not PositionSource.AUTO:
         chosen = Source(settings.position_source)
         if not (chosen is Source.SYNTHETIC and settings.is_live):
@@ -75,7 +75,7 @@ def _in_hedge_mode(inputs: Inputs) -> bool:
     return any(isinstance(leg, dict) and is_open_qty(leg.get(QTY_FIELD)) for leg in legs)
 
 
-def _ask(source: Source, inputs: Inputs, now: float) -> _SourcedPositions | None:
+def _positions_of(source: Source, inputs: Inputs, now: float) -> _SourcedPositions | None:
     """What `source` says about the symbol; None when it does not know it."""
     name = inputs.symbol
     match source:

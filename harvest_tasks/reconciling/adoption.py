@@ -14,13 +14,13 @@ from redis.exceptions import WatchError
 
 from harvest_tasks.fills import inbox
 from harvest_tasks.fills.group_position import NOWHERE
-from harvest_tasks.fills.inbox import in_other_mode, queue_entries
+from harvest_tasks.fills.inbox import books_in_other_mode, queue_entries
 from harvest_tasks.fills.stream import InputStream
 from harvest_tasks.reconciling import audit as audits
 from harvest_tasks.reconciling import exchange
 from harvest_tasks.reconciling.audit import Audit, AuditedBook
 from harvest_tasks.reconciling.comparison import Agreement, Difference, NotReported
-from harvest_tasks.reconciling.mismatch import observed
+from harvest_tasks.reconciling.mismatch import continued_observation
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.server.clock import server_ms
@@ -121,7 +121,7 @@ def _introduce(pipe: Any, client: Client, settings: Settings) -> Sequence[str]:
 
 
 def _is_missing(book: str, found: ExchangePosition, known: frozenset[str]) -> bool:
-    return isinstance(found, ExchangeSnapshot) and book not in known and known.isdisjoint(in_other_mode(book))
+    return isinstance(found, ExchangeSnapshot) and book not in known and known.isdisjoint(books_in_other_mode(book))
 
 
 def _settle(pipe: Any, client: Client, settings: Settings, state: Mapping[str, str]) -> Sequence[str]:
@@ -161,7 +161,7 @@ def _verdict(audited: AuditedBook, audit: Audit, notes: Mapping[str, str]) -> _V
         case Agreement():
             return _Acts(Release("", audit.now_ms))
         case Difference():
-            observation = observed(notes, audited.book, plain(comparison.excess), audit)
+            observation = continued_observation(notes, audited.book, plain(comparison.excess), audit)
             return (
                 _Acts(adopt_entry(audited, audit.now_ms))
                 if observation.has_lasted(audit)
@@ -175,7 +175,7 @@ def _verdict(audited: AuditedBook, audit: Audit, notes: Mapping[str, str]) -> _V
 
 def _until_readable(audited: AuditedBook, audit: Audit, notes: Mapping[str, str], why: str) -> _Waits | _Stuck:
     """Wait `UNREADABLE_PATIENCE_MS` for a readable snapshot: the service that writes it may be starting, too."""
-    observation = observed(notes, audited.book, "unreadable", audit)
+    observation = continued_observation(notes, audited.book, "unreadable", audit)
     note = observation.to_text()
     return _Stuck(note, why) if observation.has_lasted(audit, UNREADABLE_PATIENCE_MS) else _Waits(note)
 

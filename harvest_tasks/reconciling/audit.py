@@ -7,7 +7,7 @@ from typing import cast
 
 from harvest_tasks.fills import inbox
 from harvest_tasks.fills.group_position import InputProgress
-from harvest_tasks.fills.inbox import TrackedBook, UnreadableBook, in_other_mode
+from harvest_tasks.fills.inbox import TrackedBook, UnreadableBook, books_in_other_mode
 from harvest_tasks.fills.stream import InputStream
 from harvest_tasks.reconciling import exchange
 from harvest_tasks.reconciling.comparison import Comparison, Difference, DifferenceKind, compare
@@ -81,7 +81,7 @@ def _audit(
     remembered = cast("dict[str, str]", client.hgetall(keys.COMPARED))
     progress = InputStream(client, settings).progress()
     now_ms = server_ms(client)
-    books_read = inbox.tracked_books(client, sorted(books))
+    books_read = inbox.read_tracked_books(client, sorted(books))
     found = [
         _audited(
             tracked, _report(reported, tracked.book, vanished_is_flat), remembered, known, settings.reconcile_tolerance
@@ -111,7 +111,7 @@ def _audited(
     if (
         isinstance(comparison, Difference)
         and book not in known
-        and any(other in known for other in in_other_mode(book))
+        and any(other in known for other in books_in_other_mode(book))
     ):
         comparison = replace(comparison, kind=DifferenceKind.OTHER_MODE)
     return AuditedBook(tracked, report, comparison, was_reported)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from harvest_tasks.fills import inbox
-from harvest_tasks.fills.inbox import TrackedBook, UnreadableBook, in_other_mode
+from harvest_tasks.fills.inbox import TrackedBook, UnreadableBook, books_in_other_mode
 from harvest_tasks.reconciling import audit as audits
 from harvest_tasks.reconciling.audit import Audit, AuditedBook
 from harvest_tasks.reconciling.comparison import Agreement, Difference, DifferenceKind, NotReported
@@ -50,11 +50,11 @@ class Observation:
         return audit.now_ms - self.since_ms >= at_least_ms and audit.input_progress.has_reached(self.newest_id)
 
     def to_text(self) -> str:
-        """The observation as text, which `observed` reads back."""
+        """The observation as text, which `continued_observation` reads."""
         return f"{self.since_ms} {self.newest_id} {self.what}"
 
 
-def observed(notes: Mapping[str, str], book: str, what: str, audit: Audit) -> Observation:
+def continued_observation(notes: Mapping[str, str], book: str, what: str, audit: Audit) -> Observation:
     """The observation noted for `book` if `what` is unchanged, else a new one.
 
     It is also a new one if the noted one is from the future: the clock was set back.
@@ -106,7 +106,7 @@ def _judge(client: Client, audit: Audit, notes: Mapping[str, str]) -> list[str]:
         if audited.tracked.waiting:
             kept |= {book: text for book, text in notes.items() if book == audited.book}
         elif isinstance(audited.comparison, Difference):
-            observation = observed(notes, audited.book, plain(audited.comparison.excess), audit)
+            observation = continued_observation(notes, audited.book, plain(audited.comparison.excess), audit)
             targets = _unfrozen(client, audited, audited.comparison, audit)
             now_frozen = (
                 _freeze(client, targets, audited.comparison, audit.now_ms) if observation.has_lasted(audit) else []
@@ -128,7 +128,9 @@ def _unfrozen(client: Client, audited: AuditedBook, difference: Difference, audi
     if difference.kind is not DifferenceKind.OTHER_MODE:
         found: Sequence[TrackedBook | UnreadableBook] = [audited.tracked]
     else:
-        found = inbox.tracked_books(client, [book for book in in_other_mode(audited.book) if book in audit.known])
+        found = inbox.read_tracked_books(
+            client, [book for book in books_in_other_mode(audited.book) if book in audit.known]
+        )
     return [book for book in found if isinstance(book, TrackedBook) and not book.position.frozen]
 
 

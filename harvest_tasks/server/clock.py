@@ -3,7 +3,7 @@
 from harvest_tasks.server.client import Client
 
 
-def server_now(client: Client) -> float:
+def server_sec(client: Client) -> float:
     """Unix seconds."""
     seconds, microseconds = client.time()
     return float(seconds) + microseconds / 1e6

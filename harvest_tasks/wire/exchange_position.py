@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from harvest_tasks.wire.fields import Fields, upper
-from harvest_tasks.wire.numbers import positive, signed
-from harvest_tasks.wire.refusal import InvalidInput, RefusalReason, shown
+from harvest_tasks.wire.fields import Fields, ascii_upper
+from harvest_tasks.wire.numbers import positive_number, signed_number
+from harvest_tasks.wire.refusal import InvalidInput, RefusalReason, shown_input
 from harvest_tasks.wire.symbols import hedge_legs
 from harvest_tasks.wire.timestamps import TIME_NAMES, unix_ms
 
@@ -67,12 +67,12 @@ def books_of(symbol: str, fields: Fields, is_hedge: bool) -> tuple[str, ...]:
     It describes the leg that it names. If it names none: in hedge mode the leg of its side, or both legs if it has no
     side; in one-way mode the symbol's only book.
     """
-    stated = upper(fields.get("position_side"))
+    stated = ascii_upper(fields.get("position_side"))
     if stated in _LEGS:
         return (f"{symbol}:{stated}",)
     if not is_hedge:
         return (symbol,)
-    sign = _SIDES.get(upper(fields.get("side")))
+    sign = _SIDES.get(ascii_upper(fields.get("side")))
     return tuple(leg for leg in hedge_legs(symbol) if sign in (None, _leg(leg)))
 
 
@@ -96,7 +96,7 @@ def _snapshot(book: str, qty: Decimal, fields: Fields) -> ExchangeSnapshot:
     return ExchangeSnapshot(
         book,
         abs(qty) * _sign(book, qty, fields),
-        positive("entry_price", _stated("entry_price", fields)),
+        positive_number("entry_price", _required("entry_price", fields)),
         _stop(fields),
         _age_ms(fields),
     )
@@ -113,22 +113,22 @@ def _staleness(fields: Fields, now_ms: int, longest_ms: int) -> str:
 def _qty(fields: Fields) -> Decimal:
     """The quantity as written; that of a short may be negative."""
     name = next((name for name in _QTY_NAMES if fields.get(name)), "qty")
-    return signed(name, _stated(name, fields))
+    return signed_number(name, _required(name, fields))
 
 
 def _sign(book: str, qty: Decimal, fields: Fields) -> int:
     """+1 or -1. Raises when side, quantity and leg contradict."""
     side, stated = fields.get("side", ""), fields.get("position_side", "")
-    sign, leg = _SIDES.get(upper(side)), _leg(book)
+    sign, leg = _SIDES.get(ascii_upper(side)), _leg(book)
     if sign is None:
-        raise InvalidInput(RefusalReason.BAD_SIDE, f"side is {shown(side)}, not LONG or SHORT")
+        raise InvalidInput(RefusalReason.BAD_SIDE, f"side is {shown_input(side)}, not LONG or SHORT")
     if sign > 0 > qty:
         raise InvalidInput(RefusalReason.CONFLICTING, "a long has a negative quantity")
-    if stated and upper(stated) not in (*_LEGS, "BOTH"):
+    if stated and ascii_upper(stated) not in (*_LEGS, "BOTH"):
         raise InvalidInput(
-            RefusalReason.BAD_POSITION_SIDE, f"position_side is {shown(stated)}, not LONG, SHORT or BOTH"
+            RefusalReason.BAD_POSITION_SIDE, f"position_side is {shown_input(stated)}, not LONG, SHORT or BOTH"
         )
-    if leg not in (0, sign) or _LEGS.get(upper(stated), leg) != leg:
+    if leg not in (0, sign) or _LEGS.get(ascii_upper(stated), leg) != leg:
         raise InvalidInput(RefusalReason.CONFLICTING, f"its side is not that of {book}")
     return sign
 
@@ -136,13 +136,13 @@ def _sign(book: str, qty: Decimal, fields: Fields) -> int:
 def _stop(fields: Fields) -> Decimal | None:
     """The price of the stop; many services write 0 for none."""
     text = fields.get("current_sl")
-    return positive("current_sl", text) if text and signed("current_sl", text) else None
+    return positive_number("current_sl", text) if text and signed_number("current_sl", text) else None
 
 
 def _age_ms(fields: Fields) -> int | None:
     """The age, None if it is absent or impossible."""
     try:
-        age_ms = int(positive("age_sec", fields.get("age_sec")) * 1000)
+        age_ms = int(positive_number("age_sec", fields.get("age_sec")) * 1000)
     except InvalidInput:
         return None
     return age_ms if age_ms <= MAX_AGE_MS else None
@@ -152,7 +152,7 @@ def _leg(book: str) -> int:
     return _LEGS.get(book.partition(":")[2], 0)
 
 
-def _stated(name: str, fields: Fields) -> str:
+def _required(name: str, fields: Fields) -> str:
     text = fields.get(name)
     if not text:
         raise InvalidInput(RefusalReason.MISSING, f"{name} is missing")

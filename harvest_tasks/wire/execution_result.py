@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, NoReturn, TypeAlias
 
 from harvest_tasks.wire import fields as wire_fields
 from harvest_tasks.wire.numbers import quotient
-from harvest_tasks.wire.payload import Layers, glimpse, is_absent, open_layers
+from harvest_tasks.wire.payload import Layers, glimpse_layers, is_absent, open_layers
 from harvest_tasks.wire.refusal import InvalidInput, RefusalReason
 from harvest_tasks.wire.timestamps import event_time
 from kernel.positions.entry import Fill, Funding, Mark, OrderEnded, OrderEndStatus
@@ -61,7 +61,7 @@ def parse(entry_id: str, fields: Mapping[str, str]) -> Parsed:
     try:
         layers = open_layers(fields)
     except InvalidInput as flaw:
-        return Refused(flaw.reason, flaw.detail, _book_of_fill(glimpse(fields)))
+        return Refused(flaw.reason, flaw.detail, _book_of_fill(glimpse_layers(fields)))
     try:
         return _kind(layers)(entry_id, layers)
     except InvalidInput as flaw:
@@ -145,7 +145,7 @@ def _kinds(layers: Layers) -> set[_Kind]:
     for layer in layers:
         status = layer.get("status")
         if not is_absent(status):
-            kinds.add(_KINDS.get(wire_fields.upper(status), _unknown))
+            kinds.add(_KINDS.get(wire_fields.ascii_upper(status), _unknown))
     return kinds
 
 

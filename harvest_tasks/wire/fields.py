@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 from harvest_tasks.wire import symbols
-from harvest_tasks.wire.numbers import positive, signed
+from harvest_tasks.wire.numbers import positive_number, signed_number
 from harvest_tasks.wire.payload import Layers, Numeral, is_absent
-from harvest_tasks.wire.refusal import InvalidInput, RefusalReason, shown
+from harvest_tasks.wire.refusal import InvalidInput, RefusalReason, shown_input
 from kernel.positions.entry import Side
 
 Fields: TypeAlias = Mapping[str, str]
@@ -38,7 +38,7 @@ def read_fields(layers: Layers, rules: FieldRules) -> dict[str, Any]:
             meaning, reader = rule
             read = reader(name, value)
             if meaning in values and values[meaning] != read:
-                detail = f"{name} {shown(value)} contradicts another {meaning}"
+                detail = f"{name} {shown_input(value)} contradicts another {meaning}"
                 raise InvalidInput(RefusalReason.CONFLICTING, detail)
             values[meaning] = read
     return values
@@ -47,20 +47,20 @@ def read_fields(layers: Layers, rules: FieldRules) -> dict[str, Any]:
 def _symbol(name: str, value: object) -> str:
     if isinstance(value, str) and type(value) is not Numeral and symbols.is_symbol(value):
         return value
-    raise InvalidInput(RefusalReason.BAD_SYMBOL, f"{name} {shown(value)} is not a symbol such as BTCUSDT")
+    raise InvalidInput(RefusalReason.BAD_SYMBOL, f"{name} {shown_input(value)} is not a symbol such as BTCUSDT")
 
 
 def _side(name: str, value: object) -> Side:
-    side = _SIDES.get(upper(value))
+    side = _SIDES.get(ascii_upper(value))
     if side is None:
-        raise InvalidInput(RefusalReason.BAD_SIDE, f"{name} {shown(value)} is neither BUY nor SELL")
+        raise InvalidInput(RefusalReason.BAD_SIDE, f"{name} {shown_input(value)} is neither BUY nor SELL")
     return side
 
 
 def _position_side(name: str, value: object) -> str:
-    position_side = upper(value)
+    position_side = ascii_upper(value)
     if position_side not in _POSITION_SIDES:
-        detail = f"{name} {shown(value)} is not LONG, SHORT or BOTH"
+        detail = f"{name} {shown_input(value)} is not LONG, SHORT or BOTH"
         raise InvalidInput(RefusalReason.BAD_POSITION_SIDE, detail)
     return position_side
 
@@ -72,18 +72,18 @@ def _identifier(name: str, value: object) -> str:
             return value
         if value.isdigit():
             return str(value)
-    detail = f"{name} {shown(value)} is not 1 to 64 printable characters without spaces"
+    detail = f"{name} {shown_input(value)} is not 1 to 64 printable characters without spaces"
     raise InvalidInput(RefusalReason.BAD_ID, detail)
 
 
 def _asset(name: str, value: object) -> str:
-    asset = upper(value)
+    asset = ascii_upper(value)
     if type(value) is not Numeral and _is_asset(asset):
         return asset
-    raise InvalidInput(RefusalReason.BAD_ASSET, f"{name} {shown(value)} is not an asset such as USDT")
+    raise InvalidInput(RefusalReason.BAD_ASSET, f"{name} {shown_input(value)} is not an asset such as USDT")
 
 
-def upper(value: object) -> str:
+def ascii_upper(value: object) -> str:
     """A word in upper case; empty if it is not ASCII, since `str.upper` would turn even a ligature into FILLED."""
     if isinstance(value, str) and len(value) <= _LONGEST_WORD and value.isascii():
         return value.upper()
@@ -98,27 +98,27 @@ FILL: Final[FieldRules] = {
     **BOOK_FIELDS,
     "side": ("side", _side),
     "action": ("side", _side),
-    "qty": ("qty", positive),
-    "quantity": ("qty", positive),
-    "filled_qty": ("qty", positive),
-    "price": ("price", positive),
-    "avg_price": ("price", positive),
+    "qty": ("qty", positive_number),
+    "quantity": ("qty", positive_number),
+    "filled_qty": ("qty", positive_number),
+    "price": ("price", positive_number),
+    "avg_price": ("price", positive_number),
     "trade_id": ("trade_id", _identifier),
     "fill_id": ("trade_id", _identifier),
     "order_id": ("order_id", _identifier),
     "intent_id": ("intent_id", _identifier),
     "correlation_id": ("correlation_id", _identifier),
-    "stop_loss": ("stop_loss", positive),
-    "atr": ("atr", positive),
-    "fee": ("fee", signed),
+    "stop_loss": ("stop_loss", positive_number),
+    "atr": ("atr", positive_number),
+    "fee": ("fee", signed_number),
     "fee_asset": ("fee_asset", _asset),
 }
-PLANNED_PRICE: Final[FieldRules] = {"entry_price": ("price", positive)}
-NOTIONAL: Final[FieldRules] = {"position_size_usd": ("notional", positive)}
-MARK: Final[FieldRules] = {"symbol": ("symbol", _symbol), "price": ("price", positive)}
+PLANNED_PRICE: Final[FieldRules] = {"entry_price": ("price", positive_number)}
+NOTIONAL: Final[FieldRules] = {"position_size_usd": ("notional", positive_number)}
+MARK: Final[FieldRules] = {"symbol": ("symbol", _symbol), "price": ("price", positive_number)}
 FUNDING: Final[FieldRules] = {
     **BOOK_FIELDS,
-    "amount": ("amount", signed),
+    "amount": ("amount", signed_number),
     "asset": ("asset", _asset),
 }
 ORDER_ENDED: Final[FieldRules] = {

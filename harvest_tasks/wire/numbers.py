@@ -1,6 +1,6 @@
 """Which text counts as a number? Text is checked in full before any of it is converted. There are three sets of rules.
 
-- Entries and rules of the exchange: `positive`, `signed`, `exact_number`. Producers that compute in floats write
+- Entries and rules of the exchange: `positive_number`, `signed_number`, `exact_number`. Float producers write
   `8.7e-06` and `0.30000000000000004`, so both are numbers. At most 40 characters, 15 digits before the point, 20 after
   it, an exponent from -12 to 15; below 1e15. `Decimal("1e5000000")` would be cheap to make and minutes of CPU to use.
 - Settings: `is_whole` and `is_plain_decimal`, which allow no sign and no exponent.
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final, NoReturn
 
-from harvest_tasks.wire.refusal import InvalidInput, RefusalReason, shown
+from harvest_tasks.wire.refusal import InvalidInput, RefusalReason, shown_input
 from kernel.positions.quantities import exact, on_grid
 
 LIMIT = Decimal("1e15")
@@ -37,12 +37,12 @@ _MALFORMED = (
 )
 
 
-def positive(name: str, value: object) -> Decimal:
+def positive_number(name: str, value: object) -> Decimal:
     """A price or a quantity: above 0 and below 1e15 after rounding."""
     return _magnitude(name, value) or _refuse_zero(name)
 
 
-def signed(name: str, value: object) -> Decimal:
+def signed_number(name: str, value: object) -> Decimal:
     """An amount of money that may be negative or zero."""
     if isinstance(value, str) and value[:1] == "-":
         return _magnitude(name, value[1:]).copy_negate()
@@ -74,21 +74,21 @@ def optional_float(fields: Mapping[str, str], name: str) -> float | None:
 
 @exact
 def quotient(name: str, dividend: Decimal, divisor: Decimal) -> Decimal:
-    """`dividend / divisor` of two positive numbers, under the same rules as `positive`."""
+    """`dividend / divisor` of two positive numbers, under the same rules as `positive_number`."""
     return _rounded(name, dividend / divisor) or _refuse_zero(name)
 
 
 def well_formed(name: str, value: object) -> str:
     """`value` as text of an unsigned number that is safe to convert."""
     if not isinstance(value, str):
-        raise InvalidInput(RefusalReason.NOT_A_NUMBER, f"{name} is {shown(value)}, not a number")
+        raise InvalidInput(RefusalReason.NOT_A_NUMBER, f"{name} is {shown_input(value)}, not a number")
     if len(value) > _LONGEST:
-        raise InvalidInput(RefusalReason.NUMBER_TOO_LONG, f"{name} {shown(value)} is over {_LONGEST} characters")
+        raise InvalidInput(RefusalReason.NUMBER_TOO_LONG, f"{name} {shown_input(value)} is over {_LONGEST} characters")
     match = _NUMBER.fullmatch(value)
     if match is None:
-        raise InvalidInput(_malformation(value), f"{name} {shown(value)} is not a plain positive number")
+        raise InvalidInput(_malformation(value), f"{name} {shown_input(value)} is not a plain positive number")
     if match[1] is not None and not _is_small(match[1]):
-        detail = f"{name} {shown(value)} has an exponent outside -12..15"
+        detail = f"{name} {shown_input(value)} has an exponent outside -12..15"
         raise InvalidInput(RefusalReason.EXPONENT_OUT_OF_RANGE, detail)
     return value
 

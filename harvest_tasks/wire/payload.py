@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NoReturn, TypeAlias
 
-from harvest_tasks.wire.refusal import InvalidInput, RefusalReason, shown
+from harvest_tasks.wire.refusal import InvalidInput, RefusalReason, shown_input
 
 Layers: TypeAlias = tuple[Mapping[str, object], ...]
 """The objects that together make one entry: its flat fields and what is nested in them."""
@@ -55,7 +55,7 @@ def open_layers(fields: Mapping[str, str]) -> Layers:
     return _event_first(found)
 
 
-def glimpse(fields: Mapping[str, str]) -> Layers:
+def glimpse_layers(fields: Mapping[str, str]) -> Layers:
     """The fields of an unreadable entry that may name its book, each in a layer of its own."""
     flat = [{name: fields[name][:_GLIMPSE_WORD]} for name in _BOOK_FIELDS if name in fields]
     texts = (fields.get(name, "")[:_GLIMPSE_CHARS] for name in _NESTS)
@@ -88,9 +88,9 @@ def _read_object(name: str, text: str) -> Mapping[str, object]:
     try:
         value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
-        raise InvalidInput(RefusalReason.NOT_JSON, f"{name} {shown(text)} is not JSON at {error.pos}") from None
+        raise InvalidInput(RefusalReason.NOT_JSON, f"{name} {shown_input(text)} is not JSON at {error.pos}") from None
     if not isinstance(value, dict):
-        raise InvalidInput(RefusalReason.NOT_AN_OBJECT, f"{name} {shown(text)} is not a JSON object")
+        raise InvalidInput(RefusalReason.NOT_AN_OBJECT, f"{name} {shown_input(text)} is not a JSON object")
     if "\\u" in text:
         _check_text("".join(_strings(value)))
     return value
@@ -139,7 +139,7 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(members) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in members if names.count(name) > 1)
-        raise InvalidInput(RefusalReason.DUPLICATE_KEY, f"an object has the key {shown(twice)} twice")
+        raise InvalidInput(RefusalReason.DUPLICATE_KEY, f"an object has the key {shown_input(twice)} twice")
     return members
 
 

@@ -42,7 +42,7 @@ class InvalidInput(ValueError):
         self.detail = detail
 
 
-def shown(value: object) -> str:
+def shown_input(value: object) -> str:
     """Raw input as shown in a detail: ASCII, at most 40 characters."""
     if isinstance(value, bool):
         return "true" if value else "false"

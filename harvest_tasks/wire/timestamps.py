@@ -7,7 +7,7 @@ from typing import Final
 
 from harvest_tasks.wire.numbers import well_formed
 from harvest_tasks.wire.payload import Layers, is_absent
-from harvest_tasks.wire.refusal import InvalidInput, RefusalReason, shown
+from harvest_tasks.wire.refusal import InvalidInput, RefusalReason, shown_input
 from kernel.positions.quantities import exact
 
 TIME_NAMES: Final = ("ts", "timestamp", "time")
@@ -49,7 +49,7 @@ def unix_ms(name: str, value: object) -> int:
     """`value` in unix ms, rounded down; a time without an offset is UTC. Raises `InvalidInput`."""
     ms = _read_ms(name, value)
     if not _FIRST_MS <= ms < _END_MS:
-        detail = f"{name} {shown(value)} is not between 2009 and 2100"
+        detail = f"{name} {shown_input(value)} is not between 2009 and 2100"
         raise InvalidInput(RefusalReason.TIME_OUT_OF_RANGE, detail)
     return ms
 
@@ -80,7 +80,7 @@ def _read_iso(name: str, text: str) -> int:
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
-        raise InvalidInput(RefusalReason.NOT_A_TIME, f"{name} {shown(text)} is not a date and time") from None
+        raise InvalidInput(RefusalReason.NOT_A_TIME, f"{name} {shown_input(text)} is not a date and time") from None
     if time.tzinfo is None:
         time = time.replace(tzinfo=UTC)
     return (time - _EPOCH) // _MILLISECOND
@@ -91,6 +91,6 @@ def _read_number(name: str, value: object) -> int:
     try:
         number = Decimal(well_formed(name, value))
     except InvalidInput:
-        detail = f"{name} {shown(value)} is neither unix time nor ISO 8601"
+        detail = f"{name} {shown_input(value)} is neither unix time nor ISO 8601"
         raise InvalidInput(RefusalReason.NOT_A_TIME, detail) from None
     return int(number if number >= _SMALLEST_MS else number * 1000)

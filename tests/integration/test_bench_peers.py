@@ -19,7 +19,7 @@ from bench.peers.bare_loop import BareLoop
 from harvest_tasks.proposing.cycle import run_cycle
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import connect
-from harvest_tasks.server.clock import server_now
+from harvest_tasks.server.clock import server_sec
 from harvest_tasks.settings.model import Settings
 
 ENTRIES = 1_500
@@ -92,7 +92,7 @@ def test_the_sequential_publisher_publishes_the_same(url: str) -> None:
     client, settings = connect(url), desk.settings(url)
     proposals.publish_markets(client, settings, 20)
     names = proposals.symbols(20)
-    run_cycle(client, settings, names, server_now(client))
+    run_cycle(client, settings, names, server_sec(client))
     found = published(client, settings)
     client.delete(*(settings.harvest_prefix + name for name in names))
     assert sequential_publisher.publish(client, settings, names) == 20

@@ -44,7 +44,7 @@ def frozen(desk: Desk, book: str = "BTCUSDT") -> str:
 
 
 def tracked(desk: Desk) -> inbox.TrackedBook:
-    (found,) = inbox.tracked_books(desk.client, ["BTCUSDT"])
+    (found,) = inbox.read_tracked_books(desk.client, ["BTCUSDT"])
     assert isinstance(found, inbox.TrackedBook)
     return found
 

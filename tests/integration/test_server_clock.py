@@ -7,7 +7,7 @@ from harvest_tasks.fills.group_position import InputProgress
 from harvest_tasks.fills.lease import LEASE_MS
 from harvest_tasks.fills.sweep import sweep, unblock
 from harvest_tasks.reconciling.audit import Audit
-from harvest_tasks.reconciling.mismatch import SECOND_LOOK_MS, observed
+from harvest_tasks.reconciling.mismatch import SECOND_LOOK_MS, continued_observation
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 
@@ -116,10 +116,10 @@ def test_a_book_that_saw_prices_before_the_step_lives_on_prices_by_key(desk: Des
 
 
 def test_a_difference_noted_before_the_step_is_confirmed_in_the_usual_time() -> None:
-    notes = {"C0USDT": observed({}, "C0USDT", "it", audit(HOUR_MS)).to_text()}
-    first = observed(notes, "C0USDT", "it", audit(0))
+    notes = {"C0USDT": continued_observation({}, "C0USDT", "it", audit(HOUR_MS)).to_text()}
+    first = continued_observation(notes, "C0USDT", "it", audit(0))
     later = audit(SECOND_LOOK_MS)
-    assert observed({"C0USDT": first.to_text()}, "C0USDT", "it", later).has_lasted(later)
+    assert continued_observation({"C0USDT": first.to_text()}, "C0USDT", "it", later).has_lasted(later)
 
 
 @pytest.mark.parametrize("key", [keys.LEASE, keys.lock("C0USDT")])

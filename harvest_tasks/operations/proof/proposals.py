@@ -16,7 +16,7 @@ from harvest_tasks.proposing.publish import Publication
 from harvest_tasks.proposing.skip_reason import NoProposal
 from harvest_tasks.proposing.summary import ProposalOutcome
 from harvest_tasks.server.client import Client
-from harvest_tasks.server.clock import server_now
+from harvest_tasks.server.clock import server_sec
 from harvest_tasks.server.liveness import oldest_sec
 from harvest_tasks.settings.model import Settings
 from kernel.proposals.partial_exit import HarvestAction
@@ -37,7 +37,7 @@ class ProposalInputs:
     @classmethod
     def of(cls, client: Client, settings: Settings) -> Self:
         """Reads what a cycle reads, and writes nothing."""
-        now = server_now(client)
+        now = server_sec(client)
         gathered = inputs.read_inputs(client, settings, chosen_symbols(client, settings.symbols or (ALL_SYMBOLS,)))
         return cls(
             now, gathered, [decision for found in gathered for decision in decide_proposals(found, settings, now)]

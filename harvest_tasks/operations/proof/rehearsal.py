@@ -20,7 +20,7 @@ from harvest_tasks.proposing.cycle import run_cycle
 from harvest_tasks.proposing.summary import ProposalResult
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, connect
-from harvest_tasks.server.clock import server_ms, server_now
+from harvest_tasks.server.clock import server_ms, server_sec
 from harvest_tasks.settings import redis_url
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire.position import HELD_FIELD
@@ -163,7 +163,7 @@ def rehearse_rate_limit(rehearsal: Rehearsal) -> CheckResult:
 def rehearse_one_cycle(rehearsal: Rehearsal) -> CheckResult:
     """Runs `harvest propose --once` twice."""
     rehearsal.client.hset(rehearsal.settings.marketstate_prefix + SYMBOL, mapping=dict[Any, Any](CALM))
-    done = [run_cycle(rehearsal.client, rehearsal.settings, [SYMBOL], server_now(rehearsal.client)) for _ in range(2)]
+    done = [run_cycle(rehearsal.client, rehearsal.settings, [SYMBOL], server_sec(rehearsal.client)) for _ in range(2)]
     results = [outcome.result for summary in done for outcome in summary.outcomes]
     if results != [ProposalResult.PUBLISHED, ProposalResult.UNCHANGED]:
         return fails(f"the results were {', '.join(results)}", _FIX)

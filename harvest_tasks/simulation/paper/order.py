@@ -7,9 +7,9 @@ from enum import StrEnum
 from typing import Any, Final
 
 from harvest_tasks.wire import fields as wire_fields
-from harvest_tasks.wire.numbers import positive
+from harvest_tasks.wire.numbers import positive_number
 from harvest_tasks.wire.payload import open_layers
-from harvest_tasks.wire.refusal import InvalidInput, shown
+from harvest_tasks.wire.refusal import InvalidInput, shown_input
 from harvest_tasks.wire.timestamps import unix_ms
 from kernel.positions.entry import Side
 
@@ -74,20 +74,20 @@ def parse_order(fields: Mapping[str, str]) -> Order:
 def _intent_id(name: str, value: object) -> str:
     text: str = _identifier(name, value)
     if len(text) > LONGEST_ID:
-        raise BadOrder(f"{name} {shown(value)} is over {LONGEST_ID} characters")
+        raise BadOrder(f"{name} {shown_input(value)} is over {LONGEST_ID} characters")
     return text
 
 
 def _intent_type(name: str, value: object) -> IntentType:
     if type(value) is str and value in set(IntentType):
         return IntentType(value)
-    raise BadOrder(f"{name} {shown(value)} is not one of {', '.join(IntentType)}")
+    raise BadOrder(f"{name} {shown_input(value)} is not one of {', '.join(IntentType)}")
 
 
 def _flag(name: str, value: object) -> bool:
     if isinstance(value, bool):
         return value
-    raise BadOrder(f"{name} {shown(value)} is neither true nor false")
+    raise BadOrder(f"{name} {shown_input(value)} is neither true nor false")
 
 
 _identifier: Final = wire_fields.ORDER_ENDED["intent_id"][1]
@@ -102,6 +102,6 @@ _INTENT: Final[dict[str, tuple[str, Any]]] = {
     "reduceOnly": ("reduce_only", _flag),
     "dry_run": ("dry_run", _flag),
     "expires_at": ("expires_ms", unix_ms),
-    "stop_price": ("stop_price", positive),
+    "stop_price": ("stop_price", positive_number),
 }
 _REQUIRED: Final = {meaning for meaning, _ in _INTENT.values()} - {"stop_price"}
