@@ -142,7 +142,7 @@ if not now then
   now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
-local seen, ids = {}, {}
+local earlier, ids = {}, {}
 for place = first_trade, last_trade, 2 do
   ids[#ids + 1] = ARGV[place]
 end
@@ -150,8 +150,8 @@ for _, generation in ipairs({trades, trades_before}) do
   if n_trades > 0 and redis.call('EXISTS', generation) == 1 then
     for i, digest in ipairs(redis.call('HMGET', generation, unpack(ids))) do
       if digest then
-        seen[#seen + 1] = ids[i]
-        seen[#seen + 1] = digest
+        earlier[#earlier + 1] = ids[i]
+        earlier[#earlier + 1] = digest
       end
     end
   end
@@ -192,10 +192,10 @@ for i, intent in ipairs(intents) do
   end
 end
 
-if #seen > 0 or (#intents > 0 and (is_killed() or not fresh or #published > 0 or is_full())) then
+if #earlier > 0 or (#intents > 0 and (is_killed() or not fresh or #published > 0 or is_full())) then
   -- Complete even for a plan without intents: the next one may have some.
-  local reply = {'revise', now, is_killed() and 1 or 0, room(), #seen / 2}
-  for _, value in ipairs(seen) do
+  local reply = {'revise', now, is_killed() and 1 or 0, room(), #earlier / 2}
+  for _, value in ipairs(earlier) do
     reply[#reply + 1] = value
   end
   reply[#reply + 1] = #published

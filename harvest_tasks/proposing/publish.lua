@@ -4,7 +4,7 @@ not, or removes it. Whether it is new is decided against what Redis holds, so an
 same book. A book with an error does not stop the others.
 
 A proposal is new when there is none, when its action, side or sources changed, when its stop appeared, vanished
-or moved by more than eps (relative), when its kill score moved by more than eps (absolute), or when the held one
+or moved by more than eps (relative), when its kill score moved by more than eps (absolute), or when the stored one
 is too old.
 
 KEYS[1..n]  hash: the proposal of each book, all under one prefix
@@ -49,21 +49,21 @@ local function stop_moved(old, new)
   return moved(old, new, allowed * math.abs(tonumber(old) or 0))
 end
 
-local function held_at(key)
-  local held = {}
+local function stored_at(key)
+  local stored = {}
   for i, value in ipairs(redis.call('HMGET', key, unpack(NAMES))) do
-    held[NAMES[i]] = value
+    stored[NAMES[i]] = value
   end
-  return held
+  return stored
 end
 
-local function is_new(held, new)
+local function is_new(stored, new)
   for i = 1, 4 do
-    if held[NAMES[i]] ~= new[NAMES[i]] then return true end
+    if stored[NAMES[i]] ~= new[NAMES[i]] then return true end
   end
-  if stop_moved(held.new_sl_proposed, new.new_sl_proposed) then return true end
-  if moved(held.kill_score, new.kill_score, allowed) then return true end
-  local computed = held.computed_at_utc or ''
+  if stop_moved(stored.new_sl_proposed, new.new_sl_proposed) then return true end
+  if moved(stored.kill_score, new.kill_score, allowed) then return true end
+  local computed = stored.computed_at_utc or ''
   return computed <= too_old or computed > new.computed_at_utc
 end
 
@@ -79,7 +79,7 @@ local function publish(key, row)
   for i = FIRST_FIELD, #row, 2 do
     new[row[i]] = row[i + 1]
   end
-  if not is_new(held_at(key), new) then
+  if not is_new(stored_at(key), new) then
     redis.call('HSET', key, 'last_update_epoch', now)
     return 'unchanged'
   end

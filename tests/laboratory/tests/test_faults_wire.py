@@ -58,7 +58,7 @@ def test_no_cut_of_the_line_loses_doubles_or_tears(judged: Judge) -> None:
 
 
 def test_a_proposal_that_is_published_again_after_a_cut_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    changed(monkeypatch, "publish", "if not is_new(held_at(key), new) then", "if false then")
+    changed(monkeypatch, "publish", "if not is_new(stored_at(key), new) then", "if false then")
     assert "proposals" in failing(cut_replies, 0.005).failures[0].what
 
 
