@@ -54,7 +54,7 @@ def with_overrides(rules: Rules, default_min_r: Decimal, full_ladder: Ladder, fi
 
     `full_ladder` is the deployment's before its rungs under `default_min_r` are cut; at least one is above that.
     """
-    parsed = _read({name: fields[name] for name in SETTING_OF if name in fields})
+    parsed = _parsed({name: fields[name] for name in SETTING_OF if name in fields})
     ladder = _ladder_of(parsed, default_min_r, full_ladder)
     return replace(
         rules,
@@ -70,16 +70,16 @@ def with_refused_key(rules: Rules, key: str) -> Rules:
     return replace(rules, overrides=_shortened(f"refused {key}: is not a hash", LONGEST_LINE))
 
 
-def _read(texts: Mapping[str, str]) -> _Overrides:
-    """Each field by itself."""
+def _parsed(texts: Mapping[str, str]) -> _Overrides:
+    """The fields in `texts`, each parsed by itself."""
     parsed = _Overrides(texts, refused=variables.damaged_lines(texts))
     for name in texts:
         if name not in parsed.refused:
-            _read_one(parsed, name)
+            _parse_field(parsed, name)
     return parsed
 
 
-def _read_one(parsed: _Overrides, name: str) -> None:
+def _parse_field(parsed: _Overrides, name: str) -> None:
     text = parsed.texts[name]
     if len(text) > LONGEST_TEXT:
         parsed.refuse(name, f"is over {LONGEST_TEXT} characters")
@@ -92,13 +92,13 @@ def _read_one(parsed: _Overrides, name: str) -> None:
 
 def _ladder_of(parsed: _Overrides, default_min_r: Decimal, full_ladder: Ladder) -> Ladder:
     """The ladder without the rungs under `min_r`. Refuses `min_r`, and then `ladder`, when none would be left."""
-    for blamed in ("min_r", "ladder"):
+    for culprit in ("min_r", "ladder"):
         whole = Ladder(parsed.values.get("ladder", full_ladder.rungs), full_ladder.basis)
         ladder = whole.at_least(parsed.values.get("min_r", default_min_r))
         if ladder.rungs:
             return ladder
-        if blamed in parsed.values:
-            parsed.refuse(blamed, "leaves no rung")
+        if culprit in parsed.values:
+            parsed.refuse(culprit, "leaves no rung")
     return full_ladder.at_least(default_min_r)
 
 

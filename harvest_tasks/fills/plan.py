@@ -89,8 +89,8 @@ def make_plan(
     return plan
 
 
-def digest(fill: Fill) -> str:
-    """What makes two fills the same trade: side, quantity and price."""
+def trade_digest(fill: Fill) -> str:
+    """A digest of side, quantity and price: two fills with one trade id must agree in it."""
     content = f"{fill.side} {plain(fill.qty)} {plain(fill.price)}"
     return sha256(content.encode()).hexdigest()[:16]
 
@@ -105,7 +105,7 @@ def _apply_entry(plan: Plan, entry: Entry | UnreadableEntry, terms: RiskTerms, e
         plan.duplicate += 1
         return False
     if isinstance(entry, Fill) and entry.trade_id is not None:
-        content, known = digest(entry), plan.trades.get(entry.trade_id, earlier.get(entry.trade_id))
+        content, known = trade_digest(entry), plan.trades.get(entry.trade_id, earlier.get(entry.trade_id))
         if known is None:
             plan.trades[entry.trade_id] = content
         elif known == content:

@@ -57,7 +57,7 @@ def watch(
     settings: Settings,
     seconds: float,
     wake: Wake,
-    patience: float = 0.0,
+    patience_sec: float = 0.0,
     inline: "InlineProcessing | None" = None,
     handover: "Handover | None" = None,
     first_start: Callable[[], None] = lambda: None,
@@ -67,21 +67,23 @@ def watch(
     `wake` receives the books whose inboxes received something; `inline`, if given, processes them at once when a batch
     has at most `settings.watch_answers_up_to` entries. `first_start` runs before anything was ever read.
 
-    Raises redis-py's ConnectionError or TimeoutError once the server has been away for `patience` seconds. Without
-    patience it raises at once, and does not wait for a lease that is overdue.
+    Raises redis-py's ConnectionError or TimeoutError once the server has been away for `patience_sec`. Without
+    `patience_sec` it raises at once, and does not wait for a lease that is overdue.
     """
     lease = Lease(client)
     waits = handover is not None and handover.waits
-    if not (lease.acquire() or (waits and _wait_for_release(lease)) or (patience and _wait_for_expiry(client, lease))):
+    if not (
+        lease.acquire() or (waits and _wait_for_release(lease)) or (patience_sec and _wait_for_expiry(client, lease))
+    ):
         return False
     try:
         notifier = Notifier(wake, inline, settings.watch_answers_up_to)
         watcher = Watcher(client, InputStream(client, settings), Router(client, settings), lease, notifier, first_start)
         end = monotonic() + seconds
         if handover:
-            watcher.run(end - HANDOVER_SEC, patience)
+            watcher.run(end - HANDOVER_SEC, patience_sec)
             handover.begin_next()
-        watcher.run(end, patience)
+        watcher.run(end, patience_sec)
     except Superseded:
         log.warning("watch lease lost to another watcher")
         return False
@@ -126,7 +128,7 @@ def _freeze_once(client: Client, why: str, wake: Wake) -> None:
 
 @dataclass(frozen=True, slots=True)
 class InlineProcessing:
-    """Processes in this process, at once, the books that were loaded for `ledger`."""
+    """Processes the books that were loaded for `ledger` at once, in the process of the watcher."""
 
     ledger: Ledger
     process: Callable[[LoadedBatch], None]
@@ -172,16 +174,16 @@ class Watcher:
     notifier: Notifier
     first_start: Callable[[], None]
 
-    def run(self, deadline: float, patience: float = 0.0) -> None:
+    def run(self, deadline: float, patience_sec: float = 0.0) -> None:
         """Read until `deadline` (monotonic), and go on when the server comes back. Raises `Superseded`."""
         while True:
             try:
                 return self._read(deadline)
             except (Disconnected, TimedOut) as error:
-                if not patience:
+                if not patience_sec:
                     raise
                 log.warning("server is away: %s", error)
-                self._reconnect(monotonic() + patience)
+                self._reconnect(monotonic() + patience_sec)
 
     def _reconnect(self, until: float) -> None:
         """Wait until the server replies and this watcher holds the lease.

@@ -96,7 +96,7 @@ def round_trip_of_batches(client: Client, batches: Iterable[Sequence[Command]]) 
             sent += len(commands)
             connection.send_packed_command(connection.pack_commands(commands))
         while len(replies) < sent:
-            replies.append(_reply(connection))
+            replies.append(_reply_or_error(connection))
         return replies
     finally:
         if len(replies) < sent:
@@ -108,7 +108,7 @@ def round_trip_of_batches(client: Client, batches: Iterable[Sequence[Command]]) 
             pool.release(connection)
 
 
-def _reply(connection: Any) -> Any:
+def _reply_or_error(connection: Any) -> Any:
     try:
         return connection.read_response()
     except ResponseError as error:

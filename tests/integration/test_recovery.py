@@ -211,7 +211,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def watched_once(desk: Desk) -> bool:
-    return watch(desk.client, desk.settings, 0.05, lambda _: None, patience=1.0)
+    return watch(desk.client, desk.settings, 0.05, lambda _: None, patience_sec=1.0)
 
 
 def test_a_watcher_waits_for_a_lease_that_nobody_renewed(desk: Desk) -> None:

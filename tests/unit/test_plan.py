@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from builders import START_MS, fill, guards, long_100, mark, outcome, rules
 
-from harvest_tasks.fills.plan import Delivered, Plan, UnreadableEntry, digest, make_plan
+from harvest_tasks.fills.plan import Delivered, Plan, UnreadableEntry, make_plan, trade_digest
 from kernel.positions.entry import Entry, Freeze
 from kernel.positions.guards import Guards, Refusal
 from kernel.positions.holding import RiskTerms
@@ -135,7 +135,7 @@ def test_a_batch_decides_once_for_each_entry_and_not_once_more() -> None:
 def test_a_duplicate_decides_nothing_and_is_consumed() -> None:
     position = planned(long_100(trade_id="t"), mark("105"), the_guards=guards(killed=True)).position
     again = long_100(trade_id="t")
-    made = planned(again, position=position, earlier={"t": digest(again)})
+    made = planned(again, position=position, earlier={"t": trade_digest(again)})
     assert (made.applied, made.duplicate, made.consumed) == (0, 1, "1-0")
     assert (made.intents, made.position) == ([], position)
 
@@ -143,7 +143,7 @@ def test_a_duplicate_decides_nothing_and_is_consumed() -> None:
 @pytest.mark.parametrize("earlier", [True, False])
 def test_a_trade_id_of_another_content_freezes_and_its_book_publishes_nothing(earlier: bool) -> None:
     first = long_100(trade_id="t")
-    known = {"t": digest(first)} if earlier else {}
+    known = {"t": trade_digest(first)} if earlier else {}
     before = [] if earlier else [first]
     start = opened() if earlier else Position(BOOK)
     made = planned(*before, fill("BUY", "2", "100", trade_id="t"), mark("105"), position=start, earlier=known)

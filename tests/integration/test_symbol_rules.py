@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from redis.exceptions import NoPermissionError
 
-from harvest_tasks.fills import symbol_rules as reference_module
+from harvest_tasks.fills import symbol_rules
 from harvest_tasks.fills.symbol_rules import CACHE_SEC, SymbolRules, base_rules
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client, Command, connect, round_trip
@@ -125,38 +125,38 @@ def test_all_symbols_are_read_in_one_round_trip(redis: Client, monkeypatch: pyte
         sizes.append(len(commands))
         return round_trip(client, commands)
 
-    monkeypatch.setattr(reference_module, "round_trip", counted)
+    monkeypatch.setattr(symbol_rules, "round_trip", counted)
     monkeypatch.setattr(redis, "execute_command", lambda *args, **_: pytest.fail(f"a round trip of its own: {args}"))
-    reference = SymbolRules(redis, settings())
-    assert len(reference.rules([f"S{i}USDT" for i in range(500)])) == 500
+    cache = SymbolRules(redis, settings())
+    assert len(cache.rules([f"S{i}USDT" for i in range(500)])) == 500
     assert sizes == [1_000]
 
 
 def test_what_was_read_is_remembered_and_read_again_when_it_is_old(redis: Client, clock: Clock) -> None:
-    reference = SymbolRules(redis, settings(), clock)
+    cache = SymbolRules(redis, settings(), clock)
     before = calls(redis)
-    reference.rules(["BTCUSDT"])
+    cache.rules(["BTCUSDT"])
     redis.hset(keys.overrides("BTCUSDT"), "min_r", "1")
     clock.now += CACHE_SEC - 0.001
-    assert reference.rules(["BTCUSDT"])["BTCUSDT"].overrides == ""
+    assert cache.rules(["BTCUSDT"])["BTCUSDT"].overrides == ""
     assert calls(redis) == {name: n + 1 for name, n in before.items()}
     clock.now += 0.001
-    assert reference.rules(["BTCUSDT"])["BTCUSDT"].overrides == "min_r=1"
+    assert cache.rules(["BTCUSDT"])["BTCUSDT"].overrides == "min_r=1"
     assert calls(redis) == {name: n + 2 for name, n in before.items()}
 
 
 def test_only_the_symbols_not_remembered_are_read(redis: Client, clock: Clock) -> None:
-    reference = SymbolRules(redis, settings(), clock)
-    reference.rules(["BTCUSDT"])
+    cache = SymbolRules(redis, settings(), clock)
+    cache.rules(["BTCUSDT"])
     clock.now += 3.0
     before = calls(redis)
-    reference.rules(["BTCUSDT", "ETHUSDT", "BTCUSDT", "ETHUSDT"])
+    cache.rules(["BTCUSDT", "ETHUSDT", "BTCUSDT", "ETHUSDT"])
     assert calls(redis) == {name: n + 1 for name, n in before.items()}
     redis.hset(keys.overrides("BTCUSDT"), "min_r", "1")
     redis.hset(keys.overrides("ETHUSDT"), "min_r", "1")
     clock.now += 2.0
     # Being asked for meanwhile makes nothing younger.
-    found = reference.rules(["BTCUSDT", "ETHUSDT"])
+    found = cache.rules(["BTCUSDT", "ETHUSDT"])
     assert [found[name].overrides for name in ("BTCUSDT", "ETHUSDT")] == ["min_r=1", ""]
 
 
@@ -167,11 +167,11 @@ def test_asking_for_nothing_asks_the_server_nothing(redis: Client) -> None:
 
 
 def test_symbols_that_went_out_of_use_are_forgotten(redis: Client, clock: Clock) -> None:
-    reference = SymbolRules(redis, settings(), clock)
+    cache = SymbolRules(redis, settings(), clock)
     for i in range(50):
-        reference.rules([f"S{i}USDT"])
+        cache.rules([f"S{i}USDT"])
         clock.now += 1.0
-    assert len(reference._cached) <= 2 * CACHE_SEC + 1
+    assert len(cache._cached) <= 2 * CACHE_SEC + 1
 
 
 @pytest.fixture
@@ -185,8 +185,8 @@ def denied_url(redis: Client, server_url: str) -> Iterator[str]:
 def test_any_other_error_of_the_server_is_raised_and_nothing_is_remembered(redis: Client, denied_url: str) -> None:
     redis.hset(keys.overrides("BTCUSDT"), "min_r", "1")
     with connect(denied_url) as client:
-        reference = SymbolRules(client, settings())
+        cache = SymbolRules(client, settings())
         with pytest.raises(NoPermissionError):
-            reference.rules(["BTCUSDT"])
+            cache.rules(["BTCUSDT"])
         redis.execute_command("ACL", "SETUSER", "reader", "+hgetall")
-        assert reference.rules(["BTCUSDT"])["BTCUSDT"].overrides == "min_r=1"
+        assert cache.rules(["BTCUSDT"])["BTCUSDT"].overrides == "min_r=1"
