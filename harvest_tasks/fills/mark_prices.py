@@ -50,5 +50,5 @@ def _mark(reply: Any, now_ms: int) -> Mark | str:
         return "no_time"
     try:
         return Mark("", unix_ms("ts", stated), positive_number("price", price), now_ms)
-    except InvalidInput as flaw:
-        return flaw.reason.value
+    except InvalidInput as error:
+        return error.reason.value

@@ -141,10 +141,10 @@ def input_reply(reply: Any, source: str) -> Any:
         return checked(reply)
     except ResponseError as error:
         # A pipeline puts the command before the server's message.
-        said = str(error)
-        if "NOGROUP" in said or "no such key" in said:
+        message = str(error)
+        if "NOGROUP" in message or "no such key" in message:
             raise InputGone(f"{source} or its group was destroyed") from error
-        if "WRONGTYPE Operation" in said or said.endswith(f"WRONGTYPE {source}"):
+        if "WRONGTYPE Operation" in message or message.endswith(f"WRONGTYPE {source}"):
             raise InputUnusable(f"{source} is not a stream: delete or rename that key") from error
         raise
 

@@ -62,8 +62,8 @@ def read_exchange_info(path: str) -> Listings:
     """Every valid symbol that the file lists. Raises `ExchangeInfoError`."""
     try:
         return _listings(_symbols(_decoded(_content(path))))
-    except _BadFile as wrong:
-        raise ExchangeInfoError(path, str(wrong)) from None
+    except _BadFile as error:
+        raise ExchangeInfoError(path, str(error)) from None
 
 
 def instrument_of(listings: Mapping[str, Listing], symbol: str, least_notional: Decimal) -> Instrument:

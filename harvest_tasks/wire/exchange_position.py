@@ -88,8 +88,8 @@ def read_exchange_position(
         if stale:
             return UnreadableSnapshot(book, stale)
         return _snapshot(book, qty, fields)
-    except InvalidInput as flaw:
-        return UnreadableSnapshot(book, flaw.detail)
+    except InvalidInput as error:
+        return UnreadableSnapshot(book, error.detail)
 
 
 def _snapshot(book: str, qty: Decimal, fields: Fields) -> ExchangeSnapshot:

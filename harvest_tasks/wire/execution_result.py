@@ -60,12 +60,12 @@ def parse(entry_id: str, fields: Mapping[str, str]) -> Parsed:
     """Parse the entry `entry_id` (`<unix ms>-<seq>`) of the execution stream. No text in `fields` makes it raise."""
     try:
         layers = open_layers(fields)
-    except InvalidInput as flaw:
-        return Refused(flaw.reason, flaw.detail, _book_of_fill(glimpse_layers(fields)))
+    except InvalidInput as error:
+        return Refused(error.reason, error.detail, _book_of_fill(glimpse_layers(fields)))
     try:
         return _kind(layers)(entry_id, layers)
-    except InvalidInput as flaw:
-        return Refused(flaw.reason, flaw.detail, _book_of_fill(layers))
+    except InvalidInput as error:
+        return Refused(error.reason, error.detail, _book_of_fill(layers))
 
 
 def _fill(entry_id: str, layers: Layers) -> Routed:

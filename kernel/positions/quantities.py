@@ -9,8 +9,8 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
-P = ParamSpec("P")
-T = TypeVar("T")
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 ZERO = Decimal(0)
 GRID = Decimal("1e-12")
@@ -20,11 +20,11 @@ DIGITS = 80
 EXACT = Context(prec=DIGITS, rounding=ROUND_HALF_EVEN)
 
 
-def exact(function: Callable[P, T]) -> Callable[P, T]:
+def exact(function: Callable[_P, _T]) -> Callable[_P, _T]:
     """Run `function` in the `EXACT` context, whatever the caller's is."""
 
     @wraps(function)
-    def in_exact_context(*args: P.args, **kwargs: P.kwargs) -> T:
+    def in_exact_context(*args: _P.args, **kwargs: _P.kwargs) -> _T:
         with localcontext(EXACT):
             return function(*args, **kwargs)
 

@@ -12,7 +12,7 @@ from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire.fields import Fields
 
-PAGE: Final = 1_000
+_PAGE: Final = 1_000
 _PUBLICATION_FIELDS: Final = frozenset(("trace_id", "timestamp", "expires_at"))
 """Fields of an intent that depend on the time; all others are the same in every run."""
 
@@ -62,8 +62,8 @@ def _position(client: Client, book: str) -> Fields:
 def _entries(client: Client, stream: str) -> Iterator[tuple[str, Fields]]:
     begin = "-"
     while True:
-        page: Any = client.xrange(stream, min=begin, count=PAGE)
+        page: Any = client.xrange(stream, min=begin, count=_PAGE)
         yield from page
-        if len(page) < PAGE:
+        if len(page) < _PAGE:
             return
         begin = f"({page[-1][0]}"
