@@ -10,6 +10,7 @@ import click
 from redis.exceptions import RedisError
 from rich.console import Console
 
+from harvest_tasks.commands.finite import FiniteRange
 from harvest_tasks.commands.session import Failure
 from harvest_tasks.commands.tables import show_json
 from harvest_tasks.processes.supervisor import NotReady
@@ -32,7 +33,7 @@ REJECT_SHARE: Final = 0.1
 @click.option("--seed", default="1", show_default=True, help="Decides which intents the executor rejects.")
 @click.option(
     "--speed",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     default=0.0,
     help="Market minutes per second.  [default: as fast as this machine can]",
 )

@@ -6,25 +6,26 @@ from decimal import Decimal
 
 import click
 
+from harvest_tasks.commands.finite import FiniteRange
 from harvest_tasks.commands.session import connected
 from harvest_tasks.logs import log_to_stderr
 from harvest_tasks.simulation.paper.execution import ExecutionTerms
 from harvest_tasks.simulation.paper.executor import PaperExecutor
 
-SHARE = click.FloatRange(0, 1)
+SHARE = FiniteRange(0, 1)
 
 
 @click.command()
 @click.option(
     "--slippage-bps",
-    type=click.FloatRange(0, 1_000),
+    type=FiniteRange(0, 1_000),
     default=1.0,
     show_default=True,
     help="How much worse than the mark a fill is, in basis points.",
 )
 @click.option(
     "--fee-bps",
-    type=click.FloatRange(-100, 1_000),
+    type=FiniteRange(-100, 1_000),
     default=5.0,
     show_default=True,
     help="The fee, in basis points of a fill's value; negative: a rebate.",

@@ -12,6 +12,7 @@ import click
 
 from harvest_tasks.commands import session
 from harvest_tasks.commands.exit_codes import UNREACHABLE
+from harvest_tasks.commands.finite import FiniteRange
 from harvest_tasks.commands.metrics import exporting
 from harvest_tasks.commands.session import Failure
 from harvest_tasks.commands.tables import Column, json_option, show, show_json
@@ -29,7 +30,7 @@ COLUMNS: Final = (Column("Check"), Column("Verdict"), Column("Seen", wraps=True)
 
 @click.command()
 @click.option(
-    "--seconds", type=click.FloatRange(0, 3600), default=30.0, show_default=True, help="How long to watch proposals."
+    "--seconds", type=FiniteRange(0, 3600), default=30.0, show_default=True, help="How long to watch proposals."
 )
 @click.option("--active", is_flag=True, help="Also run the real code in an empty database of the server.")
 @click.option(
