@@ -6,7 +6,7 @@ from typing import Final
 import click
 
 from harvest_tasks.commands.explain_text import print_report
-from harvest_tasks.commands.session import Failure, connected
+from harvest_tasks.commands.session import Failure, connected, parse_book
 from harvest_tasks.commands.tables import json_option, show_json
 from harvest_tasks.fills import inbox
 from harvest_tasks.fills.inbox import UnreadableBook
@@ -18,7 +18,7 @@ RECORDS: Final = 10
 
 
 @click.command()
-@click.argument("book")
+@click.argument("book", callback=parse_book)
 @click.option(
     "--records",
     type=click.IntRange(1, 1000),
@@ -33,7 +33,7 @@ def explain(book: str, records: int, as_json: bool) -> None:
     BOOK is a symbol such as BTCUSDT, or BTCUSDT:LONG and BTCUSDT:SHORT in hedge mode. Writes nothing.
     """
     with connected() as (settings, client):
-        report = read_book_report(client, settings, _found(client, book.upper()), records)
+        report = read_book_report(client, settings, _found(client, book), records)
     if as_json:
         show_json(as_dict(report))
     else:

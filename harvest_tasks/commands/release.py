@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import click
 
 from harvest_tasks.commands.formatting import printable
-from harvest_tasks.commands.session import Failure, connected, wake_workers
+from harvest_tasks.commands.session import Failure, connected, parse_book, wake_workers
 from harvest_tasks.fills import inbox
 from harvest_tasks.fills.inbox import UnreadableBook
 from harvest_tasks.operations import positions
@@ -17,7 +17,7 @@ from harvest_tasks.wire.symbols import symbol_of
 
 
 @click.command()
-@click.argument("book", required=False)
+@click.argument("book", required=False, callback=parse_book)
 @click.option("--all", "everything", is_flag=True, help="Release every book, and clear the record of lost input.")
 @click.option(
     "--switch-mode", is_flag=True, help="Let the next fill of a flat symbol decide between one-way and hedge mode."
@@ -40,9 +40,9 @@ def release(book: str | None, everything: bool, switch_mode: bool) -> None:
         if book is None:
             wake_workers(_release_all(client))
         elif switch_mode:
-            _switch_mode(client, symbol_of(book.upper()))
+            _switch_mode(client, symbol_of(book))
         else:
-            wake_workers([_release(client, book.upper())])
+            wake_workers([_release(client, book)])
 
 
 def _switch_mode(client: Client, symbol: str) -> None:

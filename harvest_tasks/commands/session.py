@@ -1,4 +1,4 @@
-"""What commands share: symbols as arguments, the settings and a client, waking workers, and how a command fails."""
+"""What commands share: symbols and books as arguments, settings and a client, waking workers, and how commands fail."""
 
 import logging
 import os
@@ -12,7 +12,7 @@ from redis.exceptions import ResponseError
 
 from harvest_tasks.server.client import Client, connect
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.wire.symbols import InvalidSymbol, valid_symbol
+from harvest_tasks.wire.symbols import InvalidBook, InvalidSymbol, valid_book, valid_symbol
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,14 @@ def parse_symbol(text: str) -> str:
     try:
         return valid_symbol(text.upper())
     except InvalidSymbol as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def parse_book(_ctx: click.Context, _param: click.Parameter, text: str | None) -> str | None:
+    """The book that a user typed, in either case; the callback of an argument. Raises click's `BadParameter`."""
+    try:
+        return None if text is None else valid_book(text.upper())
+    except InvalidBook as error:
         raise click.BadParameter(str(error)) from error
 
 

@@ -9,6 +9,10 @@ class InvalidSymbol(ValueError):
     """The text is not a valid symbol."""
 
 
+class InvalidBook(ValueError):
+    """The text is not a name that a book can have."""
+
+
 def valid_symbol(text: object) -> str:
     """`text` if it is a symbol. Raises `InvalidSymbol`."""
     if not isinstance(text, str) or not is_symbol(text):
@@ -29,3 +33,12 @@ def hedge_legs(name: str) -> tuple[str, str]:
 def possible_books(name: str) -> tuple[str, str, str]:
     """Every book that a symbol can have: its own in one-way mode, then its legs in hedge mode."""
     return name, *hedge_legs(name)
+
+
+def valid_book(text: str) -> str:
+    """`text` if a book can have this name. Raises `InvalidBook`."""
+    symbol = symbol_of(text)
+    if not is_symbol(symbol) or text not in possible_books(symbol):
+        expected = "a symbol such as BTCUSDT, or BTCUSDT:LONG or BTCUSDT:SHORT in hedge mode"
+        raise InvalidBook(f"{text!r:.60} is not a book: expected {expected}")
+    return text
