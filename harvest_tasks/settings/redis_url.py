@@ -15,7 +15,8 @@ CELERY_FORMS: Final = {"redis": (), "rediss": (), "redis+socket": ("virtual_host
 
 _TLS: Final = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _DATABASE: Final = re.compile(r"\A(0|[1-9][0-9]{0,3})\Z")
-_PLACE: Final = re.compile(r"\A([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?\Z")
+_PLACE: Final = re.compile(r"\A([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::(.*))?\Z")
+_DIGITS: Final = re.compile(r"\A[0-9]{1,9}\Z")
 _BARE_ADDRESS: Final = re.compile(r"\A[A-Za-z0-9_.-]+:[0-9]{1,5}\Z")
 _DEFAULT_PORT: Final = 6379
 
@@ -103,7 +104,7 @@ def with_password(text: str, password: bytes) -> str:
 
 
 def parse_address(text: str, forms: dict[str, tuple[str, ...]] = DATA_FORMS) -> Address:
-    """The parts of the URL `text`. Raises ValueError, whose message never contains a part of `text`."""
+    """The parts of the URL `text`. Raises ValueError, whose message contains no more of `text` than a host."""
     scheme, found, _ = text.partition("://")
     if not found or scheme not in forms:
         raise ValueError(f"must begin with {', '.join(f'{form}://' for form in forms)}")
@@ -167,10 +168,21 @@ def _socket(scheme: str, parts: SplitResult, database: str) -> Address:
 def _network(scheme: str, parts: SplitResult, tls: dict[str, str]) -> Address:
     login, at, place = parts.netloc.rpartition("@")
     found = _PLACE.match(place)
-    port = int(found[2] or _DEFAULT_PORT) if found else 0
     database = parts.path.removeprefix("/") or "0"
-    if not found or not 0 < port < 65_536 or not _DATABASE.match(database):
+    if not found or not _DATABASE.match(database):
         raise ValueError(
             f"must read like {scheme}://user:password@host:6379/0; percent-encode special characters of the password"
         )
-    return Address(scheme, login + at, found[1], port, "", int(database), tuple(tls.items()))
+    return Address(scheme, login + at, found[1], _port(found[1], found[2]), "", int(database), tuple(tls.items()))
+
+
+def _port(host: str, text: str | None) -> int:
+    """The port after `host`; the default one if `text` is None."""
+    if text is None:
+        return _DEFAULT_PORT
+    if not _DIGITS.match(text):
+        # It may be the password of a URL that lacks its host.
+        raise ValueError("must have a port from 1 to 65535 after the host and a colon")
+    if not 0 < int(text) < 65_536:
+        raise ValueError(f"must have a port from 1 to 65535 after {host}:")
+    return int(text)

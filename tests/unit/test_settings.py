@@ -61,7 +61,7 @@ EXCHANGE_INFO = str(Path(__file__).parents[1] / "data" / "exchange_info.json")
 LIVE = {"HARVEST_MODE": "live", "HARVEST_LIVE_CONFIRM": "yes"}
 
 RUNGS = "must list rungs as R:fraction in plain decimal numbers, such as 0.5:0.25,1.0:0.25"
-SYMBOLS = "must list symbols such as BTCUSDT,ETHUSDT or be * for all open positions"
+SYMBOLS = "must list symbols such as BTCUSDT,ETHUSDT or be * for every symbol that ever had a fill"
 RATE = "must be a rate such as 2/s or 120/m, and at least 6/m"
 KEY = "must be a key name such as quantum:kill, without spaces, wildcards or a colon at either end"
 PREFIX = "must be the start of a key name, ending in one colon, such as quantum:marketstate:"
@@ -75,6 +75,7 @@ FLAG = "must be true or false"
 DATA_SCHEMES = "must begin with redis://, rediss://, unix://"
 CELERY_SCHEMES = "must begin with redis://, rediss://, redis+socket://"
 NETWORK_FORM = "must read like redis://user:password@host:6379/0; percent-encode special characters of the password"
+PORT = "must have a port from 1 to 65535 after the host and a colon"
 
 
 def between(low: str, high: str) -> str:
@@ -203,7 +204,10 @@ WRONG_URLS = [
     ("REDIS_URL", "redis://:hunter2:6379", "redis://***", NETWORK_FORM),
     ("REDIS_URL", "redis://:hun/ter2@h:6379", "redis://***", NETWORK_FORM),
     ("REDIS_URL", "redis://h:6379/one", "redis://***", NETWORK_FORM),
-    ("REDIS_URL", "redis://h:99999", "redis://***", NETWORK_FORM),
+    ("REDIS_URL", "redis://:hunter2@h:99999/0", "redis://***", "must have a port from 1 to 65535 after h:"),
+    ("REDIS_URL", "redis://[::1]:0", "redis://***", "must have a port from 1 to 65535 after [::1]:"),
+    ("REDIS_URL", "redis://h:", "redis://***", PORT),
+    ("REDIS_URL", "redis://u:hunter2/0", "redis://***", PORT),
     ("REDIS_URL", "redis://h?retry_on_timeout=true", "redis://***", "must end with the number of the database"),
     ("REDIS_URL", "redis://h/0?password=hunter2", "redis://***", "must end with the number of the database"),
     ("REDIS_URL", "redis://:pässword@h", "redis://***", "must be ASCII; percent-encode everything else"),
