@@ -8,9 +8,12 @@ Two halves that share nothing but their errors:
 * Proposals, in floats. `compute_harvest_proposal` turns a `PositionSnapshot` and a `MarketState` into a
   `HarvestProposal`: an action, a stop, and the reasons.
 
-Every error is a `KernelError`, which is a `ValueError`. Nothing here reads a clock, a file, the environment or a
-network: time is an argument, in unix milliseconds. Quantities are in base currency, prices and money in quote currency.
-docs/library.md shows how to use it.
+The inputs of a proposal, `Ladder` and `Instrument` check their values when they are made, and raise a `KernelError`,
+which is a `ValueError`. Entries, `Position`, `Rules`, `Guards` and `Rung` do not: the caller validates what they are
+made from, as `harvest_tasks.wire` does.
+
+Nothing here reads a clock, a file, the environment or a network: time is an argument, in unix milliseconds. Quantities
+are in base currency, prices and money in quote currency. docs/library.md shows how to use it.
 """
 
 # ruff: noqa: RUF022 - names stand in the order in which a reader meets them
