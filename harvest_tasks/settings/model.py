@@ -21,7 +21,7 @@ from kernel.positions.ladder import Basis, Ladder, Rung
 SERVER_PARTS: Final = ("redis_host", "redis_port", "redis_db")
 """Settings that together are another way to write `redis_url`; each is None if it is not given."""
 
-NONE_TEXTS: Final = {"symbols": readers.OPEN_POSITIONS, "instruments_file": readers.NO_FILE}
+NONE_TEXTS: Final = {"symbols": readers.EVER_FILLED, "instruments_file": readers.NO_FILE}
 """The text that stands for None, by setting."""
 
 CELERY_VARIABLES: Final = {
@@ -78,7 +78,7 @@ class Settings(BaseModel):
     result_backend: CeleryUrl = Field(default_factory=lambda data: data["broker_url"])
 
     symbols: Annotated[tuple[str, ...] | None, BeforeValidator(readers.symbol_list)] = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
-    """None is written `*`: the symbols with an open position."""
+    """None is written `*`: every symbol that ever had a fill."""
     publish_interval_sec: Annotated[float, readers.decimal_number("0.1", "3600")] = 10.0
     max_publish_age_sec: Annotated[int, readers.whole_number(1, 86_400)] = 60
     change_eps_pct: Annotated[Decimal, readers.decimal_number("0", "1")] = Decimal("0.001")

@@ -13,8 +13,8 @@ from harvest_tasks.wire.numbers import is_plain_decimal, is_whole
 from harvest_tasks.wire.symbols import InvalidSymbol, valid_symbol
 from kernel.positions.ladder import Ladder, Rung
 
-OPEN_POSITIONS: Final = "*"
-"""The value of SYMBOLS that stands for all open positions."""
+EVER_FILLED: Final = "*"
+"""The value of SYMBOLS that stands for every symbol that ever had a fill."""
 NO_FILE: Final = "none"
 """The value that stands for no file; a file with this name can be given as ./none."""
 
@@ -100,13 +100,15 @@ def key_prefix(text: str) -> str:
 
 
 def symbol_list(text: str) -> tuple[str, ...] | None:
-    """None for `*`: the symbols with an open position."""
-    if text == OPEN_POSITIONS:
+    """None for `*`: every symbol that ever had a fill."""
+    if text == EVER_FILLED:
         return None
     try:
         listed = tuple(valid_symbol(part.strip(" ")) for part in text.split(","))
     except InvalidSymbol:
-        raise ValueError("must list symbols such as BTCUSDT,ETHUSDT or be * for all open positions") from None
+        raise ValueError(
+            "must list symbols such as BTCUSDT,ETHUSDT or be * for every symbol that ever had a fill"
+        ) from None
     if len(set(listed)) < len(listed):
         raise ValueError("must not list a symbol twice")
     return listed
