@@ -1,6 +1,7 @@
 """The `harvest` command.
 
-Exit codes: 0 done; 1 did not succeed; 2 wrong setting or usage; 3 server not reachable; 4 stopped, but by force.
+Exit codes: 0 done; 1 did not succeed; 2 wrong setting or usage; 3 server not reachable; 4 stopped, but by force;
+130 stopped before there was a result.
 """
 
 from importlib import import_module

@@ -10,6 +10,7 @@ import click
 from redis.exceptions import RedisError
 from rich.console import Console
 
+from harvest_tasks.commands.exit_codes import INTERRUPTED
 from harvest_tasks.commands.finite import FiniteRange
 from harvest_tasks.commands.session import Failure
 from harvest_tasks.commands.tables import show_json
@@ -71,8 +72,9 @@ def _short_errors(environment: Environment) -> Iterator[None]:
     """Report an expected failure in one line, after the last lines of the log."""
     try:
         yield
-    except Interrupted:
-        raise Failure("stopped before the end, so there is nothing to verify") from None
+    except (Interrupted, KeyboardInterrupt):
+        click.echo("harvest: stopped before the end, so there is nothing to verify", err=True)
+        raise click.exceptions.Exit(INTERRUPTED) from None
     except (NotReady, Stuck, RedisError) as error:
         for line in environment.log_tail():
             click.echo(line, err=True)

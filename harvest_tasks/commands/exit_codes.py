@@ -6,3 +6,5 @@ UNREACHABLE: Final = 3
 """The server does not answer."""
 FORCED: Final = 4
 """Stopped, but something had to be killed."""
+INTERRUPTED: Final = 130
+"""Ended by Ctrl-C or SIGTERM before there was a result, as a shell reports it."""

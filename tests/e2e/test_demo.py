@@ -86,7 +86,7 @@ def test_a_demo_that_is_stopped_ends_cleanly(watched: dict[str, str]) -> None:
         while not (line := process.stdout.readline()).startswith(b"minute "):
             assert line, process.stderr.read()
         os.kill(process.pid, signal.SIGINT)
-        assert process.wait(20.0) == 1
+        assert process.wait(20.0) == 130
         assert process.stderr.read().decode().splitlines()[-1] == (
             "harvest: stopped before the end, so there is nothing to verify"
         )
