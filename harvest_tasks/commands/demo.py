@@ -53,10 +53,14 @@ def demo(as_json: bool, seed: str, speed: float) -> None:
     with private_environment() as environment, _short_errors(environment):
         from harvest_tasks.simulation.demo.run import run_demo  # the app reads the environment, which is set by now
 
-        summary = run_demo(environment, console, terms, speed)
+        summary = run_demo(environment, console, terms, speed, _report_signal)
     if as_json:
         show_json(summary.as_dict())
     raise click.exceptions.Exit(0 if summary.verified else 1)
+
+
+def _report_signal() -> None:
+    click.echo("harvest: stopping all processes", err=True)
 
 
 def _report_ignored_settings(console: Console) -> None:

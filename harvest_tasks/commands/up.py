@@ -94,7 +94,9 @@ def _announcement(settings: Settings, port: int | None) -> str:
 
 def _run(children: Sequence[Child], missing: Probe, announcement: str) -> bool:
     relay = LogRelay(sys.stderr.fileno(), name_width=max(len(child.name) for child in children))
-    supervisor = Supervisor(children, relay)
+    longest = max(child.stop_within for child in children)
+    stopping = f"stopping; running tasks may take up to {longest:g} s".encode()
+    supervisor = Supervisor(children, relay, on_signal=partial(relay.line, "harvest", stopping))
     try:
         return asyncio.run(supervisor.run(missing, partial(click.echo, announcement), ready_within=_READY_WITHIN_SEC))
     finally:

@@ -24,12 +24,19 @@ class NotReady(RuntimeError):
 
 
 class Supervisor:
-    """For one use: `run` returns when a signal or `stop` has ended it."""
+    """For one use: `run` returns when a signal or `stop` has ended it. The first signal calls `on_signal`."""
 
-    def __init__(self, children: Sequence[Child], relay: LogRelay, backoff: Backoff | None = None) -> None:
+    def __init__(
+        self,
+        children: Sequence[Child],
+        relay: LogRelay,
+        backoff: Backoff | None = None,
+        on_signal: Callable[[], None] = lambda: None,
+    ) -> None:
         self._children = children
         self._relay = relay
         self._backoff = backoff or Backoff()
+        self._report_signal = on_signal
         self._processes: list[ChildProcess] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._stop_asked = asyncio.Event()
@@ -69,7 +76,11 @@ class Supervisor:
 
     def _on_signal(self) -> None:
         """The first asks the children to stop, the second kills them."""
-        (self._kill_asked if self._stop_asked.is_set() else self._stop_asked).set()
+        if self._stop_asked.is_set():
+            self._kill_asked.set()
+            return
+        self._stop_asked.set()
+        self._report_signal()
 
     async def _run_children(self, missing: Probe, announce: Callable[[], None], deadline: float) -> None:
         asked = asyncio.create_task(self._stop_asked.wait())

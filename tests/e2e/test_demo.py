@@ -86,6 +86,8 @@ def test_a_demo_that_is_stopped_ends_cleanly(watched: dict[str, str]) -> None:
         while not (line := process.stdout.readline()).startswith(b"minute "):
             assert line, process.stderr.read()
         os.kill(process.pid, signal.SIGINT)
+        assert process.stderr.readline() == b"harvest: stopping all processes\n"
+        assert process.poll() is None
         assert process.wait(20.0) == 130
         assert process.stderr.read().decode().splitlines()[-1] == (
             "harvest: stopped before the end, so there is nothing to verify"

@@ -108,6 +108,8 @@ def test_it_says_ready_when_it_consumes_and_leaves_nothing_on_sigterm(
         with closing(connect(up.redis_url)) as client:
             assert_it_consumes(client)
         assert up.end() == 0
+        said = up.log.read_text()
+        assert said.index("| stopping; running tasks may take up to 15.5 s\n") < said.index("Warm shutdown")
         up.until_gone()
         assert list(Path(own_environ["TMPDIR"]).iterdir()) == []
 

@@ -53,16 +53,17 @@ class Environment:
         """The log of all processes."""
         return self.server.directory / "demo.log"
 
-    def run(self, action: Action[T], executor_options: list[str]) -> T:
-        """Run `action` while all processes run, and return its result.
+    def run(self, action: Action[T], executor_options: list[str], on_signal: Callable[[], None]) -> T:
+        """Run `action` while all processes run, and return its result. The first signal calls `on_signal`.
 
         Raises `NotReady`, `Interrupted`, and whatever `action` raises.
         """
         children = [*self._children(executor_options)]
         with self.log.open("wb") as log, connect(self.settings.redis_url) as client:
             relay = LogRelay(log.fileno(), name_width=max(len(child.name) for child in children))
+            supervisor = Supervisor(children, relay, on_signal=on_signal)
             try:
-                return asyncio.run(_run(Supervisor(children, relay), self._missing(client), action, client))
+                return asyncio.run(_run(supervisor, self._missing(client), action, client))
             finally:
                 relay.close()
 

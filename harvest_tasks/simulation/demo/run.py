@@ -25,8 +25,12 @@ MAX_RUN_SEC: Final = 38.0
 SLEEP_SEC: Final = 0.05
 
 
-def run_demo(environment: Environment, console: Console, terms: ExecutionTerms, speed: float) -> Summary:
+def run_demo(
+    environment: Environment, console: Console, terms: ExecutionTerms, speed: float, on_signal: Callable[[], None]
+) -> Summary:
     """Run the demo at `speed` in market minutes per second; 0: as fast as this machine can.
+
+    The first signal calls `on_signal`, and stops the demo.
 
     Raises `NotReady`, `Stuck` or `Interrupted`.
     """
@@ -53,7 +57,7 @@ def run_demo(environment: Environment, console: Console, terms: ExecutionTerms, 
         return summarize(record(client, settings), settings, session, prices, strategy, terms)
 
     with progress:
-        summary = environment.run(action, executor_options(terms))
+        summary = environment.run(action, executor_options(terms), on_signal)
     console.print(*conclusion(summary), sep="\n")
     return summary
 
