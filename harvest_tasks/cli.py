@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 did not succeed; 2 wrong setting or usage; 3 server not re
 130 stopped before there was a result.
 """
 
+import os
 from importlib import import_module
 from typing import Any, Final
 
@@ -87,11 +88,44 @@ def _exit_code(error: Exception) -> int:
 
 
 def _explain(error: Exception) -> None:
-    text = str(error)
-    if _exit_code(error) == UNREACHABLE and "Fix:" not in text:
-        text = f"{text.rstrip('.')}. Fix: start the server, or correct REDIS_URL or BROKER_URL"
-    for line in text.splitlines():
+    for line in _text(error).splitlines():
         click.echo(f"harvest: {line}", err=True)
+
+
+def _text(error: Exception) -> str:
+    from redis.exceptions import AuthenticationError
+
+    from harvest_tasks.processes.embedded_server import EmbeddedError
+
+    if _exit_code(error) != UNREACHABLE or isinstance(error, EmbeddedError):
+        return str(error)
+    name, url = _server_of(error)
+    if isinstance(error, AuthenticationError):
+        return f"the server at {url} refuses the login: {str(error).rstrip('.')}. Fix: correct {name} (harvest config)"
+    return f"the server at {url} does not answer: {_reason(error)}. Fix: start it, or correct {name} (harvest config)"
+
+
+def _server_of(error: Exception) -> tuple[str, str]:
+    """The setting that names the server, and its URL without a password."""
+    from kombu.exceptions import OperationalError
+
+    from harvest_tasks.settings.model import Settings
+    from harvest_tasks.settings.redis_url import redacted_url
+
+    settings = Settings.from_env(os.environ)
+    if isinstance(error, OperationalError):
+        return "BROKER_URL", redacted_url(settings.broker_url)
+    return "REDIS_URL", redacted_url(settings.redis_url)
+
+
+def _reason(error: BaseException) -> str:
+    """The operating system's reason, without the address; else what the library says."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror[0].lower() + cause.strerror[1:]
+        cause = cause.__cause__ or cause.__context__
+    return str(error).rstrip(".")
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

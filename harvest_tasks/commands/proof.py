@@ -58,6 +58,7 @@ def proof(seconds: float, active: bool, report: Path | None, as_json: bool) -> N
 def _seen(settings: Settings, seconds: float) -> list[CheckResult]:
     client = connect(settings.redis_url)
     try:
+        client.ping()
         with exporting(settings) as exporter:
             before = Scrape(exporter.collect(), None, time())
             if not exporter.is_up:

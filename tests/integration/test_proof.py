@@ -361,6 +361,10 @@ def test_a_report_that_cannot_be_written_is_one_line(desk: Desk, proof: Proof, t
 
 
 def test_without_a_server_it_is_one_line_and_the_exit_code_3(proof: Proof) -> None:
-    done = proof(REDIS_URL=f"redis://:secret@127.0.0.1:{free_port()}/0")
+    place = f"127.0.0.1:{free_port()}/0"
+    done = proof(REDIS_URL=f"redis://:secret@{place}")
     assert (done.exit_code, done.stdout) == (3, "")
-    assert "secret" not in done.output
+    assert done.stderr == (
+        f"harvest: the server at redis://***@{place} does not answer: connection refused. "
+        "Fix: start it, or correct REDIS_URL (harvest config)\n"
+    )
