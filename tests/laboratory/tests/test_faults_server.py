@@ -118,7 +118,7 @@ def test_a_worker_that_drops_what_it_could_not_commit_is_seen_to_lose(monkeypatc
 
 
 def test_a_loss_that_is_not_told_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harvest_tasks.fills.watcher.Watcher._lost", lambda *_: None)
+    monkeypatch.setattr("harvest_tasks.fills.watcher.Watcher._freeze_after_loss", lambda *_: None)
     result = played(lost_input, 0.3)
     assert any("nobody says so" in failure.what for failure in result.failures)
 
