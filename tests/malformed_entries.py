@@ -15,13 +15,16 @@ WHOLE = FILL + ',"qty":0.5,"price":60000'
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`book` is the book that the refusal freezes; `says` is part of its detail."""
+    """`book` is the book that the refusal freezes, or `symbol` that whose tracked books it freezes; `says` is part of
+    its detail.
+    """
 
     name: str
     fields: dict[str, str]
     reason: Reason
     book: str | None = BOOK
     says: str = ""
+    symbol: str | None = None
 
 
 MALFORMED_NUMBERS: dict[str, tuple[str, Reason]] = {
@@ -72,7 +75,7 @@ MALFORMED_NUMBERS: dict[str, tuple[str, Reason]] = {
     "no digit before the point": (".5", Reason.NOT_A_NUMBER),
     "no digit after the point": ("5.", Reason.NOT_A_NUMBER),
     "two points": ("1.2.3", Reason.NOT_A_NUMBER),
-    "21 decimals": ("0." + "1" * 21, Reason.NOT_A_NUMBER),
+    "26 decimals": ("0." + "1" * 26, Reason.NOT_A_NUMBER),
     "no digit in the exponent": ("1e", Reason.NOT_A_NUMBER),
     "exponent alone": ("e5", Reason.NOT_A_NUMBER),
     "fraction in the exponent": ("1e0.5", Reason.NOT_A_NUMBER),
@@ -94,6 +97,8 @@ MALFORMED_NUMBERS: dict[str, tuple[str, Reason]] = {
     "no-break space": ("\u00a01", Reason.NOT_A_NUMBER),
     "JSON object in text": ('{"a":1}', Reason.NOT_A_NUMBER),
 }
+ZEROS = ("zero", "zero with decimals", "zero with an exponent")
+"""Of these a fill has no quantity, so it is ignored."""
 
 SYMBOLS = {
     "lower case": "btcusdt",
@@ -185,7 +190,6 @@ JSON_VALUES = {
 JSON_NUMBERS = (
     ("1e5000000", Reason.EXPONENT_OUT_OF_RANGE),
     ("-1", Reason.SIGNED),
-    ("0", Reason.NOT_POSITIVE),
     ("1e-13", Reason.EXPONENT_OUT_OF_RANGE),
     ("1" * 41, Reason.NUMBER_TOO_LONG),
     ("0.1e99", Reason.EXPONENT_OUT_OF_RANGE),
@@ -246,19 +250,26 @@ DAMAGED: dict[str, tuple[str, Reason]] = {
 
 def numbers() -> Iterator[Case]:
     for name, (text, reason) in MALFORMED_NUMBERS.items():
-        for field in ("qty", "price"):
+        for field in ("price",) if name in ZEROS else ("qty", "price"):
             yield Case(f"{field}: {name}", fill_fields(**{field: text}), reason, says=field)
         yield Case(f"mark: {name}", mark_fields(price=text), reason, None, "price")
-    for field in ("quantity", "filled_qty", "avg_price", "stop_loss", "atr"):
-        for name in ("zero", "minus", "nan", "exponent of five million", "3,000 digits", "a word"):
+    for field in ("quantity", "filled_qty", "last_price", "fill_price", "avg_price"):
+        kind = "price" if field.endswith("price") else "qty"
+        for name in ("half a grid step", "minus", "nan", "exponent of five million", "3,000 digits", "a word"):
             text, reason = MALFORMED_NUMBERS[name]
-            yield Case(f"{field}: {name}", fill_fields(**{field: text}), reason, says=field)
-    for name in ("nan", "plus", "1e15", "exponent of five million", "3,000 digits", "a word"):
-        text, reason = MALFORMED_NUMBERS[name]
-        yield Case(f"fee: {name}", fill_fields(fee=text), reason, says="fee")
-    yield Case("fee: two minus signs", fill_fields(fee="--1"), Reason.SIGNED, says="fee")
-    yield Case("fee: minus alone", fill_fields(fee="-"), Reason.NOT_A_NUMBER, says="fee")
-    yield Case("fee: minus 1e15", fill_fields(fee="-1e15"), Reason.TOO_LARGE, says="fee")
+            yield Case(f"{field}: {name}", fill_fields(**{kind: None, field: text}), reason, says=field)
+            if field != "filled_qty":
+                beside = fill_fields(**{field: text})
+                yield Case(f"{field}: {name} beside {kind}", beside, reason, says=field)
+    for name in ZEROS:
+        for field in ("last_price", "fill_price", "avg_price"):
+            text, reason = MALFORMED_NUMBERS[name]
+            yield Case(f"{field}: {name} alone", fill_fields(price=None, **{field: text}), reason, says=field)
+    for field in ("filled", "cum_qty", "executedQty", "z"):
+        total = fill_fields(qty=None, **{field: "0.5"})
+        yield Case(f"{field}: the order's total alone", total, Reason.CUMULATIVE_QUANTITY)
+        total = fill_fields(qty=None, **{field: "-0.5"})
+        yield Case(f"{field}: a malformed total alone", total, Reason.SIGNED, says=field)
     planned = fill_fields(price=None, entry_price="0")
     yield Case("entry_price: zero when it is needed", planned, Reason.NOT_POSITIVE, says="entry_price")
     for name in ("zero", "minus", "a word", "1e15"):
@@ -281,7 +292,9 @@ def words() -> Iterator[Case]:
     yield Case("action: HOLD", fill_fields(side=None, action="HOLD"), Reason.BAD_SIDE, says="action")
     for text in ("SIDEWAYS", "BUY", "LONG ", "1", "\x00"):
         fields = fill_fields(position_side=text)
-        yield Case(f"position_side: {text!a}", fields, Reason.BAD_POSITION_SIDE, None, "position_side")
+        yield Case(f"position_side: {text!a}", fields, Reason.BAD_POSITION_SIDE, None, "position_side", "BTCUSDT")
+    unread = outcome_fields(position_side="SIDEWAYS")
+    yield Case("position_side: of an outcome", unread, Reason.BAD_POSITION_SIDE, None, "position_side")
     for name, text in IDENTITIES.items():
         yield Case(f"trade_id: {name}", fill_fields(trade_id=text), Reason.BAD_ID, says="trade_id")
     for field in ("fill_id", "order_id", "intent_id", "correlation_id"):
@@ -320,7 +333,7 @@ def conflicts() -> Iterator[Case]:
     stated = {
         "side and action": fill_fields(action="SELL"),
         "qty and quantity": fill_fields(quantity="0.6"),
-        "qty and filled_qty": fill_fields(filled_qty="0.500000000001"),
+        "last_price and fill_price": fill_fields(last_price="60000", fill_price="60001"),
         "price and avg_price": fill_fields(avg_price="60001"),
         "trade_id and fill_id": fill_fields(trade_id="1", fill_id="01"),
         "ts and timestamp": fill_fields(ts="1700000000", timestamp="1700000001"),
@@ -333,20 +346,32 @@ def conflicts() -> Iterator[Case]:
     elsewhere = fill_fields() | {"data": '{"symbol":"ETHUSDT"}'}
     yield Case("conflict: flat and nested symbol", elsewhere, Reason.CONFLICTING, None, "symbol")
     both = fill_fields(position_side="LONG") | {"data": '{"position_side":"SHORT"}'}
-    yield Case("conflict: position sides", both, Reason.CONFLICTING, None, "position_side")
+    yield Case("conflict: position sides", both, Reason.CONFLICTING, None, "position_side", "BTCUSDT")
     state = fill_fields() | {"data": '{"status":"REJECTED"}'}
     yield Case("conflict: filled and rejected", state, Reason.CONFLICTING, says="status")
     ended = outcome_fields() | {"data": '{"status":"EXPIRED"}'}
     yield Case("conflict: rejected and expired", ended, Reason.CONFLICTING, None, "status")
-    hedged = fill_fields(position_side="SHORT", qty="0")
+    hedged = fill_fields(position_side="SHORT", price="0")
     yield Case("a hedged fill freezes its leg", hedged, Reason.NOT_POSITIVE, "BTCUSDT:SHORT")
+
+
+def unknown_statuses() -> Iterator[Case]:
+    for word in ("SETTLED", "EXECUTED", "FILLED ", "x" * 4000, "\ufb01lled", "\x00"):
+        yield Case(f"status: {word[:9]!a}", fill_fields(status=word), Reason.UNKNOWN_STATUS)
+    leg = fill_fields(status="SETTLED", position_side="LONG")
+    yield Case("status: unknown, of a leg", leg, Reason.UNKNOWN_STATUS, "BTCUSDT:LONG")
+    no_leg = fill_fields(status="SETTLED", position_side="SIDEWAYS")
+    yield Case("status: unknown, of no leg", no_leg, Reason.UNKNOWN_STATUS, None, "status", "BTCUSDT")
+    number = {"payload": "{" + WHOLE.replace('"FILLED"', "5") + "}"}
+    yield Case("status: a JSON number", number, Reason.UNKNOWN_STATUS)
+    total = fill_fields(status="SETTLED", qty=None, z="1")
+    yield Case("status: unknown, with a total", total, Reason.UNKNOWN_STATUS)
 
 
 def json_values() -> Iterator[Case]:
     for name, (value, says) in JSON_VALUES.items():
         for field, reason in (
             ("qty", Reason.NOT_A_NUMBER),
-            ("fee", Reason.NOT_A_NUMBER),
             ("trade_id", Reason.BAD_ID),
             ("ts", Reason.NOT_A_TIME),
             ("action", Reason.BAD_SIDE),
@@ -410,6 +435,7 @@ CASES = [
     *times(),
     *missing(),
     *conflicts(),
+    *unknown_statuses(),
     *json_values(),
     *unreadable(),
     *sizes(),

@@ -9,9 +9,8 @@ from harvest_tasks.fills.plan import Delivered, UnreadableEntry
 from harvest_tasks.server.client import checked, pairs_to_dict
 from harvest_tasks.settings.model import Settings
 from harvest_tasks.wire import inbox_entry
-from harvest_tasks.wire.numbers import positive_number
+from harvest_tasks.wire.numbers import stop_distance
 from harvest_tasks.wire.position import UnreadablePosition, read_ledger_counts, read_position
-from harvest_tasks.wire.refusal import InvalidInput
 from kernel.positions.entry import Entry
 from kernel.positions.guards import Guards
 from kernel.positions.holding import RiskTerms
@@ -98,16 +97,6 @@ def loaded_book(name: str, replies: Sequence[Any], fallback_stop_pct: Decimal) -
         waiting=[Delivered(inbox_id, _entry(values)) for inbox_id, values in inbox],
         terms=RiskTerms(stop_distance(stop_dist_pct), fallback_stop_pct),
     )
-
-
-def stop_distance(published: Any) -> Decimal | None:
-    """A published stop distance as a ratio; None if it is absent or not usable."""
-    if not isinstance(published, str):
-        return None
-    try:
-        return positive_number("stop_dist_pct", published)
-    except InvalidInput:
-        return None
 
 
 def _entry(flat: Sequence[str]) -> Entry | UnreadableEntry:

@@ -135,8 +135,9 @@ def instruction(entry: RawEntry) -> RouteInstruction:
         case execution_result.Routed(symbol, book, parsed):
             kind, target = ("S", symbol) if book is None else (_KINDS[type(parsed)], book)
             return kind, target, inbox_entry.pack(parsed), "", "", "", ""
-        case execution_result.Refused(reason, detail, book):
-            return "R", book or "", _freeze(entry, reason), *_dead_letter(entry, reason, detail)
+        case execution_result.Refused(reason, detail, book, symbol):
+            kind, target = ("R", book or "") if symbol is None else ("M", symbol)
+            return kind, target, _freeze(entry, reason), *_dead_letter(entry, reason, detail)
         case _:
             return "I", "", "", "", "", "", ""
 
@@ -166,8 +167,16 @@ def _parsed(entry: RawEntry) -> execution_result.Parsed:
     parsed = execution_result.parse(entry_id, fields)
     if len(fields) * 2 == len(flat):
         return parsed
+    # What the last values make no fill may have been one by the first.
+    other = execution_result.parse(entry_id, dict(reversed([*_pairs(flat)])))
+    return _refused_as_repeated(other if isinstance(parsed, execution_result.Ignored) else parsed)
+
+
+def _refused_as_repeated(parsed: execution_result.Parsed) -> execution_result.Refused:
+    """The refusal of an entry that has a field twice, and that read with one value of each is `parsed`."""
     book = parsed.book if isinstance(parsed, execution_result.Routed | execution_result.Refused) else None
-    return execution_result.Refused(RefusalReason.DUPLICATE_KEY, "the entry has a field twice", book)
+    symbol = parsed.symbol if isinstance(parsed, execution_result.Refused) else None
+    return execution_result.Refused(RefusalReason.DUPLICATE_KEY, "the entry has a field twice", book, symbol)
 
 
 def _freeze(entry: RawEntry, reason: str) -> str:

@@ -6,10 +6,10 @@ from decimal import Decimal
 from typing import Any
 
 from harvest_tasks.fills.inbox import UnreadableBook
-from harvest_tasks.fills.loading import stop_distance
 from harvest_tasks.server import keys
 from harvest_tasks.server.client import Client
 from harvest_tasks.settings.model import Settings
+from harvest_tasks.wire.numbers import stop_distance
 from harvest_tasks.wire.position import UnreadablePosition, read_position
 from kernel.positions.holding import RiskTerms
 from kernel.positions.intent import Intent

@@ -1,5 +1,6 @@
 """What do other programs publish about a symbol's market? Reads the market state and the risk proposal."""
 
+from decimal import Decimal
 from enum import StrEnum
 from math import inf
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from harvest_tasks.proposing.skip_reason import (
     needs_usable_input,
 )
 from harvest_tasks.wire.fields import Fields
-from harvest_tasks.wire.numbers import optional_float, required_float
+from harvest_tasks.wire.numbers import is_stop_distance, optional_float, required_float
 from harvest_tasks.wire.refusal import InvalidInput
 from kernel.proposals.market import MarketState, P1Proposal
 
@@ -58,10 +59,15 @@ def read_risk_proposal(reply: HashReply) -> P1Proposal | None:
     if not found:
         return None
     return P1Proposal(
-        stop_dist_pct=optional_float(found, "stop_dist_pct"),
+        stop_dist_pct=_stop_dist_pct(found),
         proposed_sl=optional_float(found, "proposed_sl"),
         proposed_tp=optional_float(found, "proposed_tp"),
     )
+
+
+def _stop_dist_pct(found: Fields) -> float | None:
+    ratio = optional_float(found, "stop_dist_pct")
+    return ratio if ratio is not None and is_stop_distance(Decimal(found["stop_dist_pct"])) else None
 
 
 def market_age_sec(reply: HashReply, now: float) -> float | None:

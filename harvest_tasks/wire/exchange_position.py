@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from harvest_tasks.wire.fields import Fields, ascii_upper
+from harvest_tasks.wire.fields import ONE_WAY, Fields, ascii_upper
 from harvest_tasks.wire.numbers import positive_number, signed_number
 from harvest_tasks.wire.refusal import InvalidInput, RefusalReason, shown_input
 from harvest_tasks.wire.symbols import hedge_legs
@@ -124,9 +124,10 @@ def _sign(book: str, qty: Decimal, fields: Fields) -> int:
         raise InvalidInput(RefusalReason.BAD_SIDE, f"side is {shown_input(side)}, not LONG or SHORT")
     if sign > 0 > qty:
         raise InvalidInput(RefusalReason.CONFLICTING, "a long has a negative quantity")
-    if stated and ascii_upper(stated) not in (*_LEGS, "BOTH"):
+    if stated and ascii_upper(stated) not in (*_LEGS, *ONE_WAY):
         raise InvalidInput(
-            RefusalReason.BAD_POSITION_SIDE, f"position_side is {shown_input(stated)}, not LONG, SHORT or BOTH"
+            RefusalReason.BAD_POSITION_SIDE,
+            f"position_side is {shown_input(stated)}, not LONG, SHORT, BOTH, NET or NONE",
         )
     if leg not in (0, sign) or _LEGS.get(ascii_upper(stated), leg) != leg:
         raise InvalidInput(RefusalReason.CONFLICTING, f"its side is not that of {book}")

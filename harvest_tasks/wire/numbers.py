@@ -1,8 +1,9 @@
 """Which text counts as a number? Text is checked in full before any of it is converted. There are three sets of rules.
 
 - Entries and rules of the exchange: `positive_number`, `signed_number`, `exact_number`. Float producers write
-  `8.7e-06` and `0.30000000000000004`, so both are numbers. At most 40 characters, 15 digits before the point, 20 after
-  it, an exponent from -12 to 15; below 1e15. `Decimal("1e5000000")` would be cheap to make and minutes of CPU to use.
+  `8.7e-06` and `0.0000034048000000000003`, so both are numbers. At most 40 characters, 15 digits before the point, 25
+  after it, an exponent from -12 to 15; below 1e15. `Decimal("1e5000000")` is cheap to make and takes minutes of CPU to
+  use.
 - Settings: `is_whole` and `is_plain_decimal`, which allow no sign and no exponent.
 - Hashes that proposals are computed from: `required_float` and `optional_float`. A sign and leading zeros are allowed;
   at most 64 characters, 40 digits on either side of the point, 3 in the exponent.
@@ -19,10 +20,12 @@ from kernel.positions.quantities import exact, on_grid
 LIMIT = Decimal("1e15")
 """Every number is below this."""
 
+_NEAREST_STOP = Decimal("0.0001")
+_FARTHEST_STOP = Decimal("0.9")
 _LONGEST = 40
 _LONGEST_FLOAT = 64
 _WHOLE: Final = r"(?:0|[1-9][0-9]{0,14})"
-_PLAIN: Final = rf"{_WHOLE}(?:\.[0-9]{{1,20}})?"
+_PLAIN: Final = rf"{_WHOLE}(?:\.[0-9]{{1,25}})?"
 is_whole = re.compile(_WHOLE).fullmatch
 is_plain_decimal = re.compile(_PLAIN).fullmatch
 _is_on_grid = re.compile(rf"{_WHOLE}(?:\.[0-9]{{1,12}})?").fullmatch
@@ -42,11 +45,31 @@ def positive_number(name: str, value: object) -> Decimal:
     return _magnitude(name, value) or _refuse_zero(name)
 
 
+def non_negative_number(name: str, value: object) -> Decimal:
+    """`positive_number`, or 0 where the text says 0; what rounds to 0 is refused."""
+    number = _magnitude(name, value)
+    return number if number or not Decimal(well_formed(name, value)) else _refuse_zero(name)
+
+
 def signed_number(name: str, value: object) -> Decimal:
     """An amount of money that may be negative or zero."""
     if isinstance(value, str) and value[:1] == "-":
         return _magnitude(name, value[1:]).copy_negate()
     return _magnitude(name, value)
+
+
+def stop_distance(published: object) -> Decimal | None:
+    """A published stop distance as a ratio of the price; None if it is absent, unreadable or no usual distance."""
+    try:
+        ratio = positive_number("stop_dist_pct", published)
+    except InvalidInput:
+        return None
+    return ratio if is_stop_distance(ratio) else None
+
+
+def is_stop_distance(ratio: Decimal) -> bool:
+    """Whether a stop may be this far from the price, as a ratio: a basis point to 90 %."""
+    return _NEAREST_STOP <= ratio <= _FARTHEST_STOP
 
 
 def exact_number(name: str, value: object) -> Decimal:

@@ -17,6 +17,8 @@ class RefusalReason(StrEnum):
     DUPLICATE_KEY = "duplicate_key"
     MISSING = "missing"
     CONFLICTING = "conflicting"
+    UNKNOWN_STATUS = "unknown_status"
+    CUMULATIVE_QUANTITY = "cumulative_quantity"
     BAD_SYMBOL = "bad_symbol"
     BAD_SIDE = "bad_side"
     BAD_POSITION_SIDE = "bad_position_side"

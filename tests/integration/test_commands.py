@@ -98,7 +98,7 @@ def test_positions_show_flat_books_on_request_with_what_they_earned(desk: Desk, 
 
 
 def test_positions_name_the_frozen_and_why(desk: Desk, harvest: Harvest) -> None:
-    desk.run(BUY, BUY | {"qty": "0"})
+    desk.run(BUY, BUY | {"price": "0"})
     assert "BTCUSDT is frozen: refused_entry" in harvest("positions").stdout
     assert said(harvest("positions", "--json"))[0]["frozen"].endswith("not_positive")
 
@@ -214,7 +214,7 @@ def test_explain_says_where_the_risk_comes_from(
     [
         (lambda desk: desk.client.set("quantum:kill", "yes"), {}, "killed"),
         (lambda desk: None, {"HARVEST_REQUIRE_FRESH_SNAPSHOT_SEC": "1"}, "stale"),
-        (lambda desk: desk.run(BUY | {"qty": "0"}), {}, "frozen"),
+        (lambda desk: desk.run(BUY | {"price": "0"}), {}, "frozen"),
         (lambda desk: None, {"HARVEST_MIN_NOTIONAL": "1000"}, "below_minimum"),
         (
             lambda desk: desk.client.lpush(keys.WINDOW, desk.server_ms()),
@@ -278,7 +278,7 @@ def test_explain_counts_the_window_and_holds_back_what_does_not_fit(desk: Desk, 
         (lambda desk: desk.client.set("quantum:kill", "yes"), {}),
         (lambda desk: (desk.client.delete("quantum:kill"), desk.client.hset("quantum:kill", "a", "b")), {}),
         (lambda desk: None, {"HARVEST_REQUIRE_FRESH_SNAPSHOT_SEC": "1"}),
-        (lambda desk: desk.run(BUY | {"qty": "0"}), {}),
+        (lambda desk: desk.run(BUY | {"price": "0"}), {}),
         (lambda desk: desk.client.set(keys.dedup("BTCUSDT:1", "partial:0.5+1:1"), "x"), {}),
     ],
     ids=[
@@ -381,7 +381,7 @@ def test_explain_of_an_unreadable_book_is_one_line(desk: Desk, harvest: Harvest)
 
 def test_looking_changes_nothing(desk: Desk, harvest: Harvest) -> None:
     desk.client.set("quantum:kill", "1")
-    desk.run(BUY, price("111"), BUY | {"qty": "0"})
+    desk.run(BUY, price("111"), BUY | {"price": "0"})
     before = everything(desk.client)
     for looking in (
         ["positions", "--all"],
@@ -452,7 +452,7 @@ def test_a_key_that_is_no_switch_is_left_alone(redis: Client, harvest: Harvest) 
 
 
 def test_releasing_lets_the_book_publish_and_wakes_workers(desk: Desk, process: Process) -> None:
-    desk.run(BUY, BUY | {"qty": "0"}, price("105"))
+    desk.run(BUY, BUY | {"price": "0"}, price("105"))
     assert desk.suggestions() == []
     result = process("release", "btcusdt")
     assert (result.returncode, result.stderr) == (0, "")
@@ -465,7 +465,7 @@ def test_releasing_lets_the_book_publish_and_wakes_workers(desk: Desk, process: 
 
 
 def test_releasing_needs_no_broker(desk: Desk, process: Process) -> None:
-    desk.run(BUY, BUY | {"qty": "0"}, price("105"))
+    desk.run(BUY, BUY | {"price": "0"}, price("105"))
     result = process("release", "BTCUSDT", BROKER_URL="redis://127.0.0.1:1/0")
     assert result.returncode == 0
     assert result.stderr == "The broker does not answer. Running workers notice the change within a second anyway.\n"
@@ -474,7 +474,7 @@ def test_releasing_needs_no_broker(desk: Desk, process: Process) -> None:
 
 
 def test_releasing_all_forgets_lost_input(desk: Desk, process: Process) -> None:
-    desk.run(BUY, BUY | {"symbol": "ETHUSDT"}, BUY | {"qty": "0"})
+    desk.run(BUY, BUY | {"symbol": "ETHUSDT"}, BUY | {"price": "0"})
     desk.client.hset(keys.LOST, "entries", 3)
     result = process("release", "--all")
     assert (result.returncode, result.stderr) == (0, "")
@@ -517,7 +517,7 @@ def refuse(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Refuse:
 
 
 def test_dead_letters_are_listed_newest_first(desk: Desk, harvest: Harvest) -> None:
-    ids = desk.feed(BUY | {"qty": "0"}, BUY | {"price": "\x1b[31mred"})
+    ids = desk.feed(BUY | {"price": "0"}, BUY | {"price": "\x1b[31mred"})
     desk.route()
     newest, older = said(harvest("deadletter", "list", "--json"))
     assert (newest["source_id"], older["source_id"]) == (ids[1], ids[0])
@@ -529,7 +529,7 @@ def test_dead_letters_are_listed_newest_first(desk: Desk, harvest: Harvest) -> N
 
 
 def test_a_short_list_says_how_many_dead_letters_it_leaves_out(desk: Desk, harvest: Harvest) -> None:
-    desk.feed(*[BUY | {"qty": "0"}] * 3)
+    desk.feed(*[BUY | {"price": "0"}] * 3)
     desk.route()
     assert harvest("deadletter", "list", "--limit", "1").stdout.endswith("Older messages not shown: 2 (--limit 3)\n")
 
@@ -656,7 +656,7 @@ def test_a_message_whose_entry_is_gone_or_another_stays(desk: Desk, harvest: Har
     assert {answer["letter_id"]: answer["why"] for answer in json.loads(result.stdout)} == {
         gone: f"its entry {ids[0]} is no longer in the input stream",
         replaced: f"entry {ids[1]} of the input stream has changed",
-        wrapped: "it would be ignored: unknown_status",
+        wrapped: "it would be ignored: no_execution",
     }
     assert desk.client.xlen(desk.source) == 2
 

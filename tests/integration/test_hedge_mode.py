@@ -126,7 +126,7 @@ def test_both_legs_share_the_minute(redis: Client) -> None:
 
 
 def test_a_freeze_of_one_leg_leaves_the_other_free(desk: Desk) -> None:
-    desk.run(LONG, SHORT, LONG | {"qty": "0"}, price("105"), price("95"))
+    desk.run(LONG, SHORT, LONG | {"price": "0"}, price("105"), price("95"))
     assert desk.position("BTCUSDT:LONG").frozen.endswith("not_positive")
     assert {i["position_side"] for i in desk.suggestions()} == {"SHORT"}
     assert_all_accounted_for(desk)
@@ -289,7 +289,7 @@ def test_entries_of_the_other_mode_that_come_twice_are_refused_twice_and_nothing
 def test_a_malformed_fill_of_the_other_mode_freezes_what_is_tracked_for_its_own_reason(
     desk: Desk, run: Run, tracked: dict[str, str], malformed: dict[str, str]
 ) -> None:
-    run(tracked, malformed | {"qty": "0"})
+    run(tracked, malformed | {"price": "0"})
     (book,) = known(desk)
     assert reasons(desk) == ["not_positive"]
     assert desk.position(book).frozen.endswith("not_positive")
@@ -301,7 +301,7 @@ def test_a_malformed_fill_of_the_other_mode_freezes_what_is_tracked_for_its_own_
 def test_a_malformed_first_fill_decides_the_mode_and_makes_known_only_its_own_book(
     desk: Desk, run: Run, first: dict[str, str], other: dict[str, str]
 ) -> None:
-    run(first | {"qty": "0"}, other)
+    run(first | {"price": "0"}, other)
     (book,) = known(desk)
     assert book == ("BTCUSDT:LONG" if first is LONG else "BTCUSDT")
     assert reasons(desk) == ["not_positive", "position_mode"]

@@ -95,7 +95,7 @@ def test_a_field_that_is_there_twice_refuses_the_entry(desk: Desk) -> None:
 
 
 def test_a_released_book_publishes_what_is_due(desk: Desk) -> None:
-    desk.run(BUY, BUY | {"qty": "0"}, price("106"))
+    desk.run(BUY, BUY | {"price": "0"}, price("106"))
     assert desk.suggestions() == []
     inbox.release(desk.client, "BTCUSDT", desk.server_ms())
     desk.process()

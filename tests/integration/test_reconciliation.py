@@ -120,7 +120,7 @@ def test_a_position_that_no_fill_shows_is_tracked_and_frozen(desk: Desk) -> None
 
 
 def test_a_freeze_does_not_replace_an_earlier_reason(desk: Desk) -> None:
-    desk.run(BUY, BUY | {"qty": "0"})
+    desk.run(BUY, BUY | {"price": "0"})
     reason = frozen(desk)
     assert "not_positive" in reason
     on_record(desk, "3")

@@ -318,7 +318,7 @@ def test_what_a_guard_held_back_goes_out_without_a_new_price(desk: Desk, tick: T
 
 def test_a_frozen_book_is_named_when_something_is_due(desk: Desk, tick: Tick) -> None:
     bought(desk)
-    desk.run(BUY | {"qty": "0"})
+    desk.run(BUY | {"price": "0"})
     ticker(desk, "106")
     assert tick(desk) == {"scanned": 1, "evaluated": 1, "applied": 1, "held_frozen": 2}
     inbox.release(desk.client, "BTCUSDT", desk.server_ms())

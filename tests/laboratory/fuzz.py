@@ -12,12 +12,14 @@ from typing import Final
 
 NAMES: Final = (
     *("symbol", "status", "side", "action", "qty", "quantity", "filled_qty", "price", "avg_price", "entry_price"),
+    *("last_price", "fill_price", "filled", "cum_qty", "executedQty", "z", "stopLoss", "sl"),
     *("position_size_usd", "position_side", "trade_id", "fill_id", "order_id", "intent_id", "correlation_id"),
     *("stop_loss", "atr", "fee", "fee_asset", "amount", "asset", "ts", "timestamp", "payload", "data", "signal"),
 )
 """A field whose name is one byte, as its place in here."""
 TOKENS: Final = (
     *("FILLED", "PARTIAL", "PRICE_UPDATE", "FUNDING", "REJECTED", "BUY", "SELL", "LONG", "SHORT", "BTCUSDT"),
+    *("NEW", "CALCULATED", "EXPIRED_IN_MATCH", "NET", "SIDEWAYS", "None"),
     *("1e-12", "1e15", "-1", "NaN", "Infinity", "null", "true", "1700000000", "2023-11-14T22:13:20Z"),
     *('{"', '":', '"}', '{"symbol":"BTCUSDT","status":"FILLED"', "[[[[[", "\\\\ud800", "USDT", "BNB"),
 )

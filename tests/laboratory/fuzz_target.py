@@ -16,7 +16,7 @@ RULES: Final = base_rules(Settings.from_env({}))
 GUARDS: Final = Guards(now_ms=1_700_000_001_000, fresh_ms=30_000, killed=False, budget=30)
 LETTER_CHARACTERS: Final = 1_500
 """Of reason and head together: a byte of the head may take four."""
-KINDS: Final = frozenset("BKOSIR")
+KINDS: Final = frozenset("BKOSIRM")
 BOOK_CHARACTERS: Final = 40
 
 
@@ -26,7 +26,7 @@ def through_the_door(entry_id: str, fields: Mapping[str, str]) -> None:
     kind, target, packed, reason, sha256, size, head = instruction((entry_id, flat))
     assert kind in KINDS, kind
     assert len(target) <= BOOK_CHARACTERS, target
-    if kind == "R":
+    if kind in "RM":
         assert reason
         assert len(reason) + len(head) <= LETTER_CHARACTERS, len(head)
         assert len(sha256) == 64

@@ -151,7 +151,7 @@ class _Path:
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the finding
             return [Violation("I4", "other", f"raised {error!r}")]
         seen = invariants.read(self._client, self._settings)
-        wrong = [*self._common(seen, legs), *self._fates(seen, entries)]
+        wrong = [*self._common(seen, legs), *self._fates(seen, entries, legs)]
         if cpu > SLOWEST_SEC * len(entries):
             wrong.append(Violation("I9", "other", f"{len(entries)} entries took {cpu:.2f} s of CPU"))
         return wrong
@@ -210,7 +210,7 @@ class _Path:
             if len(letter["reason"]) + len(letter["head"]) > LETTER_CHARACTERS:
                 yield Violation("I4", "other", f"a letter of {len(letter['head'])} characters")
 
-    def _fates(self, seen: Seen, entries: Sequence[Fields]) -> Iterator[Violation]:
+    def _fates(self, seen: Seen, entries: Sequence[Fields], legs: Sequence[str]) -> Iterator[Violation]:
         """Each refused entry has its letter, and each book that one names is frozen."""
         letters = {letter["source_id"] for letter in seen.deadletters}
         for n, fields in enumerate(entries, start=100):
@@ -222,6 +222,8 @@ class _Path:
                 yield Violation("I4", "lost", f"{_shown(fields)} is refused, and there is no letter of it")
             if verdict.book is not None and not _is_frozen(seen, verdict.book):
                 yield Violation("I3", "other", f"{verdict.book} is not frozen after {_shown(fields)}")
+            if verdict.symbol == BOOK and not all(_is_frozen(seen, book) for book in _books(legs)):
+                yield Violation("I3", "other", f"books of {BOOK} are not frozen after {_shown(fields)}")
         self.refused += len(letters)
         self.ignored += seen.counts.get("ignored", 0)
         self.applied += seen.counts.get("applied", 0)
@@ -233,8 +235,9 @@ def _refusal(seen: Seen, case: Case) -> Iterator[Violation]:
     if len(letters) != 1 or not letters[0].startswith(f"{case.reason.value}: "):
         yield Violation("I4", "lost", f"dead letters are {letters}, refused is it as {case.reason.value}")
     frozen = {book for book, fields in seen.positions.items() if fields["frozen"]}
-    if frozen != ({case.book} if case.book else set()):
-        yield Violation("I3", "other", f"frozen are {sorted(frozen)}, it names {case.book}")
+    doubtful = {case.book} if case.book else {book for book in seen.positions if symbol_of(book) == case.symbol}
+    if frozen != doubtful:
+        yield Violation("I3", "other", f"frozen are {sorted(frozen)}, it puts {sorted(doubtful)} in doubt")
 
 
 def _is_frozen(seen: Seen, book: str) -> bool:
@@ -250,7 +253,12 @@ def _good(book: str, price: str = "100") -> Fields:
 
 
 def _goods(legs: Sequence[str], price: str = "100") -> list[Fields]:
-    return [_good(f"{BOOK}:{leg}", price) for leg in legs] or [_good(BOOK, price)]
+    return [_good(book, price) for book in _books(legs)]
+
+
+def _books(legs: Sequence[str]) -> list[str]:
+    """The books of `BOOK` that are tracked before each case."""
+    return [f"{BOOK}:{leg}" for leg in legs] or [BOOK]
 
 
 def _can_be_sent(fields: Mapping[str, str]) -> bool:
@@ -346,6 +354,8 @@ _LOOSE: Final = st.dictionaries(_NAMES | _TEXT | _BYTES, _LIKELY | _TEXT | _BYTE
 _SENSIBLE: Final = st.sampled_from(
     [
         *(("qty", "2"), ("price", "101.5"), ("trade_id", "7"), ("side", "SELL"), ("status", "CANCELED"), ("fee", "-1")),
+        *(("status", "NEW"), ("status", "Settled"), ("status", "ADL"), ("qty", "0"), ("last_price", "99"), ("sl", "0")),
+        *(("position_side", "net"), ("position_side", "SIDEWAYS"), ("trade_id", "None"), ("order_id", "7")),
         *(("status", "PRICE_UPDATE"), ("status", "FUNDING"), ("amount", "0.5"), ("intent_id", "h-1"), ("note", "")),
     ]
 )

@@ -22,6 +22,8 @@ ROOMS: Final = ("harvest_tasks", "kernel")
 
 INPUT_FIELDS = {
     *fields.FILL,
+    *fields.FILLED_QTY,
+    *fields.CUMULATIVE,
     *fields.PLANNED_PRICE,
     *fields.NOTIONAL,
     *fields.MARK,

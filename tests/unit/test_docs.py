@@ -11,7 +11,7 @@ import pytest
 
 from harvest_tasks.cli import COMMANDS, main
 from harvest_tasks.settings.model import Settings
-from harvest_tasks.wire.execution_result import Ignored, parse
+from harvest_tasks.wire.execution_result import Ignored, IgnoredReason, parse
 from kernel.positions.intent import IntentKind
 from kernel.proposals.partial_exit import HarvestAction
 
@@ -80,7 +80,7 @@ def constants(text: str) -> set[str]:
 
 def is_known(name: str) -> bool:
     """Whether it is a setting, a status of an entry, a type of intent, an action of a proposal, or another such."""
-    is_status = not isinstance(parse("1700000000000-0", {"status": name}), Ignored)
+    is_status = parse("1700000000000-0", {"status": name}) != Ignored(IgnoredReason.UNKNOWN_STATUS)
     return name.lower() in Settings.model_fields or is_status or name in {*IntentKind, *HarvestAction, *OTHER_WORDS}
 
 

@@ -75,8 +75,8 @@ def test_an_age_that_cannot_be_one_is_ignored(age: str) -> None:
         ({"entry_price": "-5"}, "entry_price '-5' is not a plain positive number"),
         ({"current_sl": "-5"}, "current_sl '-5' is not a plain positive number"),
         ({"current_sl": "none"}, "current_sl 'none' is not a plain positive number"),
-        ({"position_side": "UP"}, "position_side is 'UP', not LONG, SHORT or BOTH"),
-        ({"position_side": "\u017fHORT"}, "position_side is '\\u017fHORT', not LONG, SHORT or BOTH"),
+        ({"position_side": "UP"}, "position_side is 'UP', not LONG, SHORT, BOTH, NET or NONE"),
+        ({"position_side": "\u017fHORT"}, "position_side is '\\u017fHORT', not LONG, SHORT, BOTH, NET or NONE"),
         ({"timestamp": "yesterday"}, "timestamp 'yesterday' is neither unix time nor ISO 8601"),
     ],
 )

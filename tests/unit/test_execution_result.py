@@ -100,8 +100,9 @@ def test_optional_fields_are_read() -> None:
 
 
 @pytest.mark.parametrize("fee", ["0", "-0", "0.0", "0.00000000000000001"])
-def test_a_fee_may_be_nothing(fee: str) -> None:
-    assert filled(fill_fields(fee=fee)).fee == 0
+def test_a_fee_of_nothing_is_none(fee: str) -> None:
+    assert filled(fill_fields(fee=fee)).fee is None
+    assert filled(fill_fields(fee=fee)).quote_fee == 0
 
 
 EVERY_OPTIONAL = (
@@ -279,12 +280,13 @@ def test_an_outcome_may_show_a_price_and_quantity_of_zero() -> None:
         (outcome_fields(intent_id=None), IgnoredReason.NO_INTENT_ID),
         (outcome_fields(intent_id=""), IgnoredReason.NO_INTENT_ID),
         (outcome_fields(symbol=None), IgnoredReason.NO_SYMBOL),
-        (fill_fields(status="NEW"), IgnoredReason.UNKNOWN_STATUS),
-        (fill_fields(status="SETTLED"), IgnoredReason.UNKNOWN_STATUS),
-        (fill_fields(status="FILLED "), IgnoredReason.UNKNOWN_STATUS),
-        (fill_fields(status="x" * 4000), IgnoredReason.UNKNOWN_STATUS),
+        (fill_fields(status="NEW"), IgnoredReason.NO_EXECUTION),
+        (fill_fields(qty="0"), IgnoredReason.ZERO_QUANTITY),
+        (fill_fields(status="SETTLED", side=None), IgnoredReason.UNKNOWN_STATUS),
+        (fill_fields(status="FILLED ", qty=None), IgnoredReason.UNKNOWN_STATUS),
+        (fill_fields(status="x" * 4000, price=None), IgnoredReason.UNKNOWN_STATUS),
         # str.upper() turns this ligature into FI
-        (fill_fields(status="\ufb01lled"), IgnoredReason.UNKNOWN_STATUS),
+        (fill_fields(status="\ufb01lled", price=None), IgnoredReason.UNKNOWN_STATUS),
         ({"payload": '{"status": 5, "price": "abc"}'}, IgnoredReason.UNKNOWN_STATUS),
         ({"payload": '{"status": ["FILLED"]}'}, IgnoredReason.UNKNOWN_STATUS),
     ],

@@ -22,6 +22,8 @@ GRID = Decimal("1e-12")
 
 NAMES = [
     *wire_fields.FILL,
+    *wire_fields.FILLED_QTY,
+    *wire_fields.CUMULATIVE,
     "status",
     "entry_price",
     "position_size_usd",
@@ -31,7 +33,7 @@ NAMES = [
     "data",
     "signal",
 ]
-STATUSES = ("FILLED", "PARTIAL", "PRICE_UPDATE", "REJECTED", "CANCELED", "EXPIRED")
+STATUSES = ("FILLED", "PARTIAL", "PRICE_UPDATE", "REJECTED", "CANCELED", "EXPIRED", "CALCULATED", "NEW", "SETTLED")
 
 any_text = st.text(st.characters(), max_size=60)
 likely_text = st.sampled_from(
@@ -50,6 +52,7 @@ any_fields = st.builds(
     st.just({}) | st.sampled_from(STATUSES).map(lambda status: {"status": status}),
 )
 
+PLACEHOLDERS = ("0", "-1", "NONE", "NULL", "N/A", "UNDEFINED", "NAN")
 on_grid = st.decimals(Decimal("1e-12"), Decimal("99999999999999"), places=12).filter(lambda number: number > 0)
 identities = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=64)
 fills = st.builds(
@@ -59,11 +62,11 @@ fills = st.builds(
     st.sampled_from(Side),
     on_grid,
     on_grid,
-    st.none() | identities,
+    st.none() | identities.filter(lambda text: text.upper() not in PLACEHOLDERS),
     st.none() | identities,
     st.none() | on_grid,
     st.none() | on_grid,
-    st.none() | st.decimals(-1000, 1000, places=12),
+    st.none() | st.decimals(-1000, 1000, places=12).filter(bool),
     st.none(),
 )
 books = st.sampled_from([("BTCUSDT", ""), ("BTCUSDT:LONG", "LONG"), ("BTCUSDT:SHORT", "SHORT")])
@@ -119,12 +122,14 @@ def test_no_text_makes_the_parser_raise(fields: dict[str, str]) -> None:
 
 
 @given(any_fields)
-def test_only_a_fill_that_names_its_book_freezes_one(fields: dict[str, str]) -> None:
+def test_only_a_fill_that_names_its_symbol_freezes_a_book(fields: dict[str, str]) -> None:
     parsed = parse(ENTRY_ID, fields)
-    if isinstance(parsed, Refused) and parsed.book is not None:
-        everything = "".join(fields.values()).upper()
-        assert "FILLED" in everything or "PARTIAL" in everything
-        assert symbol_of(parsed.book) in everything
+    if isinstance(parsed, Refused) and (parsed.book or parsed.symbol):
+        everything = "".join([*fields, *fields.values()]).upper()
+        is_fill = any(word in everything for word in ("FILLED", "PARTIAL", "CALCULATED"))
+        assert is_fill or ("PRICE" in everything and ("SIDE" in everything or "ACTION" in everything))
+        assert (parsed.symbol or symbol_of(parsed.book or "")) in everything
+        assert None in (parsed.book, parsed.symbol)
 
 
 @given(any_fields)

@@ -36,7 +36,7 @@ def is_one_short_line(detail: str) -> bool:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_malformed_entry_is_refused_for_its_own_reason(case: Case) -> None:
     found = refused(case)
-    assert (found.reason, found.book) == (case.reason, case.book), found.detail
+    assert (found.reason, found.book, found.symbol) == (case.reason, case.book, case.symbol), found.detail
     assert case.says in found.detail
 
 

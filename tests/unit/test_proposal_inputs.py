@@ -168,8 +168,25 @@ def test_no_risk_proposal_is_no_error() -> None:
     assert markets.read_risk_proposal({}) is None
 
 
-@pytest.mark.parametrize(("text", "stop"), [("0.05", 0.05), ("", None), ("0", 0.0)])
-def test_a_risk_proposal_may_lack_its_stop_distance(text: str, stop: float | None) -> None:
+@pytest.mark.parametrize(
+    ("text", "stop"),
+    [
+        ("0.05", 0.05),
+        ("0.0001", 0.0001),
+        ("0.9", 0.9),
+        ("9e-1", 0.9),
+        ("", None),
+        ("0", None),
+        ("-0.05", None),
+        ("0.000001", None),
+        ("0.00009999", None),
+        ("0.9000001", None),
+        ("2", None),
+        ("50", None),
+        ("1e999", None),
+    ],
+)
+def test_a_risk_proposal_may_lack_a_usual_stop_distance(text: str, stop: float | None) -> None:
     found = markets.read_risk_proposal({"stop_dist_pct": text, "proposed_sl": ""})
     assert found is not None
     assert found.stop_dist_pct == stop

@@ -91,9 +91,11 @@ def _flag(name: str, value: object) -> bool:
 
 
 _identifier: Final = wire_fields.ORDER_ENDED["intent_id"][1]
-_FILL_NAMES: Final = ("symbol", "position_side", "side", "action", "qty", "quantity")
+_FILL_NAMES: Final = ("symbol", "position_side", "side", "action")
 _INTENT: Final[dict[str, tuple[str, Any]]] = {
     **{name: wire_fields.FILL[name] for name in _FILL_NAMES},
+    "qty": ("qty", positive_number),
+    "quantity": ("qty", positive_number),
     "intent_id": ("intent_id", _intent_id),
     "correlation_id": ("intent_id", _intent_id),
     "intent_type": ("intent_type", _intent_type),
