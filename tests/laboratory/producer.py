@@ -68,7 +68,7 @@ class Producer(Traffic):
 
     def _tagged(self, entry: Fields) -> Fields:
         self._tags += 1
-        return {**entry, TAG: str(self._tags)}
+        return {**entry, TAG: f"o{self._tags}"}
 
     def _deliver(self, entries: Sequence[Fields]) -> list[str]:
         pool = self._client.connection_pool
